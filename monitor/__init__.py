@@ -1,0 +1,1 @@
+"""Production monitoring for image detection and inspection models."""

@@ -1,0 +1,1 @@
+"""The command line: a file a noun; each verb parses, calls one function and prints."""

@@ -1,0 +1,245 @@
+"""Nouns that travel between the rooms.
+
+`FrameRecord` is what one line of a log says (version 1 of the record); `monitor spec record-schema` prints its JSON
+Schema. `FrameColumns` is the same, many frames at a time, as columns. The rest is what rooms read from the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+HISTOGRAM_BINS = 32
+"""Bins of a frame's brightness histogram: grey level 0 to 255, 8 levels a bin."""
+ALL = ""
+"""The value of a key's class or slice that stands for all of them."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Value = Annotated[str, msgspec.Meta(max_length=128)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
+
+
+class DetectionRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One detection: class, confidence 0 to 1, box as x1, y1, x2, y2 in pixels of the original image."""
+
+    class_name: Name = msgspec.field(name="class")
+    confidence: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    box: tuple[float, float, float, float]
+
+
+class ImageStatsRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What `monitor.client.image_stats` read off the frame; `recipe` names how, and recipes are never compared."""
+
+    recipe: Name
+    brightness: Annotated[float, msgspec.Meta(ge=0, le=255)]
+    contrast: Annotated[float, msgspec.Meta(ge=0, le=128)]
+    sharpness: float
+    red_balance: float
+    blue_balance: float
+    histogram: Annotated[list[Count], msgspec.Meta(min_length=HISTOGRAM_BINS, max_length=HISTOGRAM_BINS)]
+
+
+class FrameRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """One frame that went through the model: one line of a log.
+
+    `captured_at` carries its offset from UTC. `status` is `ok` or the kind of error. `slices` names the operating
+    conditions that the contract declares (lighting = low, ...). `camera_meta` is what the camera says of itself:
+    `exposure_ms` and `gain_db` are watched, the rest is kept.
+    """
+
+    event_id: Name
+    captured_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    model: Name
+    version: Name
+    camera: Name
+    width: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    height: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    schema_version: Literal[1] = 1
+    status: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,31}$")] = "ok"
+    latency_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    queue_depth: Count | None = None
+    stage: Value = ""
+    shadow: bool = False
+    site: Value = ""
+    line: Value = ""
+    image_uri: Annotated[str, msgspec.Meta(max_length=2048)] = ""
+    image: ImageStatsRecord | None = None
+    slices: Annotated[dict[Name, Value], msgspec.Meta(max_length=32)] = {}
+    camera_meta: Annotated[dict[Name, float | Value], msgspec.Meta(max_length=32)] = {}
+    detections: Annotated[list[DetectionRecord], msgspec.Meta(max_length=2000)] = []
+    embedding: Annotated[list[float], msgspec.Meta(max_length=4096)] | None = None
+
+
+@dataclass(slots=True)
+class FrameColumns:
+    """n frames with d detections as columns; a float column holds NaN where the record is silent.
+
+    `slices` holds what was said for the declared conditions. `brightness_histogram` is [n, 32] with every row
+    summing to 1,000 whatever the resolution (0 where the record has no image statistics). `det_frame` [d] is the row
+    of each detection's frame, ascending.
+    """
+
+    event_id: list[str]
+    captured_us: Ints
+    """Microseconds since 1970-01-01 UTC."""
+    model: list[str]
+    version: list[str]
+    stage: list[str]
+    camera: list[str]
+    site: list[str]
+    line: list[str]
+    shadow: npt.NDArray[np.bool_]
+    status: list[str]
+    image_uri: list[str]
+    recipe: list[str]
+    slices: list[dict[str, str]]
+    camera_meta: list[dict[str, float | str]]
+    embedding: list[list[float] | None]
+    width: Ints
+    height: Ints
+    latency_ms: Floats
+    queue_depth: Floats
+    brightness: Floats
+    contrast: Floats
+    sharpness: Floats
+    red_balance: Floats
+    blue_balance: Floats
+    brightness_histogram: Ints
+    boxes_rejected: Ints
+    det_frame: Ints
+    det_class: list[str]
+    det_confidence: Floats
+    det_box: npt.NDArray[np.float32]
+    digest: list[bytes] = field(default_factory=list)
+    """16 bytes a frame: a hash of the record's content, so that a repeat is told from a conflict."""
+
+    def __len__(self) -> int:
+        return len(self.event_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A line, or a part of one, that was set aside: nothing is thrown away in silence."""
+
+    line_number: int
+    """1-based within the file."""
+    reason: str
+    detail: str
+    raw: bytes
+    """The line, cut to its first 64 KiB."""
+    whole_line: bool = True
+    """False: only a detection was set aside and the frame was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose numbers: a model's version at a stage, a camera (`""` all of them) and one slice (`""` all of them)."""
+
+    model: str
+    version: str
+    stage: str = ALL
+    camera: str = ALL
+    slice_name: str = ALL
+    slice_value: str = ALL
+    shadow: bool = False
+
+    def __str__(self) -> str:
+        parts = [f"{self.model} {self.version}"]
+        parts += [f"stage {self.stage}"] if self.stage else []
+        parts += [self.camera or "all cameras"]
+        parts += [f"{self.slice_name} = {self.slice_value}"] if self.slice_name else []
+        parts += ["shadow"] if self.shadow else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """What one roll-up series counts: a scope, a signal read under one recipe, and a class (`""` all of them)."""
+
+    scope: Scope
+    signal: str
+    class_name: str = ALL
+    recipe: str = ""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """A mergeable histogram of one signal on its fixed fine edges.
+
+    `counts` [bins + 2] has the underflow first and the overflow last; `n` is the number of values, `frames` of frames
+    that gave one, `total` the sum of the values in the signal's integer unit. Adding needs the same `edges_id`.
+    """
+
+    edges_id: str
+    counts: Ints
+    n: int = 0
+    frames: int = 0
+    total: int = 0
+
+    def __add__(self, other: Histogram) -> Histogram:
+        if self.edges_id != other.edges_id:
+            raise ValueError(f"histograms on different edges do not add: {self.edges_id} and {other.edges_id}")
+        return Histogram(
+            self.edges_id,
+            self.counts + other.counts,
+            self.n + other.n,
+            self.frames + other.frames,
+            self.total + other.total,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open [start, end), UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number with everything it was judged by. `state` is `ok` or why there is no number.
+
+    `n` and `baseline_n` count independent units: frames that gave a value. `noise` is what chance alone exceeds once in
+    a thousand windows of this size, were the frames independent; None where no such law is known.
+    """
+
+    key: SeriesKey
+    measure: str
+    window: Window
+    value: float | None
+    state: str
+    n: int
+    baseline_n: int
+    baseline_id: int | None
+    contract_hash: str
+    noise: float | None = None
+    now_mean: float | None = None
+    baseline_mean: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What production is compared with: frozen, hashed, numbered by model."""
+
+    id: int
+    model: str
+    version: str
+    """The model version it was frozen from; `""` from images, then it serves every version."""
+    source: str
+    """`logs` or `images`."""
+    period_start: datetime | None
+    period_end: datetime | None
+    frames: int
+    sha256: str
+    contract_hash: str
+    created_at: datetime
+    note: str = ""

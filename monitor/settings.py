@@ -1,0 +1,79 @@
+"""Environment → frozen `Settings`. Nothing else in the product reads `os.environ`.
+
+Every variable is called `MONITOR_<FIELD>`. A secret may be given as `MONITOR_<FIELD>_FILE`, the path of a file that
+holds it, so that it never stands in an environment or a process list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from monitor.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the surroundings decide. What the model's owner decides stands in the contract."""
+
+    state_dir: Path = Path("state")
+    """Where the spool and the embedded Postgres live (MONITOR_STATE_DIR, default ./state)."""
+    contracts_dir: Path = Path("contracts")
+    """Folder with one TOML a model (MONITOR_CONTRACTS_DIR, default ./contracts)."""
+    database_url: str | None = field(default=None, repr=False)
+    """A real server, PostgreSQL 15 or later (MONITOR_DATABASE_URL); without it the embedded one is started."""
+    embedded_port: int | None = None
+    """Opens the embedded Postgres on 127.0.0.1 with a password (MONITOR_EMBEDDED_PORT)."""
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    webhook_url: str | None = field(default=None, repr=False)
+    """Where alert events are posted (MONITOR_WEBHOOK_URL or MONITOR_WEBHOOK_URL_FILE)."""
+    webhook_secret: str | None = field(default=None, repr=False)
+    """Key of the HMAC-SHA256 signature of a webhook's body."""
+
+    @property
+    def spool_dir(self) -> Path:
+        """`incoming/`, `done/` and `quarantine/` lie in it."""
+        return self.state_dir / "spool"
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str | None:
+    path = environ.get(f"{name}_FILE")
+    if path and environ.get(name):
+        raise UsageError(f"{name} and {name}_FILE are both set; keep one of them")
+    if path:
+        try:
+            return Path(path).read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{name}_FILE names {path}, which cannot be read: {error}") from error
+    return environ.get(name) or None
+
+
+def _port(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise UsageError(f"{name} is {text!r}; give a port from 1 to 65535")
+    return int(text)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environ` (the process's own environment by default).
+
+    Raises:
+        UsageError: a variable has a value that cannot be used.
+    """
+    env = os.environ if environ is None else environ
+    return Settings(
+        state_dir=Path(env.get("MONITOR_STATE_DIR") or "state").absolute(),
+        contracts_dir=Path(env.get("MONITOR_CONTRACTS_DIR") or "contracts").absolute(),
+        database_url=_secret(env, "MONITOR_DATABASE_URL"),
+        embedded_port=_port(env, "MONITOR_EMBEDDED_PORT"),
+        http_host=env.get("MONITOR_HTTP_HOST") or "127.0.0.1",
+        http_port=_port(env, "MONITOR_HTTP_PORT") or 8080,
+        webhook_url=_secret(env, "MONITOR_WEBHOOK_URL"),
+        webhook_secret=_secret(env, "MONITOR_WEBHOOK_SECRET"),
+    )

@@ -1,0 +1,1 @@
+"""The one door to Postgres: only this room speaks SQL."""

@@ -1,0 +1,136 @@
+"""The one way to a database: the embedded Postgres, or the server that MONITOR_DATABASE_URL names.
+
+`Connection` and `Engine` are SQLAlchemy's, under the name by which the other rooms may speak of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+
+from monitor.errors import DependencyAway, UsageError
+from monitor.settings import Settings
+from monitor.store import embedded
+
+__all__ = ["OLDEST_MAJOR", "Connection", "Database", "Engine", "is_away", "open_database"]
+
+OLDEST_MAJOR = 15
+
+_CONNECT_ARGS = {
+    "application_name": "monitor",
+    "connect_timeout": 10,
+    # A link that is cut without a word is noticed within 12 s, both while waiting for an answer and while sending.
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 12_000,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database. `postgres` is this process's hold on the embedded server, None with a server of one's own."""
+
+    engine: Engine
+    postgres: embedded.EmbeddedPostgres | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction: committed at the end of the block, rolled back if it raises.
+
+        Raises:
+            DependencyAway: the server is not there, or went away meanwhile; nothing of the block was kept, unless the
+                link broke during the commit itself.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            if is_away(error):
+                raise DependencyAway(_away(self.engine.url, error)) from error
+            raise
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Open the database of `settings` for the length of a block, starting the embedded Postgres if that is the one.
+
+    The engine's sessions are in UTC. The schema is not looked at: that is `migrate.check`.
+
+    Raises:
+        DependencyAway: the server cannot be reached, or the embedded one not started.
+        UsageError: MONITOR_DATABASE_URL cannot be used, or names a server older than PostgreSQL 15.
+    """
+    if settings.database_url is not None:
+        with _open(_checked_url(settings.database_url)) as engine:
+            yield Database(engine)
+        return
+    with (
+        embedded.start(settings.state_dir, tcp_port=settings.embedded_port) as postgres,
+        _open(make_url(postgres.url)) as engine,
+    ):
+        yield Database(engine, postgres)
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether an error of the driver says that the server is gone, shutting down or out of room: worth another try.
+
+    By SQLSTATE: 08 connection, 53 resources, 57 operator (a shutdown), 25006 read-only (a standby took over).
+    """
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return state[:2] in {"08", "53", "57"} or state == "25006"
+
+
+@contextmanager
+def _open(url: URL) -> Iterator[Engine]:
+    given = url.query.get("options", "")
+    options = " ".join([*([given] if isinstance(given, str) else given), "-c timezone=UTC"]).strip()
+    engine = create_engine(url, pool_pre_ping=True, connect_args={**_CONNECT_ARGS, "options": options})
+    try:
+        _check_version(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _check_version(engine: Engine) -> None:
+    try:
+        with engine.connect() as connection:
+            number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+    except DBAPIError as error:
+        raise DependencyAway(_away(engine.url, error)) from error
+    if number // 10_000 < OLDEST_MAJOR:
+        raise UsageError(
+            f"the server in MONITOR_DATABASE_URL is PostgreSQL {number // 10_000}; name one from {OLDEST_MAJOR} on"
+        )
+
+
+def _checked_url(text_url: str) -> URL:
+    """The URL with the driver we use; `postgres://` and `postgresql://` are taken as they are commonly written."""
+    try:
+        url = make_url(text_url)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.drivername not in {"postgres", "postgresql", "postgresql+psycopg"} or not url.database:
+        raise UsageError(
+            "MONITOR_DATABASE_URL is not of the form postgresql://user@host:5432/database; write it so, or unset it "
+            "to use the embedded Postgres"
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _away(url: URL, error: DBAPIError) -> str:
+    """The sentence for a server that is away. Of the URL only what can hold no password is shown."""
+    where = url.host or url.query.get("host") or "the local socket"
+    reason = " ".join(str(error.orig).split())
+    return (
+        f"the database {url.database!r} on {where} cannot be used now ({reason}); see that the server runs and lets "
+        "this user in, then try again"
+    )

@@ -274,6 +274,16 @@ STATEMENTS = (
         UNIQUE (alert_key, episode, to_state)
     )
     """,
+    # How far a rule has judged a version's windows: each window once, in order.
+    """
+    CREATE TABLE judged (
+        model text COLLATE "C" NOT NULL,
+        rule text COLLATE "C" NOT NULL,
+        version text COLLATE "C" NOT NULL,
+        window_end timestamptz NOT NULL,
+        PRIMARY KEY (model, rule, version)
+    )
+    """,
     # A message to a channel; written with the event in one transaction, marked after it was sent.
     """
     CREATE TABLE outbox (

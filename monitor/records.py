@@ -6,9 +6,9 @@ Schema. `FrameColumns` is the same, many frames at a time, as columns. The rest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -124,6 +124,22 @@ class FrameColumns:
     def __len__(self) -> int:
         return len(self.event_id)
 
+    def take(self, rows: Ints) -> FrameColumns:
+        """The frames at `rows` (ascending, without repeats), each with its detections."""
+        place = np.full(len(self), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        kept = np.flatnonzero(place[self.det_frame] >= 0)
+        taken: dict[str, Any] = {}
+        for column in fields(self):
+            chosen = kept if column.name.startswith("det_") else rows
+            values = getattr(self, column.name)
+            if isinstance(values, np.ndarray):
+                taken[column.name] = values[chosen]
+            else:  # `digest` may be absent altogether
+                taken[column.name] = [values[i] for i in chosen.tolist()] if values else []
+        taken["det_frame"] = place[taken["det_frame"]]
+        return FrameColumns(**taken)
+
 
 @dataclass(frozen=True, slots=True)
 class Reject:
@@ -197,6 +213,42 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineHistogram:
+    """One series of a baseline: its histogram and the groups of equal mass that divergences are computed on.
+
+    `cuts` [groups] holds the last fine bin of each group, ascending; the last is the last bin. Empty for `status`,
+    which has no bins.
+    """
+
+    histogram: Histogram
+    cuts: Ints
+
+
+@dataclass(slots=True)
+class RollupColumns:
+    """r roll-up rows as columns: what one batch adds to its series, each (series, start) once.
+
+    `series` holds each series once as (key, edges_id, minutes); `series_row` [r] says which one a row belongs to.
+    `cells` [r] is the number of bins of a row that are not empty; `bins` and `counts` [sum of cells] hold them row
+    after row, bins ascending.
+    """
+
+    series: list[tuple[SeriesKey, str, int]]
+    series_row: Ints
+    start_us: Ints
+    """Microseconds since 1970-01-01 UTC."""
+    n: Ints
+    frames: Ints
+    total: Ints
+    cells: Ints
+    bins: Ints
+    counts: Ints
+
+    def __len__(self) -> int:
+        return len(self.series_row)
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Half-open [start, end), UTC."""
 
@@ -243,3 +295,51 @@ class Baseline:
     contract_hash: str
     created_at: datetime
     note: str = ""
+
+
+AlertState = Literal["ok", "pending", "firing", "resolved", "undecided", "no-data"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Where one rule stands on one series: the row that a compare-and-swap on `revision` guards (0: not stored yet).
+
+    `since` is the start of the first breaching window of the running (or, when resolved, the last) episode;
+    `window_end` the end of the last window that was judged; `threshold` what the value had to exceed there.
+    """
+
+    key: str
+    series: SeriesKey
+    """Without a recipe: a rule watches a signal however it was read."""
+    rule: str
+    measure: str
+    severity: str
+    state: AlertState
+    episode: int
+    breaches: int
+    clears: int
+    since: datetime | None
+    window_end: datetime
+    value: float | None
+    threshold: float
+    n: int
+    reason: str
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AlertEvent:
+    """A turn that people are told of (to `firing` or to `resolved`), with the evidence as it stood then."""
+
+    alert_key: str
+    episode: int
+    from_state: str
+    to_state: str
+    window: Window
+    decided_at: datetime
+    value: float | None
+    threshold: float
+    n: int
+    evidence: dict[str, Any]
+    id: int = 0
+    """Given by the store; ascending in the order of deciding."""

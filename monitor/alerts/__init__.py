@@ -1,0 +1,1 @@
+"""Measurements become alert states and events."""

@@ -1,0 +1,243 @@
+"""What one window does to one alert: rule × alert × measurement → the alert's next row and why.
+
+A window says one of five things (`verdict`): **breach** (value above the rule's threshold plus what chance allows
+for), **clear** (below the lower threshold plus the same), **between** (neither), **undecided** (too few frames, or
+nothing to compare with) and **no-data**. What that does to an alert (`decide`):
+
+- A breach opens an episode: `pending`, and `firing` with the `for_windows`-th breach in a row.
+- A firing alert is left by `clear_windows` clear windows in a row and by nothing else: between keeps it (hysteresis),
+  too little data and no data keep it too, for silence is not recovery. Then it is `resolved`, and `ok` with the next
+  clear window; a breach after that is a new episode.
+- A pending alert falls back to `ok` with the first window that does not breach: only breaches in a row are more than
+  chance. Windows without a verdict neither count nor reset, or a camera that fails every other day would never be
+  reported; but the breaches must lie within twice `for_windows` windows, or two of them a year apart would add up.
+- Every other alert simply is what its last window said.
+
+Windows are taken in order, each once: a measurement that is revised after its window was judged changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+from urllib.parse import quote
+
+from monitor.records import Alert, AlertState, Measurement, SeriesKey, Window
+from monitor.spec.contract import AlertRule
+
+Verdict = Literal["breach", "clear", "between", "undecided", "no-data"]
+
+_LAPSE = 2
+"""Breaches of one episode lie within this many times `for_windows` windows."""
+_USEFULNESS = ("ok", "insufficient", "no_baseline", "no_data")
+"""States of a measurement, those first that say most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The alert as it stands after the window. `left` is the state it came from where people are to be told."""
+
+    alert: Alert
+    left: AlertState | None = None
+
+
+def matches(rule: AlertRule, series: SeriesKey) -> bool:
+    """Whether `rule` watches `series`: one camera, all cameras together, or one slice of all cameras together."""
+    scope = series.scope
+    whose = {
+        "camera": bool(scope.camera) and not scope.slice_name,
+        "model": not scope.camera and not scope.slice_name,
+        "slice": not scope.camera and bool(scope.slice_name),
+    }
+    return (
+        series.signal == rule.signal
+        and bool(series.class_name) == rule.by_class
+        and not scope.shadow
+        and whose[rule.scope]
+    )
+
+
+def alert_key(rule: str, series: SeriesKey) -> str:
+    """A readable name of the alert: model/rule/version/camera/slice/class, and the stage where there is one.
+
+    `-` stands for all of them; `%`, `/`, a lone `-`, what cannot be printed and (in a slice's name) `=` are escaped,
+    so that no two alerts share a key.
+    """
+    scope = series.scope
+    name = _escaped(scope.slice_name).replace("=", "%3D")
+    condition = f"{name}={_escaped(scope.slice_value)}" if scope.slice_name else "-"
+    before = [_escaped(part) for part in (scope.model, rule, scope.version, scope.camera)]
+    stage = [_escaped(scope.stage)] if scope.stage else []
+    return "/".join([*before, condition, _escaped(series.class_name), *stage])
+
+
+def _escaped(part: str) -> str:
+    if part in ("", "-"):
+        return "%2D" if part else "-"
+    return "".join(c if c.isprintable() and c not in "%/" else quote(c, safe="") for c in part)
+
+
+def limit(rule: AlertRule, measurement: Measurement) -> float:
+    """What the value must exceed: the rule's threshold plus what chance alone reaches at this window's n."""
+    return rule.above + (measurement.noise or 0.0)
+
+
+def verdict(rule: AlertRule, measurement: Measurement) -> Verdict:
+    """What one window says about one rule; a value that is not a finite number says nothing."""
+    if measurement.state == "no_data":
+        return "no-data"
+    value = measurement.value
+    if measurement.state != "ok" or measurement.n < rule.min_n or value is None or not math.isfinite(value):
+        return "undecided"
+    if value > limit(rule, measurement):
+        return "breach"
+    return "clear" if value < rule.clear_below + (measurement.noise or 0.0) else "between"
+
+
+def decide(rule: AlertRule, alert: Alert | None, measurement: Measurement) -> Decision:
+    """The alert after `measurement` (the same row where its window was judged before); see the head of this file.
+
+    `alert` is None where the series has never been judged. `rule` must match the measurement's series.
+    """
+    before = alert or _unseen(rule, measurement)
+    window = measurement.window
+    if window.end <= before.window_end:
+        return Decision(before)
+    said = verdict(rule, measurement)
+    if said == "breach":
+        after = _breached(rule, before, window)
+    elif said == "clear":
+        after = _cleared(rule, before)
+    elif said == "between":
+        after = _between(before)
+    else:
+        after = _unjudged(rule, before, window, said)
+    after = replace(
+        after,
+        series=replace(measurement.key, recipe=""),
+        measure=rule.measure,
+        severity=rule.severity,
+        window_end=window.end,
+        value=measurement.value,
+        threshold=limit(rule, measurement),
+        n=measurement.n,
+    )
+    told = after.state != before.state and after.state in ("firing", "resolved")
+    return Decision(replace(after, reason=_reason(rule, after, measurement, said)), before.state if told else None)
+
+
+def retire(alert: Alert, reason: str) -> Decision:
+    """An alert that will not be judged any more: what fires is resolved, everything else is laid to rest as `ok`."""
+    if alert.state == "firing":
+        return Decision(replace(alert, state="resolved", breaches=0, clears=0, reason=reason), "firing")
+    return Decision(replace(alert, state="ok", breaches=0, clears=0, since=None, reason=reason))
+
+
+def silence(alert: Alert, window: Window, contract_hash: str) -> Measurement:
+    """What a window says of a series that was judged before and of which it has no measurement at all."""
+    return Measurement(alert.series, alert.measure, window, None, "no_data", 0, 0, None, contract_hash)
+
+
+def one_each(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """One measurement a series, whatever the recipes: that which says most, then that of most frames."""
+    best: dict[SeriesKey, Measurement] = {}
+    for found in sorted(measurements, key=lambda m: (_USEFULNESS.index(m.state), -m.n, m.key.recipe)):
+        best.setdefault(replace(found.key, recipe=""), found)
+    return list(best.values())
+
+
+def _unseen(rule: AlertRule, measurement: Measurement) -> Alert:
+    series = replace(measurement.key, recipe="")
+    return Alert(
+        key=alert_key(rule.name, series),
+        series=series,
+        rule=rule.name,
+        measure=rule.measure,
+        severity=rule.severity,
+        state="ok",
+        episode=0,
+        breaches=0,
+        clears=0,
+        since=None,
+        window_end=measurement.window.start,
+        value=None,
+        threshold=rule.above,
+        n=0,
+        reason="",
+    )
+
+
+def _breached(rule: AlertRule, before: Alert, window: Window) -> Alert:
+    if before.state == "firing":
+        return replace(before, breaches=before.breaches + 1, clears=0)
+    goes_on = before.state == "pending" and not _lapsed(rule, before, window)
+    breaches = before.breaches + 1 if goes_on else 1
+    return replace(
+        before,
+        state="firing" if breaches >= rule.for_windows else "pending",
+        episode=before.episode if before.state == "pending" else before.episode + 1,
+        breaches=breaches,
+        clears=0,
+        since=before.since if goes_on else window.start,
+    )
+
+
+def _cleared(rule: AlertRule, before: Alert) -> Alert:
+    if before.state != "firing":
+        return replace(before, state="ok", breaches=0, clears=0, since=None)
+    clears = before.clears + 1
+    if clears < rule.clear_windows:
+        return replace(before, clears=clears)
+    return replace(before, state="resolved", breaches=0, clears=clears)
+
+
+def _between(before: Alert) -> Alert:
+    if before.state in ("firing", "resolved"):
+        return replace(before, clears=0)
+    return replace(before, state="ok", breaches=0, clears=0, since=None)
+
+
+def _unjudged(rule: AlertRule, before: Alert, window: Window, said: Literal["undecided", "no-data"]) -> Alert:
+    if before.state == "firing" or (before.state == "pending" and not _lapsed(rule, before, window)):
+        return before
+    return replace(before, state=said, breaches=0, clears=0, since=None)
+
+
+def _lapsed(rule: AlertRule, before: Alert, window: Window) -> bool:
+    within = _LAPSE * rule.for_windows * (window.end - window.start)
+    return before.since is None or window.end - before.since > within
+
+
+def _reason(rule: AlertRule, after: Alert, measurement: Measurement, said: Verdict) -> str:
+    still = f"still {after.state}: " if after.state in ("firing", "pending") else ""
+    if said == "no-data":
+        return f"{still}no frame gave a value in this window"
+    if said == "undecided":
+        return still + _why_undecided(rule, measurement)
+    name, allowed = rule.measure.upper(), measurement.noise or 0.0
+    value = f"{still}{name} {measurement.value:.3g}"
+    upper = _bound(rule.above, allowed, measurement.n)
+    lower = _bound(rule.clear_below, allowed, measurement.n)
+    if said == "breach":
+        turn = f", window {after.breaches} of {rule.for_windows}" if after.state == "pending" else ""
+        return f"{name} {measurement.value:.3g} is above {upper}{turn}"
+    if said == "between":
+        return f"{value} is neither above {upper} nor below {lower}"
+    turn = f", window {after.clears} of {rule.clear_windows}" if after.state == "firing" else ""
+    return f"{value} is below {lower}{turn}"
+
+
+def _bound(threshold: float, allowed: float, n: int) -> str:
+    """`0.38 (0.2 + 0.18 for chance at 60 frames)`: a bound and what it is made of."""
+    made_of = f" ({threshold:.3g} + {allowed:.3g} for chance at {n:,} frames)" if allowed else ""
+    return f"{threshold + allowed:.3g}{made_of}"
+
+
+def _why_undecided(rule: AlertRule, measurement: Measurement) -> str:
+    if measurement.state == "no_baseline":
+        return "the baseline holds nothing that this could be compared with"
+    if measurement.n < rule.min_n:
+        return f"{measurement.n} frames are fewer than the {rule.min_n} that the rule asks for"
+    return f"{measurement.n} frames are too few for a number"

@@ -1,0 +1,223 @@
+"""What an event says for itself: plain data, and one sentence that a person woken at night can act on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from monitor.alerts.evaluate import limit, verdict
+from monitor.records import Alert, Baseline, Measurement, Scope, SeriesKey, Window
+from monitor.signals import SIGNALS
+from monitor.spec.contract import AlertRule
+
+_STILL = 0.005
+"""A mean that moved by a smaller part than this is called unmoved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What was known when an alert turned. `recent` are the series' last windows, this one included, in order."""
+
+    owner: str
+    rule: AlertRule
+    contract_hash: str
+    alert: Alert
+    measurement: Measurement
+    recent: Sequence[Measurement]
+    together: Sequence[tuple[AlertRule, Measurement]]
+    baseline: Baseline | None
+
+
+def evidence(case: Case) -> dict[str, Any]:
+    """Everything the decision rests on, as JSON takes it; times are ISO 8601 in UTC."""
+    rule, alert, found = case.rule, case.alert, case.measurement
+    return {
+        "sentence": sentence(case),
+        "reason": alert.reason,
+        **_subject(alert),
+        "pillar": rule.pillar,
+        "owner": case.owner,
+        "runbook": rule.runbook,
+        "unit": unit(rule.signal),
+        "value": _finite(found.value),
+        "n": found.n,
+        "threshold": {
+            "value": _finite(alert.threshold),
+            "above": rule.above,
+            "clear_below": rule.clear_below,
+            "noise": _finite(found.noise),
+            "min_n": rule.min_n,
+            "for_windows": rule.for_windows,
+            "clear_windows": rule.clear_windows,
+            "contract_hash": case.contract_hash,
+            "rule": rule.name,
+        },
+        "baseline": _baseline(case.baseline, found),
+        "current": {"window": _period(found.window), "mean": _finite(found.now_mean), "n": found.n},
+        "windows": [_window(rule, m) for m in case.recent],
+        "moved_together": [_beside(other, m) for other, m in case.together],
+    }
+
+
+def farewell(alert: Alert, contract_hash: str) -> dict[str, Any]:
+    """Evidence for an alert that is resolved because nothing judges it any more; `alert.reason` says why."""
+    since = f"; it had been firing since {moment(alert.since)}" if alert.since else ""
+    said = f"{subject(alert.series)} is no longer watched by {alert.rule}: {alert.reason}{since}."
+    return {
+        "sentence": said,
+        "reason": alert.reason,
+        **_subject(alert),
+        "unit": unit(alert.series.signal),
+        "value": _finite(alert.value),
+        "n": alert.n,
+        "threshold": {"value": _finite(alert.threshold), "contract_hash": contract_hash, "rule": alert.rule},
+    }
+
+
+def sentence(case: Case) -> str:
+    """`Brightness of cam-2 fell from 131.2 to 118.4 (-9.8 %): PSI 0.61 is above 0.38 ..., since ... UTC.`"""
+    found, alert = case.measurement, case.alert
+    counts = f"n {found.n:,} against {found.baseline_n:,} in the baseline"
+    since = f"since {moment(alert.since)}" if alert.since else ""
+    what = subject(alert.series)
+    if alert.state == "resolved":
+        return f"{what} is back in its band: {alert.reason}; {counts}; it had been off {since}."
+    return f"{what} {movement(found)}: {alert.reason}; {counts}; {since}."
+
+
+def subject(series: SeriesKey) -> str:
+    """`Confidence of class carton on cam-2`."""
+    words = series.signal.removesuffix("_ms").removesuffix("_db").replace("_", " ")
+    of_class = f" of class {series.class_name}" if series.class_name else ""
+    return f"{words[:1].upper()}{words[1:]}{of_class} {'on' if of_class else 'of'} {where(series.scope)}"
+
+
+def where(scope: Scope) -> str:
+    """The place that a scope names, as one says it; the version always, for the same camera may run two."""
+    parts = [scope.camera or "all cameras"]
+    parts += [f"under {scope.slice_name} = {scope.slice_value}"] if scope.slice_name else []
+    parts += [f"at {scope.stage}"] if scope.stage else []
+    return f"{' '.join(parts)} ({scope.model} {scope.version})"
+
+
+def movement(found: Measurement) -> str:
+    """What the mean did: `fell from 131.2 to 118.4 (-9.8 %)`; a mean that hardly moved hides a change of shape."""
+    now, before = _finite(found.now_mean), _finite(found.baseline_mean)
+    if now is None or before is None:
+        return "moved away from the baseline"
+    change = now - before
+    share = change / abs(before) if before else math.inf
+    if abs(share) < _STILL or not change:
+        return f"changed its shape (the mean stayed at {figure(now)})"
+    by = f"{share:+.1%}".replace("%", " %") if _is_ratio(found.key.signal) and before else f"{change:+.2g}"
+    return f"{'rose' if change > 0 else 'fell'} from {figure(before)} to {figure(now)} ({by})"
+
+
+def figure(value: float) -> str:
+    """A number with as many digits as a person compares."""
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
+
+
+def moment(at: datetime) -> str:
+    """`2026-09-14 00:00 UTC`."""
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def unit(signal: str) -> str:
+    """The unit of a signal's mean; derived signals are shares."""
+    return SIGNALS[signal].unit if signal in SIGNALS else "share"
+
+
+def moved_together(
+    rules: Iterable[AlertRule], alert: Alert, measurements: Iterable[Measurement]
+) -> list[tuple[AlertRule, Measurement]]:
+    """The other signals of the same scope that breach a rule of their own in the same window, the gravest first."""
+    others = [rule for rule in rules if rule.signal != alert.series.signal]
+    found = [
+        (rule, m)
+        for m in measurements
+        for rule in others
+        if m.key.scope == alert.series.scope
+        and (m.key.signal, m.measure) == (rule.signal, rule.measure)
+        and bool(m.key.class_name) == rule.by_class
+        and verdict(rule, m) == "breach"
+    ]
+    return sorted(found, key=lambda pair: limit(*pair) / (pair[1].value or 1.0))
+
+
+def _is_ratio(signal: str) -> bool:
+    """Whether "10 % less" means anything: not for logarithms, whose zero is arbitrary."""
+    return not unit(signal).startswith("ln") and unit(signal) != "dB"
+
+
+def _subject(alert: Alert) -> dict[str, Any]:
+    scope = alert.series.scope
+    return {
+        "rule": alert.rule,
+        "severity": alert.severity,
+        "signal": alert.series.signal,
+        "measure": alert.measure,
+        "scope": {
+            "model": scope.model,
+            "version": scope.version,
+            "stage": scope.stage,
+            "camera": scope.camera,
+            "slice_name": scope.slice_name,
+            "slice_value": scope.slice_value,
+            "class": alert.series.class_name,
+        },
+        "since": alert.since.isoformat() if alert.since else None,
+    }
+
+
+def _baseline(baseline: Baseline | None, found: Measurement) -> dict[str, Any] | None:
+    if baseline is None:
+        return None
+    start, end = baseline.period_start, baseline.period_end
+    return {
+        "id": baseline.id,
+        "source": baseline.source,
+        "period": _period(Window(start, end)) if start and end else None,
+        "sha256": baseline.sha256,
+        "mean": _finite(found.baseline_mean),
+        "n": found.baseline_n,
+    }
+
+
+def _window(rule: AlertRule, found: Measurement) -> dict[str, Any]:
+    return {
+        "window": _period(found.window),
+        "state": found.state,
+        "value": _finite(found.value),
+        "limit": _finite(limit(rule, found)),
+        "mean": _finite(found.now_mean),
+        "n": found.n,
+    }
+
+
+def _beside(rule: AlertRule, found: Measurement) -> dict[str, Any]:
+    return {
+        "rule": rule.name,
+        "signal": rule.signal,
+        "class": found.key.class_name,
+        "measure": rule.measure,
+        "value": _finite(found.value),
+        "limit": _finite(limit(rule, found)),
+        "movement": movement(found),
+    }
+
+
+def _period(window: Window) -> list[str]:
+    return [window.start.isoformat(), window.end.isoformat()]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,228 @@
+"""Judges measured windows: alerts, events and messages, each window once for each rule, in one transaction.
+
+For every rule and model version the windows come in order; `judged` says how far they have got. A window's alerts,
+its events and their messages commit together with that mark, so a kill leaves the window undone and a second worker
+finds it taken. Every alert's row is written by compare-and-swap on its revision too: not only this stage writes it.
+
+A window is ripe once it was measured against a baseline and lies after that baseline's own period. A rule that is new
+in the contract judges the windows since the baseline; one that is changed goes on with the next window.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from monitor.alerts.evaluate import Decision, alert_key, decide, matches, one_each, retire, silence
+from monitor.alerts.evidence import Case, evidence, farewell, moved_together
+from monitor.records import Alert, AlertEvent, Baseline, Measurement, Window
+from monitor.spec.contract import AlertRule
+from monitor.spec.load import LoadedContract
+from monitor.store import alerts, baselines, measurements, outbox
+from monitor.store.alerts import Unjudged
+from monitor.store.database import Connection, Database
+
+LOGGED = ("log",)
+_SHOWN_WINDOWS = 7
+_SILENCE = timedelta(days=7)
+"""For so long the windows of a version that has fallen silent are still measured."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Overtaken(Exception):
+    """Another worker judged this window; what was begun is rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What a decision is written with."""
+
+    conn: Connection
+    loaded: LoadedContract
+    channels: Sequence[str]
+    now: datetime
+
+    @property
+    def rules(self) -> tuple[AlertRule, ...]:
+        return self.loaded.contract.alerts
+
+
+def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: Sequence[str] = LOGGED) -> int:
+    """Judge what is ripe by the contract's rules; returns how many alerts were looked at afresh.
+
+    `channels` are the names that messages about events are written for. Safe to kill, to repeat and to run twice at
+    the same time.
+    """
+    did = _lay_to_rest(database, loaded, channels, now)
+    for rule in loaded.contract.alerts:
+        did += _judge(database, loaded, rule, channels, now)
+    return did
+
+
+def _judge(
+    database: Database, loaded: LoadedContract, rule: AlertRule, channels: Sequence[str], now: datetime
+) -> int:
+    with database.begin() as conn:
+        todo = alerts.unjudged(conn, loaded.model, rule.name, loaded.contract.drift.window)
+        active = {v: baselines.active(conn, loaded.model, v) for v in {task.version for task in todo}}
+    did = 0
+    waiting: set[str] = set()
+    for task in todo:
+        baseline = active[task.version]
+        if baseline is None or task.version in waiting or _is_its_own(baseline, task.window):
+            continue
+        if task.baseline_id is None:
+            # It will be measured again now that there is a baseline; later windows wait, for the order counts.
+            waiting.add(task.version)
+            continue
+        try:
+            with database.begin() as conn:
+                did += _judge_window(_Desk(conn, loaded, channels, now), rule, task)
+        except _Overtaken:
+            _log.info(
+                "%s: window ending %s of %s is judged by another worker", rule.name, task.window.end, loaded.model
+            )
+            waiting.add(task.version)
+    return did
+
+
+def _is_its_own(baseline: Baseline, window: Window) -> bool:
+    return baseline.period_end is not None and window.end <= baseline.period_end
+
+
+def _judge_window(desk: _Desk, rule: AlertRule, task: Unjudged) -> int:
+    model, version, window = desk.loaded.model, task.version, task.window
+    if not alerts.advance(desk.conn, model, rule.name, version, window.end):
+        raise _Overtaken
+    known = {alert.key: alert for alert in alerts.read(desk.conn, model, rule=rule.name, version=version)}
+    found = one_each(_measured(desk.conn, rule, model, version, window))
+    for measurement in found:
+        _settle(desk, rule, known.pop(alert_key(rule.name, measurement.key), None), measurement)
+    unheard = [alert for alert in known.values() if matches(rule, alert.series)]
+    for alert in unheard:
+        _settle(desk, rule, alert, silence(alert, window, desk.loaded.hash))
+    return len(found) + len(unheard)
+
+
+def _measured(conn: Connection, rule: AlertRule, model: str, version: str, window: Window) -> list[Measurement]:
+    found = measurements.read(
+        conn,
+        model,
+        version=version,
+        signal=rule.signal,
+        measure=rule.measure,
+        start=window.start,
+        end=window.end,
+    )
+    return [m for m in found if m.window == window and matches(rule, m.key)]
+
+
+def _settle(desk: _Desk, rule: AlertRule, alert: Alert | None, measurement: Measurement) -> None:
+    decision = decide(rule, alert, measurement)
+    if decision.alert is alert:
+        return
+    _keep(desk, decision.alert)
+    if decision.left is not None:
+        _tell(desk, decision, measurement.window, evidence(_case(desk, rule, decision.alert, measurement)))
+
+
+def _case(desk: _Desk, rule: AlertRule, alert: Alert, measurement: Measurement) -> Case:
+    scope, window = alert.series.scope, measurement.window
+    read = partial(
+        measurements.read,
+        desk.conn,
+        scope.model,
+        version=scope.version,
+        camera=scope.camera,
+        slice_name=scope.slice_name,
+        slice_value=scope.slice_value,
+        end=window.end,
+    )
+    first = window.end - _SHOWN_WINDOWS * (window.end - window.start)
+    recent = read(signal=rule.signal, class_name=alert.series.class_name, measure=rule.measure, start=first)
+    frozen = {baseline.id: baseline for baseline in baselines.listing(desk.conn, scope.model)}
+    return Case(
+        owner=rule.owner or desk.loaded.contract.model.owner,
+        rule=rule,
+        contract_hash=desk.loaded.hash,
+        alert=alert,
+        measurement=measurement,
+        recent=[m for m in recent if m.key == measurement.key],
+        together=moved_together(desk.rules, alert, (m for m in read(start=window.start) if m.window == window)),
+        baseline=frozen.get(measurement.baseline_id or 0),
+    )
+
+
+def _keep(desk: _Desk, alert: Alert) -> None:
+    if not alerts.save(desk.conn, alert):
+        raise _Overtaken
+
+
+def _tell(desk: _Desk, decision: Decision, window: Window, why: dict[str, Any]) -> None:
+    alert = decision.alert
+    event = AlertEvent(
+        alert_key=alert.key,
+        episode=alert.episode,
+        from_state=decision.left or "",
+        to_state=alert.state,
+        window=window,
+        decided_at=desk.now,
+        value=alert.value,
+        threshold=alert.threshold,
+        n=alert.n,
+        evidence=why,
+    )
+    outbox.add(desk.conn, alerts.add_event(desk.conn, event), event, desk.channels, desk.now)
+
+
+def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[str], now: datetime) -> int:
+    """Close what nothing judges any more: its rule is gone or asks for something else, its version is out of use."""
+    did = 0
+    with database.begin() as conn:
+        open_ones = [a for a in alerts.read(conn, loaded.model) if a.state in ("pending", "firing")]
+        out_of_use = _out_of_use(conn, loaded, {a.series.scope.version for a in open_ones})
+    for alert in open_ones:
+        reason = _why_over(alert, loaded, out_of_use)
+        if reason is None:
+            continue
+        try:
+            with database.begin() as conn:
+                _close(_Desk(conn, loaded, channels, now), retire(alert, reason))
+            did += 1
+        except _Overtaken:
+            _log.info("%s: changed meanwhile by another worker", alert.key)
+    return did
+
+
+def _out_of_use(conn: Connection, loaded: LoadedContract, versions: set[str]) -> set[str]:
+    """Those of `versions` whose week of silence has been measured to its end, while another version went on."""
+    last = alerts.last_windows(conn, loaded.model)
+    newest = max(last.values(), default=None)
+    behind = {version for version in versions & last.keys() if last[version] != newest}
+    if not behind:
+        return set()
+    frames = measurements.window_frames(conn, loaded.model, loaded.contract.drift.window)
+    return {v for v in behind if v not in frames or last[v] - max(frames[v]) >= _SILENCE}
+
+
+def _why_over(alert: Alert, loaded: LoadedContract, out_of_use: set[str]) -> str | None:
+    rule = next((r for r in loaded.contract.alerts if r.name == alert.rule), None)
+    if rule is None:
+        return "rule removed from the contract"
+    if not matches(rule, alert.series) or rule.measure != alert.measure:
+        return "rule changed in the contract to watch something else"
+    version = alert.series.scope.version
+    return f"version {version} sent nothing for a week and another one runs" if version in out_of_use else None
+
+
+def _close(desk: _Desk, decision: Decision) -> None:
+    alert = decision.alert
+    _keep(desk, alert)
+    if decision.left is not None:
+        window = Window(alert.window_end - desk.loaded.contract.drift.window, alert.window_end)
+        _tell(desk, decision, window, farewell(alert, desk.loaded.hash))

@@ -1,0 +1,263 @@
+"""`monitor alerts`: what is open, what one alert rests on, and a round of judging by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from monitor.alerts import deliver, stage
+from monitor.alerts.channels import configured
+from monitor.alerts.evidence import figure, movement, subject, unit
+from monitor.cli.moments import clock, moment
+from monitor.errors import UsageError
+from monitor.records import ALL, Alert, AlertEvent, Baseline, Measurement
+from monitor.settings import Settings
+from monitor.spec.load import Shelf
+from monitor.store import alerts, baselines, measurements, migrate
+from monitor.store.database import Connection, open_database
+
+EPILOG = """\
+examples:
+  monitor alerts list                                   what is pending or firing
+  monitor alerts list --all --model packaging-line      every series that a rule of the model watches
+  monitor alerts show packaging-line/brightness-drift   since when, baseline against now, limit, history
+  monitor alerts run --at 2026-03-01                    judge and send, as if it were midnight of that day, UTC
+"""
+OPEN = ("firing", "pending")
+_STATES = ("firing", "pending", "undecided", "no-data", "resolved", "ok")
+_SEVERITIES = ("critical", "warning", "info")
+_SHOWN_WINDOWS = 7
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `monitor alerts` and its verbs."""
+    noun = subparsers.add_parser(
+        "alerts",
+        help="what is wrong, since when, and why it is said",
+        description="Alerts: one for each rule of a contract and each series that it watches.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
+    listing = verbs.add_parser("list", help="a table of alerts")
+    listing.add_argument("--all", action="store_true", help="also those that are ok, resolved or undecided")
+    listing.add_argument("--model", default=ALL, help="one model (default: all)")
+    listing.add_argument("--json", action="store_true", help="as a JSON array")
+    listing.set_defaults(run=run_list)
+    show = verbs.add_parser("show", help="everything about one alert")
+    show.add_argument("key", metavar="KEY_OR_PREFIX", help="as `list` prints it, or the beginning of it")
+    show.add_argument("--json", action="store_true", help="as a JSON object")
+    show.set_defaults(run=run_show)
+    run = verbs.add_parser("run", help="judge what was measured, then send what is due")
+    run.add_argument("--at", type=moment, metavar="TIME", help="the time to take as now (default: the clock)")
+    run.set_defaults(run=run_run)
+
+
+def run_list(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the open alerts, or all of them."""
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        with database.begin() as conn:
+            known = alerts.read(conn, args.model)
+    chosen = sorted((a for a in known if args.all or a.state in OPEN), key=_urgency)
+    if args.json:
+        print(json.dumps([_plain(alert) for alert in chosen], indent=2))
+        return 0
+    if chosen:
+        print(table(chosen))
+        print()
+    print(summary(known))
+    return 0
+
+
+def run_show(args: argparse.Namespace, settings: Settings) -> int:
+    """Print one alert with its history."""
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        with database.begin() as conn:
+            alert = _only(args.key, alerts.read(conn, prefix=args.key))
+            events = alerts.events(conn, alert.key)
+            recent = _recent(conn, alert)
+            frozen = {b.id: b for b in baselines.listing(conn, alert.series.scope.model)}
+    if args.json:
+        print(json.dumps({**_plain(alert), "events": [_plain(event) for event in events]}, indent=2))
+        return 0
+    baseline = frozen.get(recent[-1].baseline_id or 0) if recent else None
+    print("\n".join(portrait(alert, events, recent, baseline)))
+    return 0
+
+
+def run_run(args: argparse.Namespace, settings: Settings) -> int:
+    """Judge by every contract of the folder, then deliver."""
+    now = args.at or clock()
+    channels = configured(settings)
+    shelf = Shelf(settings.contracts_dir)
+    shelf.refresh()
+    for complaint in shelf.complaints.values():
+        print(complaint, file=sys.stderr)
+    if not shelf.contracts:
+        raise UsageError(
+            f"{settings.contracts_dir} holds no contract that can be used; put one there or set MONITOR_CONTRACTS_DIR"
+        )
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        for model, loaded in sorted(shelf.contracts.items()):
+            did = stage.run(database, loaded, now, channels=[channel.name for channel in channels])
+            print(f"{model}: {did} alert{'' if did == 1 else 's'} judged")
+        sent = deliver.run(database, channels, now)
+        print(f"{sent} message{'' if sent == 1 else 's'} sent")
+    return 0
+
+
+def table(chosen: Sequence[Alert]) -> str:
+    """Alerts as aligned columns, a line each, under a line of titles."""
+    rows = [("STATE", "SEVERITY", "SINCE (UTC)", "VALUE", "LIMIT", "FRAMES", "ALERT")]
+    rows += [
+        (a.state, a.severity, _when(a.since), _value(a), f"{a.threshold:.3g}", f"{a.n:,}", a.key) for a in chosen
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def summary(known: Sequence[Alert]) -> str:
+    """How many alerts there are in which state, and up to when they were judged."""
+    if not known:
+        return "no rule has judged anything yet; `monitor alerts run` judges what `monitor drift run` has measured"
+    counts = Counter[str](alert.state for alert in known)
+    by_state = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
+    judged = max(alert.window_end for alert in known)
+    nothing = "" if any(counts[state] for state in OPEN) else "nothing is pending or firing; "
+    return f"{nothing}{len(known)} series watched: {by_state}; judged up to {_when(judged)} UTC"
+
+
+def portrait(
+    alert: Alert, events: Sequence[AlertEvent], recent: Sequence[Measurement], baseline: Baseline | None
+) -> list[str]:
+    """The lines of `monitor alerts show`. `events` are newest first, `recent` windows oldest first."""
+    lines = [f"{alert.key}: {alert.state}, {alert.severity}", ""]
+    if events:
+        lines += [str(events[0].evidence.get("sentence", "")), ""]
+    last = recent[-1] if recent else None
+    facts = {
+        "since": f"{_when(alert.since)} UTC" if alert.since else "",
+        "reason": alert.reason,
+        "judged": f"up to the window ending {_when(alert.window_end)} UTC",
+        "value": f"{_value(alert)} over {alert.n:,} frames",
+        "limit": _limit(alert, last),
+        "now": f"{_mean(alert, last.now_mean)}, n {last.n:,}" if last else "",
+        "baseline": _baseline(alert, last, baseline),
+        "change": f"{subject(alert.series)} {movement(last)}" if last and last.state == "ok" else "",
+        "with it": _together(events),
+        "runbook": str(events[0].evidence.get("runbook", "")) if events else "",
+        "owner": str(events[0].evidence.get("owner", "")) if events else "",
+    }
+    lines += [f"  {name:<9} {said}" for name, said in facts.items() if said]
+    if recent:
+        lines += ["", "last windows", *_windows(recent)]
+    if events:
+        lines += ["", "history", *(_history(event) for event in events)]
+    return lines
+
+
+def _only(wanted: str, found: Sequence[Alert]) -> Alert:
+    exact = [alert for alert in found if alert.key == wanted]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if not found:
+        raise UsageError(f"no alert's key begins with {wanted!r}; `monitor alerts list --all` prints them all")
+    first = "".join(f"\n  {alert.key} ({alert.state})" for alert in sorted(found, key=_urgency)[:10])
+    raise UsageError(f"{len(found)} alerts begin with {wanted!r}; give more of the key:{first}")
+
+
+def _recent(conn: Connection, alert: Alert) -> list[Measurement]:
+    scope = alert.series.scope
+    return measurements.read(
+        conn,
+        scope.model,
+        version=scope.version,
+        camera=scope.camera,
+        slice_name=scope.slice_name,
+        slice_value=scope.slice_value,
+        signal=alert.series.signal,
+        class_name=alert.series.class_name,
+        measure=alert.measure,
+        end=alert.window_end,
+        last=_SHOWN_WINDOWS,
+    )
+
+
+def _urgency(alert: Alert) -> tuple[int, int, str, str]:
+    return (
+        _STATES.index(alert.state),
+        _SEVERITIES.index(alert.severity),
+        alert.since.isoformat() if alert.since else "~",
+        alert.key,
+    )
+
+
+def _limit(alert: Alert, last: Measurement | None) -> str:
+    if last is None or last.noise is None:
+        return f"{alert.threshold:.3g} (rule {alert.rule})"
+    above = alert.threshold - last.noise
+    origin = f"rule {alert.rule}, contract {last.contract_hash}"
+    return f"{alert.threshold:.3g} = {above:.3g} ({origin}) + {last.noise:.3g} (chance at {last.n:,} frames)"
+
+
+def _baseline(alert: Alert, last: Measurement | None, baseline: Baseline | None) -> str:
+    if last is None or baseline is None:
+        return ""
+    start, end = baseline.period_start, baseline.period_end
+    period = f", {start:%Y-%m-%d} to {end:%Y-%m-%d}" if start and end else ""
+    origin = f"baseline {baseline.id} from {baseline.source}{period}"
+    return f"{_mean(alert, last.baseline_mean)}, n {last.baseline_n:,} ({origin})"
+
+
+def _mean(alert: Alert, mean: float | None) -> str:
+    return "no mean" if mean is None else f"mean {figure(mean)} ({unit(alert.series.signal)})"
+
+
+def _together(events: Sequence[AlertEvent]) -> str:
+    beside = events[0].evidence.get("moved_together", []) if events else []
+    return "; ".join(f"{other['signal']} {other['movement']}" for other in beside)
+
+
+def _windows(recent: Iterable[Measurement]) -> list[str]:
+    lines = [f"  {'ended (UTC)':<17} {'value':>8} {'chance':>8} {'frames':>8} {'mean':>10}  state"]
+    for m in recent:
+        value, noise = ("-" if x is None else f"{x:.3f}" for x in (m.value, m.noise))
+        mean = "-" if m.now_mean is None else figure(m.now_mean)
+        lines.append(f"  {_when(m.window.end):<17} {value:>8} {noise:>8} {m.n:>8,} {mean:>10}  {m.state}")
+    return lines
+
+
+def _history(event: AlertEvent) -> str:
+    said = event.evidence.get("sentence", "")
+    return f"  {_when(event.decided_at)}  {event.to_state:<8}  {said}"
+
+
+def _value(alert: Alert) -> str:
+    return "-" if alert.value is None else f"{alert.measure.upper()} {alert.value:.3g}"
+
+
+def _when(at: datetime | None) -> str:
+    return "-" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def _plain(record: Alert | AlertEvent) -> dict[str, Any]:
+    """As JSON takes it; times are ISO 8601 in UTC."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(record), default=_iso))
+    return plain
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")

@@ -1,0 +1,148 @@
+"""Alerts: where each rule stands on each series, what was told, and how far the windows have been judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, text
+
+from monitor.records import ALL, Alert, AlertEvent, Scope, SeriesKey, Window
+from monitor.store.database import Connection
+
+_SCOPE = ("model", "version", "stage", "camera", "slice_name", "slice_value")
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A measured window that a rule has not judged yet; `baseline_id` is None where there was no baseline."""
+
+    version: str
+    window: Window
+    baseline_id: int | None
+
+
+def read(conn: Connection, model: str = ALL, *, rule: str = "", version: str = "", prefix: str = "") -> list[Alert]:
+    """Alerts by key, narrowed by whatever is given."""
+    rows = conn.execute(
+        text(
+            "SELECT alert_key, model, version, stage, camera, slice_name, slice_value, signal, class_name, rule,"
+            " measure, severity, state, episode, breaches, clears, since, window_end, value, threshold, n, reason,"
+            " revision"
+            " FROM alert WHERE (:model = '' OR model = :model) AND (:rule = '' OR rule = :rule)"
+            " AND (:version = '' OR version = :version) AND starts_with(alert_key, :prefix) ORDER BY alert_key"
+        ),
+        {"model": model, "rule": rule, "version": version, "prefix": prefix},
+    )
+    return [_alert(row) for row in rows]
+
+
+def save(conn: Connection, alert: Alert) -> bool:
+    """Store the alert's next row, if the stored one is still of the revision that `alert` was made from.
+
+    False: somebody else was faster; what they decided stands and nothing was written.
+    """
+    statement = text(
+        "INSERT INTO alert (alert_key, model, version, stage, camera, slice_name, slice_value, signal, class_name,"
+        " rule, measure, severity, state, episode, breaches, clears, since, window_end, value, threshold, n, reason,"
+        " revision)"
+        " VALUES (:key, :model, :version, :stage, :camera, :slice_name, :slice_value, :signal, :class_name, :rule,"
+        " :measure, :severity, :state, :episode, :breaches, :clears, :since, :window_end, :value, :threshold, :n,"
+        " :reason, :revision + 1) ON CONFLICT (alert_key) DO UPDATE SET signal = :signal, measure = :measure,"
+        " severity = :severity, state = :state, episode = :episode, breaches = :breaches, clears = :clears,"
+        " since = :since, window_end = :window_end, value = :value, threshold = :threshold, n = :n, reason = :reason,"
+        " revision = alert.revision + 1 WHERE alert.revision = :revision RETURNING 1"
+    )
+    series = alert.series
+    scope = {name: getattr(series.scope, name) for name in _SCOPE}
+    own = {field.name: getattr(alert, field.name) for field in fields(alert) if field.name != "series"}
+    values = {**scope, **own, "signal": series.signal, "class_name": series.class_name}
+    return conn.execute(statement, values).scalar() is not None
+
+
+def add_event(conn: Connection, event: AlertEvent) -> int:
+    """Store what was decided; returns its id. An alert turns to one state once an episode: the schema keeps it."""
+    statement = text(
+        "INSERT INTO alert_event (alert_key, episode, from_state, to_state, window_start, window_end, decided_at,"
+        " value, threshold, n, evidence) VALUES (:alert_key, :episode, :from_state, :to_state, :window_start,"
+        " :window_end, :decided_at, :value, :threshold, :n, cast(:evidence AS jsonb)) RETURNING event_id"
+    )
+    values = {
+        "alert_key": event.alert_key,
+        "episode": event.episode,
+        "from_state": event.from_state,
+        "to_state": event.to_state,
+        "window_start": event.window.start,
+        "window_end": event.window.end,
+        "decided_at": event.decided_at,
+        "value": event.value,
+        "threshold": event.threshold,
+        "n": event.n,
+        "evidence": json.dumps(event.evidence, allow_nan=False),
+    }
+    return int(conn.execute(statement, values).scalar_one())
+
+
+def events(conn: Connection, alert_key: str, limit: int = 100) -> list[AlertEvent]:
+    """What was told about one alert, newest first."""
+    rows = conn.execute(
+        text(
+            "SELECT alert_key, episode, from_state, to_state, window_start, window_end, decided_at, value, threshold,"
+            " n, evidence, event_id FROM alert_event WHERE alert_key = :key ORDER BY event_id DESC LIMIT :limit"
+        ),
+        {"key": alert_key, "limit": limit},
+    )
+    return [event_of(tuple(row)) for row in rows]
+
+
+def event_of(columns: Sequence[Any]) -> AlertEvent:
+    """An event from the columns that `events` selects, in that order."""
+    key, episode, left, reached, start, end, *rest = columns
+    return AlertEvent(key, episode, left, reached, Window(start, end), *rest)
+
+
+def unjudged(conn: Connection, model: str, rule: str, length: timedelta) -> list[Unjudged]:
+    """Measured windows of `length` that come after the last one that the rule judged, by version; oldest first."""
+    rows = conn.execute(
+        text(
+            "SELECT w.version, w.window_start, w.window_end, w.baseline_id FROM measured_window w"
+            " LEFT JOIN judged j ON j.model = w.model AND j.rule = :rule AND j.version = w.version"
+            " WHERE w.model = :model AND w.window_end - w.window_start = :length"
+            " AND (j.window_end IS NULL OR w.window_end > j.window_end) ORDER BY w.window_end, w.version"
+        ),
+        {"model": model, "rule": rule, "length": length},
+    )
+    return [Unjudged(row[0], Window(row[1], row[2]), row[3]) for row in rows]
+
+
+def advance(conn: Connection, model: str, rule: str, version: str, window_end: datetime) -> bool:
+    """Take a window for this transaction to judge; False: it, or a later one, has been judged already.
+
+    Two workers at the same window: the second waits here for the first to commit, and then gets False.
+    """
+    statement = text(
+        "INSERT INTO judged (model, rule, version, window_end) VALUES (:model, :rule, :version, :end)"
+        " ON CONFLICT (model, rule, version) DO UPDATE SET window_end = :end WHERE judged.window_end < :end"
+        " RETURNING 1"
+    )
+    values = {"model": model, "rule": rule, "version": version, "end": window_end}
+    return conn.execute(statement, values).scalar() is not None
+
+
+def last_windows(conn: Connection, model: str) -> dict[str, datetime]:
+    """End of the newest measured window of each version."""
+    rows = conn.execute(
+        text("SELECT version, max(window_end) FROM measured_window WHERE model = :model GROUP BY version"),
+        {"model": model},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _alert(row: Row[Any]) -> Alert:
+    columns: Sequence[Any]
+    key, *columns = row
+    scope, (signal, class_name), rest = columns[:6], columns[6:8], columns[8:]
+    return Alert(key, SeriesKey(Scope(*scope), signal, class_name), *rest)

@@ -1,0 +1,279 @@
+"""The outbox on real Postgres, and a webhook on a real HTTP server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from monitor.alerts import deliver
+from monitor.alerts.channels import DeliveryFailed, LogChannel, WebhookChannel, sign
+from monitor.alerts.evaluate import alert_key
+from monitor.records import Alert, AlertEvent, Scope, SeriesKey, Window
+from monitor.settings import Settings
+from monitor.store import alerts, outbox
+from monitor.store.database import Database, open_database
+from monitor.store.outbox import Delivery
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+SECRET = "canary-2b81"
+
+
+@dataclass
+class Receiver:
+    """What a webhook's receiver got, and the statuses (with headers) it answers with; 200 when they run out."""
+
+    port: int = 0
+    answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook/{SECRET}"
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        """(camera, state) of every message, in order."""
+        found = [json.loads(body)["data"] for _, body in self.got]
+        return [(data["alert_key"].split("/")[3], data["to"]) for data in found]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    known = Receiver()
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            known.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            status, headers = known.answers.pop(0) if known.answers else (200, {})
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *args: Any) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        known.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield known
+        server.shutdown()
+        thread.join()
+
+
+def tell(database: Database, camera: str, *states: str, channels: tuple[str, ...] = ("webhook",)) -> None:
+    """One episode for each pair of turns, decided at NOW."""
+    series = SeriesKey(Scope("m", "v1", camera=camera), "brightness")
+    key = alert_key("drift", series)
+    window = Window(START, START + DAY)
+    with database.begin() as conn:
+        alert = Alert(
+            key, series, "drift", "psi", "warning", "firing", 1, 2, 0, START, window.end, 0.6, 0.5, 60, "because"
+        )
+        assert alerts.save(conn, alert)
+        for turn, state in enumerate(states):
+            why = {"sentence": f"{camera} is {state}", "severity": "warning"}
+            event = AlertEvent(key, 1 + turn // 2, "pending", state, window, NOW, 0.6, 0.5, 60, why)
+            outbox.add(conn, alerts.add_event(conn, event), event, channels, NOW)
+
+
+def rows(database: Database) -> list[tuple[int, bool, bool, str]]:
+    """(attempts, sent, given up, last error) by event."""
+    with database.begin() as conn:
+        found = conn.execute(
+            text(
+                "SELECT attempts, sent_at IS NOT NULL, given_up_at IS NOT NULL, last_error FROM outbox"
+                " ORDER BY event_id"
+            )
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in found]
+
+
+def test_a_message_is_tried_again_after_a_failure_under_the_same_key(database: Database, receiver: Receiver) -> None:
+    tell(database, "cam-1", "firing")
+    receiver.answers = [(500, {})]
+    channel = WebhookChannel(receiver.url, SECRET)
+    assert deliver.run(database, [channel], NOW) == 0
+    assert rows(database) == [(1, False, False, "the webhook answered 500")]
+    assert deliver.run(database, [channel], NOW + timedelta(seconds=1)) == 0
+    assert deliver.run(database, [channel], NOW + MINUTE) == 1
+    assert deliver.run(database, [channel], NOW + DAY) == 0
+    assert rows(database) == [(2, True, False, "")]
+    (first, first_body), (second, second_body) = receiver.got
+    assert first["webhook-id"] == second["webhook-id"] == json.loads(second_body)["delivery_key"]
+    assert first_body == second_body
+    for headers, body in receiver.got:
+        assert headers["webhook-signature"] == sign(
+            SECRET.encode(), headers["webhook-id"], headers["webhook-timestamp"], body
+        )
+    assert int(second["webhook-timestamp"]) == int((NOW + MINUTE).timestamp())
+
+
+def test_one_alerts_messages_keep_their_order(database: Database, receiver: Receiver) -> None:
+    tell(database, "cam-1", "firing", "resolved", "firing")
+    tell(database, "cam-2", "firing")
+    # 400 is about this one message: the receiver is there, and other alerts go on.
+    receiver.answers = [(400, {})]
+    channel = WebhookChannel(receiver.url)
+    assert deliver.run(database, [channel], NOW) == 1
+    assert receiver.said == [("cam-1", "firing"), ("cam-2", "firing")]
+    assert deliver.run(database, [channel], NOW + MINUTE) == 3
+    assert receiver.said[2:] == [("cam-1", "firing"), ("cam-1", "resolved"), ("cam-1", "firing")]
+
+
+def test_one_channel_does_not_wait_for_another(database: Database, receiver: Receiver) -> None:
+    tell(database, "cam-1", "firing", "resolved", channels=("log", "webhook"))
+    receiver.answers = [(503, {})]
+    assert deliver.run(database, [LogChannel(), WebhookChannel(receiver.url)], NOW) == 2
+    assert [row[1] for row in rows(database)].count(True) == 2
+    assert len(receiver.got) == 1
+
+
+def test_a_receiver_that_is_away_is_left_alone_for_the_rest_of_the_run(
+    database: Database, receiver: Receiver
+) -> None:
+    for number in range(5):
+        tell(database, f"cam-{number}", "firing")
+    receiver.answers = [(503, {})] * 5
+    assert deliver.run(database, [WebhookChannel(receiver.url)], NOW) == 0
+    assert len(receiver.got) == 1
+
+
+def test_a_receiver_that_asks_for_time_gets_it(database: Database, receiver: Receiver) -> None:
+    tell(database, "cam-1", "firing")
+    receiver.answers = [(429, {"Retry-After": "600"})]
+    channel = WebhookChannel(receiver.url)
+    deliver.run(database, [channel], NOW)
+    assert deliver.run(database, [channel], NOW + 9 * MINUTE) == 0
+    assert deliver.run(database, [channel], NOW + 10 * MINUTE) == 1
+
+
+def test_redirects_are_not_followed(database: Database, receiver: Receiver) -> None:
+    tell(database, "cam-1", "firing")
+    receiver.answers = [(307, {"Location": f"http://127.0.0.1:{receiver.port}/elsewhere"})]
+    assert deliver.run(database, [WebhookChannel(receiver.url)], NOW) == 0
+    assert len(receiver.got) == 1
+    assert rows(database)[0][3] == "the webhook redirects, which is not followed"
+
+
+def test_after_a_day_it_is_given_up_and_the_next_one_goes(
+    database: Database, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell(database, "cam-1", "firing", "resolved")
+    receiver.answers = [(404, {}), (404, {})]
+    channel = WebhookChannel(receiver.url, SECRET)
+    with caplog.at_level(logging.DEBUG):
+        deliver.run(database, [channel], NOW)
+        assert rows(database)[0][:3] == (1, False, False)
+        assert deliver.run(database, [channel], NOW + DAY) == 1
+    assert [row[:3] for row in rows(database)] == [(2, False, True), (1, True, False)]
+    assert receiver.said == [("cam-1", "firing"), ("cam-1", "firing"), ("cam-1", "resolved")]
+    assert "given up after 2 attempts: the webhook answered 404" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_message_waits_a_day_for_a_channel_that_is_not_configured(database: Database) -> None:
+    tell(database, "cam-1", "firing")
+    deliver.run(database, [LogChannel()], NOW + DAY)
+    assert rows(database) == [(0, False, False, "")]
+    deliver.run(database, [LogChannel()], NOW + DAY + MINUTE)
+    assert rows(database) == [(0, False, True, "the channel is not configured any more")]
+
+
+def test_a_kill_between_sending_and_marking_sends_again_under_the_same_key(
+    database: Database, settings: Settings, receiver: Receiver
+) -> None:
+    tell(database, "cam-1", "firing", "resolved")
+
+    class Deadly(WebhookChannel):
+        def send(self, delivery: Delivery, now: datetime) -> None:
+            super().send(delivery, now)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            with open_database(settings) as own:
+                deliver.run(own, [Deadly(receiver.url)], NOW)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    channel = WebhookChannel(receiver.url)
+    # Until the dead worker's claim ends, nobody touches the message, nor the one behind it.
+    assert deliver.run(database, [channel], NOW + deliver.CLAIM - timedelta(seconds=1)) == 0
+    assert deliver.run(database, [channel], NOW + deliver.CLAIM) == 2
+    assert receiver.said == [("cam-1", "firing"), ("cam-1", "firing"), ("cam-1", "resolved")]
+    keys = [headers["webhook-id"] for headers, _ in receiver.got]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_nothing_is_sent_within_a_transaction(database: Database) -> None:
+    tell(database, "cam-1", "firing")
+
+    class Looking:
+        name = "webhook"
+        busy = -1
+
+        def send(self, delivery: Delivery, now: datetime) -> None:
+            with database.begin() as conn:
+                others = text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND backend_type = 'client backend'"
+                )
+                self.busy = conn.execute(others).scalar_one()
+
+    looking = Looking()
+    assert deliver.run(database, [looking], NOW) == 1
+    assert looking.busy == 0
+
+
+def test_two_workers_never_claim_one_message(database: Database) -> None:
+    tell(database, "cam-1", "firing", "resolved")
+    tell(database, "cam-2", "firing")
+    until = NOW + MINUTE
+    with database.begin() as one, database.begin() as other:
+        first = outbox.claim(one, ["webhook"], NOW, until)
+        second = outbox.claim(other, ["webhook"], NOW, until)
+        third = outbox.claim(other, ["webhook"], NOW, until)
+    assert first is not None
+    assert second is not None
+    assert [d.event.alert_key.split("/")[3] for d in (first, second)] == ["cam-1", "cam-2"]
+    assert third is None
+    with database.begin() as conn:
+        outbox.mark_sent(conn, first.key, NOW)
+        behind = outbox.claim(conn, ["webhook"], NOW, until)
+    assert behind is not None
+    assert behind.event.to_state == "resolved"
+
+
+def test_a_channel_that_fails_says_so_and_loses_nothing(database: Database) -> None:
+    tell(database, "cam-1", "firing")
+
+    class Away:
+        name = "webhook"
+
+        def send(self, delivery: Delivery, now: datetime) -> None:
+            raise DeliveryFailed("the line is dead", away=True)
+
+    for attempt in range(1, 4):
+        assert deliver.run(database, [Away()], NOW + attempt * timedelta(hours=1)) == 0
+    assert rows(database) == [(3, False, False, "the line is dead")]

@@ -1,0 +1,196 @@
+"""`monitor baseline`: freeze what production is compared with, and say what it can support."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from monitor.cli.moments import clock, moment
+from monitor.client.folder import ImageFault, image_paths, listed_images, read_folder
+from monitor.drift import baseline as freezing
+from monitor.drift.baseline import Frozen
+from monitor.drift.readiness import Readiness, readiness
+from monitor.errors import UsageError
+from monitor.imaging.stats import ImageStats
+from monitor.records import Baseline, BaselineHistogram, SeriesKey, Window
+from monitor.settings import Settings
+from monitor.spec.load import LoadedContract, Shelf, load_contract
+from monitor.store import baselines, migrate
+from monitor.store.database import Database, open_database
+
+EPILOG = """\
+examples:
+  monitor baseline freeze --model packaging-line --version v1 --from 2026-01-01 --to 2026-01-29
+  monitor baseline freeze --contract contracts/cells.toml --images training/images --note "split of March"
+  monitor baseline list
+  monitor baseline report 3
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `monitor baseline` and its verbs."""
+    noun = subparsers.add_parser(
+        "baseline",
+        help="freeze what production is compared with",
+        description="A baseline is frozen once, hashed, and never changed; a newer one takes its place.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _register_freeze(verbs)
+    listing = verbs.add_parser("list", help="every baseline, oldest first")
+    listing.add_argument("--model", help="of one model")
+    listing.set_defaults(run=run_list)
+    report = verbs.add_parser("report", help="how big and how broad a baseline is, and what it can support")
+    report.add_argument("id", nargs="?", type=int, metavar="ID", help="its number (default: the newest)")
+    report.add_argument("--contract", type=Path, metavar="PATH", help="judge it by this contract, not the folder's")
+    report.set_defaults(run=run_report)
+
+
+def _register_freeze(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    freeze = verbs.add_parser(
+        "freeze",
+        help="from ingested logs of a period, or from images",
+        description="From logs: --version, --from and --to. From images: --images or --list.",
+    )
+    whose = freeze.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--contract", type=Path, metavar="PATH", help="the model's contract")
+    whose.add_argument("--model", help="the model, whose contract lies in the contracts folder")
+    freeze.add_argument("--version", help="the model version whose logs are frozen")
+    freeze.add_argument("--from", dest="start", type=moment, metavar="TIME", help="start of the period, UTC")
+    freeze.add_argument("--to", dest="end", type=moment, metavar="TIME", help="its end: the first moment after it")
+    freeze.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
+    freeze.add_argument(
+        "--list", type=Path, metavar="FILE", help="a text file that names one image a line, in --images"
+    )
+    freeze.add_argument(
+        "--step", type=int, default=1, metavar="N", help="read every Nth row and column, as production"
+    )
+    freeze.add_argument("--note", default="", help="what a person should know about it")
+    freeze.set_defaults(run=run_freeze)
+
+
+def run_freeze(args: argparse.Namespace, settings: Settings) -> int:
+    """Freeze, then report."""
+    loaded = load_contract(args.contract) if args.contract else _on_shelf(settings, args.model)
+    logs = (args.version, args.start, args.end)
+    from_images = bool(args.images or args.list)
+    if from_images == any(logs) or (any(logs) and not all(logs)):
+        raise UsageError(
+            "a baseline comes from logs or from images: give --version, --from and --to, or --images or --list"
+        )
+    now = clock()
+    images = _read_images(args.images, args.list, args.step) if from_images else []
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        if from_images:
+            frozen = freezing.from_images(database, loaded, images, now, args.note)
+        else:
+            period = Window(args.start, args.end)
+            frozen = freezing.from_logs(database, loaded, args.version, period, now, args.note)
+    _print_frozen(frozen)
+    _print_report(loaded, readiness(loaded.contract, frozen.baseline, frozen.rows))
+    return 0
+
+
+def run_list(args: argparse.Namespace, settings: Settings) -> int:
+    """One line a baseline."""
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        with database.begin() as conn:
+            found = baselines.listing(conn, args.model)
+    for baseline in found:
+        print(_line(baseline))
+    if not found:
+        print("no baseline yet; `monitor baseline freeze` makes one", file=sys.stderr)
+    return 0
+
+
+def run_report(args: argparse.Namespace, settings: Settings) -> int:
+    """The readiness report of one baseline."""
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        baseline, rows = _chosen(database, args.id)
+    loaded = load_contract(args.contract) if args.contract else _on_shelf(settings, baseline.model)
+    print(_line(baseline))
+    _print_report(loaded, readiness(loaded.contract, baseline, rows))
+    return 0
+
+
+def _chosen(database: Database, number: int | None) -> tuple[Baseline, dict[SeriesKey, BaselineHistogram]]:
+    with database.begin() as conn:
+        found = [b for b in baselines.listing(conn) if number in (None, b.id)]
+        if not found:
+            raise UsageError("there is no such baseline; `monitor baseline list` names them all")
+        return found[-1], baselines.histograms(conn, found[-1].id)
+
+
+def _on_shelf(settings: Settings, model: str) -> LoadedContract:
+    shelf = Shelf(settings.contracts_dir)
+    shelf.refresh()
+    if model not in shelf.contracts:
+        faults = "".join(f"\n{complaint}" for complaint in shelf.complaints.values())
+        raise UsageError(
+            f"{settings.contracts_dir} holds no contract of {model}; name one with --contract, put one there, "
+            f"or set MONITOR_CONTRACTS_DIR{faults}"
+        )
+    return shelf.contracts[model]
+
+
+def _read_images(folder: Path | None, listing: Path | None, step: int) -> list[ImageStats]:
+    """Statistics of every image that can be read; the others are named on standard error."""
+    try:
+        paths = listed_images(listing, folder) if listing else image_paths(folder or Path())
+        stats: list[ImageStats] = []
+        for done, found in enumerate(read_folder(paths, step), start=1):
+            if isinstance(found, ImageFault):
+                print(f"{found.path} {found.reason}", file=sys.stderr)
+            else:
+                stats.append(found.stats)
+            if sys.stderr.isatty() and (done % 20 == 0 or done == len(paths)):
+                print(f"\rread {done} of {len(paths)} images", end="", file=sys.stderr, flush=True)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UsageError(f"the images cannot be read: {error}; check --images, --list and --step") from error
+    if sys.stderr.isatty() and paths:
+        print(file=sys.stderr)
+    return stats
+
+
+def _line(baseline: Baseline) -> str:
+    """A baseline on one line."""
+    start, end = baseline.period_start, baseline.period_end
+    whence = f"logs of {baseline.version}" if baseline.source == "logs" else "images, for every version"
+    period = f", {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC" if start and end else ""
+    note = f": {baseline.note}" if baseline.note else ""
+    return (
+        f"baseline {baseline.id} of {baseline.model} from {whence}{period}, {baseline.frames:,} frames, "
+        f"sha256 {baseline.sha256[:16]}, contract {baseline.contract_hash}, "
+        f"frozen {baseline.created_at:%Y-%m-%d %H:%M} UTC{note}"
+    )
+
+
+def _print_frozen(frozen: Frozen) -> None:
+    print(_line(frozen.baseline) if frozen.fresh else f"frozen before, unchanged: {_line(frozen.baseline)}")
+
+
+def _print_report(loaded: LoadedContract, ready: Readiness) -> None:
+    print(f"\nhow big and how broad, by contract {loaded.hash}:")
+    print(f"  frames      {ready.frames:,}" + (f" in {ready.days:g} days" if ready.days is not None else ""))
+    for title, said in (
+        ("cameras", [f"{name} {frames:,}" for name, frames in sorted(ready.cameras.items())]),
+        ("slices", [f"{name} = {value} {frames:,}" for (name, value), frames in sorted(ready.slices.items())]),
+        ("classes", [f"{name} {n:,} on {frames:,} frames" for name, (frames, n) in sorted(ready.classes.items())]),
+    ):
+        if said:
+            print(f"  {title:<11} {', '.join(said)}")
+    print("\nwhat it lacks:")
+    for sentence in ready.lacks or ("nothing that the contract asks for",):
+        print(f"  - {sentence}")
+    print("\nwhat it can support, rule by rule:")
+    for rule in ready.rules:
+        print(f"  {'✓' if rule.sharp else '!'} {rule}")
+    for name in ready.blind:
+        print(f"  ✗ {name}: this baseline has nothing to compare with")
+    if not ready.rules and not ready.blind:
+        print("  the contract has no alert rule")

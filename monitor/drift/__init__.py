@@ -1,0 +1,1 @@
+"""Roll-ups become measurements."""

@@ -1,0 +1,126 @@
+"""Freeze a baseline: from the roll-ups of a period, or from images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitor.drift import freeze
+from monitor.drift.readiness import SMALLEST
+from monitor.drift.windows import EPOCH
+from monitor.errors import GateRefused, UsageError
+from monitor.imaging.stats import ImageStats
+from monitor.records import ALL, Baseline, BaselineHistogram, SeriesKey, Window
+from monitor.spec.load import LoadedContract
+from monitor.store import baselines, histograms, measurements
+from monitor.store.database import Connection, Database
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A baseline with its rows. `fresh` is False where the very same had been frozen before: that one is named."""
+
+    baseline: Baseline
+    rows: Mapping[SeriesKey, BaselineHistogram]
+    fresh: bool
+
+
+def from_logs(
+    database: Database, loaded: LoadedContract, version: str, period: Window, now: datetime, note: str = ""
+) -> Frozen:
+    """Freeze the live frames of a version that were captured in `period`, which consists of whole hours in the past.
+
+    Raises:
+        UsageError: a period that cannot be.
+        GateRefused: fewer than 30 frames.
+    """
+    model = loaded.contract.model.name
+    if period.start >= period.end or any((at - EPOCH) % _HOUR for at in (period.start, period.end)):
+        raise UsageError(
+            f"the period {period.start:%Y-%m-%d %H:%M} to {period.end:%Y-%m-%d %H:%M} is not one of whole hours; "
+            "give a start and a later end, both on the hour"
+        )
+    if period.end > now:
+        raise UsageError(
+            f"the period ends at {period.end:%Y-%m-%d %H:%M} UTC, which has not passed yet; "
+            "a baseline is frozen from what is complete, so name an earlier end"
+        )
+    with database.begin() as conn:
+        found = histograms.read(conn, model, period.start, period.end, version=version)
+        rows = freeze.freeze(found, loaded.contract.drift.groups)
+        frames = freeze.frames_of(rows)
+        if frames < SMALLEST:
+            raise GateRefused(_too_few(conn, model, version, period, frames))
+        return _keep(conn, loaded, version, "logs", period, frames, rows, now, note)
+
+
+def from_images(
+    database: Database, loaded: LoadedContract, images: Sequence[ImageStats], now: datetime, note: str = ""
+) -> Frozen:
+    """Freeze the statistics of a set of images: it serves every camera and version that has no baseline of its own.
+
+    Raises:
+        GateRefused: fewer than 30 images.
+    """
+    if len(images) < SMALLEST:
+        raise GateRefused(
+            f"{len(images)} readable images are too few for a baseline; give at least {SMALLEST}, "
+            "better some hundreds that show all operating conditions"
+        )
+    found = freeze.image_histograms(loaded.contract.model.name, images)
+    rows = freeze.freeze(found, loaded.contract.drift.groups)
+    with database.begin() as conn:
+        return _keep(conn, loaded, ALL, "images", None, len(images), rows, now, note)
+
+
+def _keep(
+    conn: Connection,
+    loaded: LoadedContract,
+    version: str,
+    source: str,
+    period: Window | None,
+    frames: int,
+    rows: Mapping[SeriesKey, BaselineHistogram],
+    now: datetime,
+    note: str,
+) -> Frozen:
+    asked = Baseline(
+        id=0,
+        model=loaded.contract.model.name,
+        version=version,
+        source=source,
+        period_start=period.start if period else None,
+        period_end=period.end if period else None,
+        frames=frames,
+        sha256=freeze.content_hash(rows),
+        contract_hash=loaded.hash,
+        created_at=now,
+        note=note,
+    )
+    active = baselines.active(conn, asked.model, version)
+    if active is not None and _same(active, asked):
+        return Frozen(active, rows, fresh=False)
+    return Frozen(baselines.save(conn, asked, rows), rows, fresh=True)
+
+
+def _same(one: Baseline, other: Baseline) -> bool:
+    def told(b: Baseline) -> tuple[object, ...]:
+        return b.version, b.source, b.period_start, b.period_end, b.sha256
+
+    return told(one) == told(other)
+
+
+def _too_few(conn: Connection, model: str, version: str, period: Window, frames: int) -> str:
+    by_version = measurements.window_frames(conn, model, timedelta(days=1))
+    held = [
+        f"{name}: {sum(days.values())} frames from {min(days):%Y-%m-%d} to {max(days):%Y-%m-%d}"
+        for name, days in by_version.items()
+    ]
+    return (
+        f"{frames} frames of {model} {version} from {period.start:%Y-%m-%d %H:%M} to {period.end:%Y-%m-%d %H:%M} UTC"
+        f" are too few for a baseline, it takes at least {SMALLEST}; widen the period or take more logs in first "
+        f"(there are {'; '.join(held) if held else 'none of this model yet'})"
+    )

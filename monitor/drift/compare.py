@@ -1,0 +1,222 @@
+"""A window's histograms against a baseline's: the measurements, with the reason where there is no number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from monitor.measures import CLASS_SHARE, MEASURES, Measure, mean_of
+from monitor.records import ALL, BaselineHistogram, Floats, Histogram, Ints, Measurement, Scope, SeriesKey, Window
+from monitor.stats import null
+from monitor.stats.divergence import smooth
+from monitor.stats.groups import regroup
+
+COUNTED = "confidence"
+"""The signal whose values, counted by class, are the mix of classes."""
+UNMEASURED = frozenset({"status"})
+"""Signals that hold no values to compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One series of a baseline made ready: probabilities over groups, and what cuts a window into the same groups."""
+
+    frames: int
+    shares: Floats
+    """[groups], smoothed."""
+    mean: float | None
+    edges_id: str
+    cuts: Ints | None = None
+    """[groups] of a signal that is read off records."""
+    classes: tuple[str, ...] = ()
+    """Of a mix of classes; one more group holds every class that the baseline had not seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """A baseline made ready for one model version."""
+
+    baseline_id: int | None
+    by_key: Mapping[SeriesKey, Reference]
+    min_n: int
+
+    def of(self, key: SeriesKey) -> Reference | None:
+        """What `key` is compared with: its camera's own series, or all cameras' where that is too small or absent."""
+        own = self.by_key.get(key)
+        if own is not None and own.frames >= self.min_n:
+            return own
+        return self.by_key.get(_of_camera(key, ALL)) or own
+
+
+def _of_camera(key: SeriesKey, camera: str) -> SeriesKey:
+    s = key.scope
+    # Spelt out, for `dataclasses.replace` takes three times as long and this is asked of every series.
+    scope = Scope(s.model, s.version, s.stage, camera, s.slice_name, s.slice_value, s.shadow)
+    return SeriesKey(scope, key.signal, key.class_name, key.recipe)
+
+
+def with_all_cameras(histograms: Mapping[SeriesKey, Histogram]) -> dict[SeriesKey, Histogram]:
+    """The series and, under camera `""`, their sums over the cameras; series on different edges are not summed."""
+    merged: dict[SeriesKey, Histogram] = {}
+    for key, histogram in histograms.items():
+        whole = _of_camera(key, ALL)
+        merged[whole] = merged[whole] + histogram if whole in merged else histogram
+    return {**histograms, **merged}
+
+
+def class_counts(histograms: Mapping[SeriesKey, Histogram]) -> dict[SeriesKey, dict[str, int]]:
+    """Detections by class of each series of the mix of classes."""
+    found: dict[SeriesKey, dict[str, int]] = {}
+    for key, histogram in histograms.items():
+        if key.signal == COUNTED and key.class_name != ALL:
+            mix = SeriesKey(key.scope, CLASS_SHARE)
+            found.setdefault(mix, {})[key.class_name] = histogram.n
+    return found
+
+
+def references(
+    baseline_id: int | None, rows: Mapping[SeriesKey, BaselineHistogram], version: str, min_n: int
+) -> References:
+    """Make a baseline's rows ready to compare windows of `version` with; no rows give no references."""
+    rows = {replace(key, scope=replace(key.scope, version=version)): row for key, row in rows.items()}
+    ready = {
+        key: Reference(
+            row.histogram.frames,
+            smooth(regroup(row.histogram.counts, row.cuts)),
+            mean_of(key.signal, row.histogram),
+            row.histogram.edges_id,
+            row.cuts,
+        )
+        for key, row in rows.items()
+        if key.signal not in UNMEASURED
+    }
+    for mix, counts in class_counts({key: row.histogram for key, row in rows.items()}).items():
+        frames = ready[SeriesKey(mix.scope, COUNTED)].frames
+        classes = tuple(sorted(counts))
+        shares = smooth([*(counts[name] for name in classes), 0])
+        ready[mix] = Reference(frames, shares, None, CLASS_SHARE, classes=classes)
+        for name in classes:
+            share = counts[name] / sum(counts.values())
+            ready[replace(mix, class_name=name)] = Reference(frames, shares, share, CLASS_SHARE, classes=classes)
+    return References(baseline_id, ready, min_n)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a window says of one series. `counts` are the detections by class of a mix of classes."""
+
+    frames: int
+    mean: float | None
+    edges_id: str
+    fine: Ints | None = None
+    counts: Mapping[str, int] | None = None
+
+    def groups(self, reference: Reference) -> Ints:
+        """[groups] counts, cut as the reference is."""
+        if self.counts is None:
+            return regroup(self.fine, reference.cuts)  # type: ignore[arg-type]
+        known = [self.counts.get(name, 0) for name in reference.classes]
+        return np.array([*known, sum(self.counts.values()) - sum(known)], dtype=np.int64)
+
+
+_NOTHING = _Found(0, None, "")
+
+
+def _found(histograms: Mapping[SeriesKey, Histogram], signals: frozenset[str]) -> dict[SeriesKey, _Found]:
+    found = {
+        key: _Found(h.frames, mean_of(key.signal, h), h.edges_id, fine=h.counts)
+        for key, h in histograms.items()
+        if key.signal in signals and key.signal not in UNMEASURED
+    }
+    if CLASS_SHARE not in signals:
+        return found
+    for mix, counts in class_counts(histograms).items():
+        frames = histograms[SeriesKey(mix.scope, COUNTED)].frames
+        found[mix] = _Found(frames, None, CLASS_SHARE, counts=counts)
+        for name, count in counts.items():
+            share = count / sum(counts.values())
+            found[replace(mix, class_name=name)] = _Found(frames, share, CLASS_SHARE, counts=counts)
+    return found
+
+
+def _silent(ready: Iterable[SeriesKey], found: Iterable[SeriesKey], signals: frozenset[str]) -> list[SeriesKey]:
+    """Baseline series that the window says nothing of, under any recipe: another recipe is not silence."""
+    heard = {(key.scope, key.signal, key.class_name) for key in found}
+    return [key for key in ready if key.signal in signals and (key.scope, key.signal, key.class_name) not in heard]
+
+
+def _measures(key: SeriesKey) -> Iterator[Measure]:
+    """A mix of classes is compared as a whole and has a mean (the share) a class; the others have all measures."""
+    for measure in MEASURES.values():
+        if key.signal != CLASS_SHARE or measure.needs_baseline == (key.class_name == ALL):
+            yield measure
+
+
+def _state(found: _Found, reference: Reference | None, measure: Measure, min_n: int) -> str:
+    if found.frames == 0:
+        return "no_data"
+    if measure.needs_baseline and reference is None:
+        return "no_baseline"
+    smallest = min(found.frames, reference.frames) if measure.needs_baseline and reference else found.frames
+    return "ok" if smallest >= min_n else "insufficient"
+
+
+def _judge(
+    key: SeriesKey, found: _Found, known: References, window: Window, contract_hash: str
+) -> Iterator[Measurement]:
+    reference = known.of(key)
+    if reference is not None and found.frames and found.edges_id != reference.edges_id:
+        reference = None
+    p = smooth(found.groups(reference)) if reference is not None and found.frames else None
+    for measure in _measures(key):
+        state = _state(found, reference, measure, known.min_n)
+        value = noise = None
+        if state == "ok":
+            value = found.mean
+            if measure.function is not None and reference is not None and p is not None:
+                value = measure.function(p, reference.shares)
+                if measure.null_scale is not None:
+                    noise = null.quantile(p.size, found.frames, reference.frames, measure.null_scale)
+        yield Measurement(
+            key=key,
+            measure=measure.name,
+            window=window,
+            value=value,
+            state=state,
+            n=found.frames,
+            baseline_n=reference.frames if reference else 0,
+            baseline_id=known.baseline_id if reference else None,
+            contract_hash=contract_hash,
+            noise=noise,
+            now_mean=found.mean,
+            baseline_mean=reference.mean if reference else None,
+        )
+
+
+def compare(
+    histograms: Mapping[SeriesKey, Histogram],
+    known: References,
+    window: Window,
+    signals: Iterable[str],
+    contract_hash: str,
+) -> list[Measurement]:
+    """Every measurement of one window of one model version.
+
+    `histograms` are the window's own by camera; the sums over the cameras are made here. Measured are each series of
+    the window and each that the baseline holds and the window does not (`no_data`): by camera and over all cameras,
+    whole and by slice, whole and by class. The states:
+
+    - `ok`: there is a value.
+    - `insufficient`: fewer than `known.min_n` frames gave a value, in the window or in the baseline.
+    - `no_baseline`: nothing to compare with: no such series under this recipe and on these edges.
+    - `no_data`: the baseline knows the series and no frame of the window gave a value.
+    """
+    chosen = frozenset(signals)
+    found = _found(with_all_cameras(histograms), chosen)
+    for key in _silent(known.by_key, found, chosen):
+        mix = found.get(replace(key, class_name=ALL)) if key.signal == CLASS_SHARE else None
+        # A class that is missing among detections has a share, and that is nought.
+        found[key] = replace(mix, mean=0.0) if mix else _NOTHING
+    return [m for key, said in found.items() for m in _judge(key, said, known, window, contract_hash)]

@@ -1,0 +1,278 @@
+"""Fourteen weeks of the packaging line in minutes: real frames, a real detector, the daemon's own jobs.
+
+    python examples/packaging-line/story.py                    the story, told week by week
+    python examples/packaging-line/story.py --undrifted        the same weeks without drift: nothing should happen
+    python examples/packaging-line/story.py --serve            and leave the status page up
+
+Each day the cameras' frames are drawn and inferred (two processes), logged through the client library and dropped
+into the spool; then every job of the daemon runs once with the clock of the story. After four weeks the baseline is
+frozen. Precision is the one thing here that the daemon never sees: only the example knows the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+from detector import Score
+from plant import CAMERAS
+from production import CLEAN_DAYS, DAYS
+from shift import HERE, MODEL, VERSION, Shift, work
+
+from monitor import daemon
+from monitor.alerts.evaluate import matches
+from monitor.cli import main as command
+from monitor.drift import baseline
+from monitor.records import Alert, AlertEvent, Measurement, Window
+from monitor.settings import Settings
+from monitor.spec.load import Shelf
+from monitor.store import alerts, measurements, migrate
+from monitor.store.database import Database, open_database
+
+WEEKS = DAYS // 7
+FRAMES = 60  # a camera and day
+AFTER_MIDNIGHT = timedelta(hours=2)  # when the day's jobs run: the day's window has closed and settled
+
+
+@dataclass(frozen=True)
+class Week:
+    """One line of the story; `precision` is the truth's, `worst` the largest PSI of a camera that a rule watches."""
+
+    week: int
+    frames: int
+    confidence: float | None
+    brightness: float | None
+    precision: float
+    recall: float
+    worst: float | None
+    worst_of: str
+    worst_limit: float | None
+    firing: int
+    fired: list[str]
+    """Alerts that began to fire in this week: rule and camera."""
+
+
+@dataclass
+class Outcome:
+    """What happened, for people, tests and benches."""
+
+    start: datetime
+    weeks: list[Week] = field(default_factory=list)
+    events: list[AlertEvent] = field(default_factory=list)
+    open: list[Alert] = field(default_factory=list)
+    daily_precision: list[float] = field(default_factory=list)
+
+    @property
+    def first_alert_day(self) -> int | None:
+        """Day of the story on whose frames the first alert fired."""
+        fired = [event.window.start for event in self.events if event.to_state == "firing"]
+        return (min(fired) - self.start).days if fired else None
+
+
+def tell(database: Database, settings: Settings, seed: int, drifted: bool, out: TextIO) -> Outcome:
+    """Run the fourteen weeks, ending yesterday, and print them week by week."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    outcome = Outcome(start=today - timedelta(days=DAYS))
+    context = daemon.Context(settings, database, Shelf(settings.contracts_dir))
+    print(HEADER, file=out, flush=True)
+    scores: list[Score] = []
+    for day, score in _work_days(settings, outcome.start, seed, drifted):
+        now = outcome.start + timedelta(days=day + 1) + AFTER_MIDNIGHT
+        daemon.run_once(context, now)
+        scores.append(score)
+        if day + 1 == CLEAN_DAYS:
+            _freeze(context, outcome.start, now)
+            daemon.run_once(context, now + timedelta(minutes=1))
+        if (day + 1) % 7 == 0:
+            week = _week(context, outcome.start, (day + 1) // 7, scores[-7:])
+            outcome.weeks.append(week)
+            print(_line(week), file=out, flush=True)
+    outcome.daily_precision = [score.precision for score in scores]
+    with database.begin() as conn:
+        outcome.open = alerts.read(conn, MODEL)
+        outcome.events = [event for alert in outcome.open for event in alerts.events(conn, alert.key)]
+    outcome.events.sort(key=lambda event: (event.window.end, event.alert_key))
+    return outcome
+
+
+def _work_days(settings: Settings, start: datetime, seed: int, drifted: bool) -> Iterator[tuple[int, Score]]:
+    """Yield (day, score) once a day's three files lie in the spool; the plant is drawn a few days ahead."""
+    incoming = settings.spool_dir / "incoming"
+    incoming.mkdir(parents=True, exist_ok=True)
+    plant = settings.state_dir / "plant"
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        days = [
+            [
+                pool.submit(work, Shift(day, camera, start, FRAMES, drifted, seed, plant / str(day) / camera))
+                for camera in CAMERAS
+            ]
+            for day in range(DAYS)
+        ]
+        for day, shifts in enumerate(days):
+            done = [shift.result() for shift in shifts]
+            for file in sorted((plant / str(day)).rglob("*.jsonl")):
+                os.replace(file, incoming / f"{day:03d}-{file.parent.name}-{file.name}")
+            yield day, Score(*(sum(counts) for counts in zip(*done, strict=True)))
+
+
+def _freeze(context: daemon.Context, start: datetime, now: datetime) -> None:
+    period = Window(start, start + timedelta(days=CLEAN_DAYS))
+    loaded = context.shelf.contracts[MODEL]
+    baseline.from_logs(context.database, loaded, VERSION, period, now, "the four clean weeks")
+
+
+def _week(context: daemon.Context, start: datetime, number: int, scores: list[Score]) -> Week:
+    first = start + timedelta(days=7 * (number - 1))
+    rules = context.shelf.contracts[MODEL].contract.alerts
+    with context.database.begin() as conn:
+        read = measurements.read(conn, MODEL, start=first, end=first + timedelta(days=7))
+        stands = alerts.read(conn, MODEL)
+        told = [(alert, event) for alert in stands for event in alerts.events(conn, alert.key)]
+    total = Score(*(sum(counts) for counts in zip(*scores, strict=True)))
+    watched = [m for m in read if any(m.measure == rule.measure and matches(rule, m.key) for rule in rules)]
+    worst = max((m for m in watched if m.value is not None), key=lambda m: m.value or 0.0, default=None)
+    return Week(
+        week=number,
+        frames=sum(m.n for m in _whole(read, "brightness")),
+        confidence=_weighted(_whole(read, "confidence")),
+        brightness=_weighted(_whole(read, "brightness")),
+        precision=total.precision,
+        recall=total.recall,
+        worst=worst.value if worst else None,
+        worst_of=f"{worst.key.signal} {worst.key.scope.camera}" if worst else "",
+        worst_limit=worst.noise if worst else None,
+        firing=sum(alert.state == "firing" for alert in stands),
+        fired=sorted(
+            f"{alert.rule} {alert.series.scope.camera}"
+            for alert, event in told
+            if event.to_state == "firing" and first <= event.window.start < first + timedelta(days=7)
+        ),
+    )
+
+
+def _whole(read: list[Measurement], signal: str) -> list[Measurement]:
+    """The days' means of one signal over all cameras."""
+    of_signal = [m for m in read if m.key.signal == signal and m.measure == "mean" and not m.key.class_name]
+    return [m for m in of_signal if not m.key.scope.camera and not m.key.scope.slice_name]
+
+
+def _weighted(means: list[Measurement]) -> float | None:
+    frames = sum(m.n for m in means)
+    return sum((m.value or 0.0) * m.n for m in means) / frames if frames else None
+
+
+HEADER = (
+    "week  frames  mean         mean        worst drift of the week                    alerts  precision\n"
+    "              confidence   brightness  (PSI; by chance up to)                     firing  (the truth)"
+)
+
+
+def _line(week: Week) -> str:
+    worst = "no baseline yet"
+    if week.worst is not None and week.worst_limit is not None:
+        worst = f"{week.worst:5.2f} ({week.worst_limit:.2f})  {week.worst_of}"
+    number = [f"{week.week:>4}  {week.frames:>6}", f"{week.confidence or 0:>10.3f}", f"{week.brightness or 0:>10.1f}"]
+    line = "   ".join([*number, f"{worst:<41} {week.firing:>6}   {week.precision:>8.3f}"])
+    return line + "".join(f"\n      ! {each} fires" for each in week.fired)
+
+
+def _ending(outcome: Outcome, out: TextIO) -> None:
+    """What the daemon said, when, and what it would have meant to wait."""
+    day = outcome.first_alert_day
+    if day is None:
+        print("\nNo alert in fourteen weeks.", file=out)
+        return
+    clean = sum(outcome.daily_precision[:CLEAN_DAYS]) / CLEAN_DAYS
+    at_alert = sum(outcome.daily_precision[max(0, day - 6) : day + 1]) / min(7, day + 1)
+    last = sum(outcome.daily_precision[-7:]) / 7
+    first = next(event for event in outcome.events if event.to_state == "firing")
+    print(f"\nThe first alert: {first.alert_key}", file=out)
+    print(f"  {first.evidence['sentence']}", file=out)
+    print(f"  since {first.evidence['since']}, threshold {first.threshold:.3f}, n {first.n}", file=out)
+    print(
+        f"\nIt came on day {day - CLEAN_DAYS + 1} of the ageing light, when precision was {at_alert:.3f}; it had been"
+        f" {clean:.3f} in the clean weeks, and fell to {last:.3f} by the end.",
+        file=out,
+    )
+    firing = [alert.key for alert in outcome.open if alert.state == "firing"]
+    print(f"Firing at the end: {len(firing)} alerts\n" + "\n".join(f"  {key}" for key in firing), file=out)
+
+
+def _where_next(settings: Settings, out: TextIO) -> None:
+    prefix = f"MONITOR_STATE_DIR={_short(settings.state_dir)} MONITOR_CONTRACTS_DIR={_short(settings.contracts_dir)}"
+    monitor = _short(Path(sys.executable).parent / "monitor")
+    print(
+        f"\nWhere to look next\n"
+        f"  make demo SERVE=1                      the same, and the status page stays up\n"
+        f"  {_short(settings.state_dir / 'daemon.log')}                  what the daemon's jobs said\n"
+        f"  export {prefix}\n"
+        f"  {monitor} alerts list                 what is open\n"
+        f"  {monitor} alerts show {MODEL}/    with the evidence\n"
+        f"  {monitor} drift show --model {MODEL} --signal brightness\n"
+        f"  {monitor} baseline report             what the baseline can carry",
+        file=out,
+    )
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def play(state: Path, seed: int, drifted: bool, out: TextIO) -> Outcome:
+    """The whole story in a state folder of its own, which is emptied first."""
+    settings = Settings(state_dir=state.absolute(), contracts_dir=HERE)
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    logging.basicConfig(
+        filename=state / "daemon.log", level=logging.INFO, format="%(asctime)s %(message)s", force=True
+    )
+    with open_database(settings) as database:
+        migrate.upgrade(database.engine)
+        return tell(database, settings, seed, drifted, out)
+
+
+def expected(outcome: Outcome) -> dict[str, object]:
+    """What a repeat must show again, whatever the date: the weeks and the alerts with their day of the story."""
+    fired = [
+        {"alert": e.alert_key, "to": e.to_state, "day": (e.window.start - outcome.start).days} for e in outcome.events
+    ]
+    return {"weeks": [asdict(week) for week in outcome.weeks], "events": fired}
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--undrifted", action="store_true", help="light and packaging stay as they were")
+    asked.add_argument("--state", type=Path, default=Path("state/demo"), help="emptied first (default: state/demo)")
+    asked.add_argument("--serve", action="store_true", help="leave the status page and /metrics up")
+    asked.add_argument("--write-expected", action="store_true", help="write expected/story.json anew")
+    args = asked.parse_args()
+    began = time.monotonic()
+    print("Fourteen weeks on a packaging line: 3 cameras, 60 frames a camera-day, a detector of 174 k parameters.")
+    print("The lamps age and new packaging arrives from week 5 on.\n" if not args.undrifted else "Nothing drifts.\n")
+    outcome = play(args.state, args.seed, not args.undrifted, sys.stdout)
+    _ending(outcome, sys.stdout)
+    if args.write_expected:
+        text = json.dumps(expected(outcome), indent=1) + "\n"
+        (HERE / "expected" / "story.json").write_text(text, encoding="utf-8")
+    _where_next(Settings(state_dir=args.state.absolute(), contracts_dir=HERE), sys.stdout)
+    print(f"\n{time.monotonic() - began:.0f} s")
+    if not args.serve:
+        return 0
+    os.environ |= {"MONITOR_STATE_DIR": str(args.state.absolute()), "MONITOR_CONTRACTS_DIR": str(HERE)}
+    return command.main(["daemon"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""`monitor daemon`: the jobs by the clock, with the status page; or every job once."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import os
+import sys
+import threading
+from datetime import datetime
+
+from monitor.cli.moments import clock, moment
+from monitor.daemon import JOBS, Context, listen, run_once, serve, stop_on_signals
+from monitor.errors import DependencyAway, UsageError
+from monitor.settings import Settings
+from monitor.spec.load import Shelf
+from monitor.store import migrate
+from monitor.store.database import Database, open_database
+
+EPILOG = """\
+examples:
+  monitor daemon                          until SIGTERM or Ctrl-C
+  monitor daemon --port 9000              the page on another port
+  monitor daemon --once                   every job once, then the end
+  monitor daemon --once --at 2026-05-01T02:00Z
+
+jobs:
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `monitor daemon`."""
+    parser = subparsers.add_parser(
+        "daemon",
+        help="take records in, compare, alert, serve the status page",
+        description="Runs every job in its turn and serves the status page, /metrics, /healthz and /readyz.",
+        epilog=EPILOG + "\n".join(f"  {job.name:<12}{job.help}" for job in JOBS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", help="address of the page (MONITOR_HTTP_HOST, default 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, help="port of the page, 0 for a free one (MONITOR_HTTP_PORT, default 8080)"
+    )
+    parser.add_argument("--no-http", action="store_true", help="no page and no metrics")
+    parser.add_argument("--once", action="store_true", help="run every job once, in order, and end")
+    parser.add_argument("--at", type=moment, metavar="TIME", help="with --once: the time it is taken to be (UTC)")
+    parser.set_defaults(run=run_daemon)
+
+
+def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
+    """Open the database, see to its schema, then serve or run once."""
+    logging.getLogger("monitor").setLevel(logging.INFO)
+    if args.at is not None and not args.once:
+        raise UsageError("--at is for --once; without it the daemon goes by the clock")
+    listener = None
+    if not (args.once or args.no_http):
+        listener = listen(_host(args.host, settings), settings.http_port if args.port is None else args.port)
+    # Before the database is opened: a stop that comes while it starts is then an orderly one too.
+    stopping = threading.Event() if args.once else stop_on_signals()
+    with open_database(settings) as database:
+        _see_to_schema(database)
+        context = Context(settings, database, Shelf(settings.contracts_dir), stopping=stopping)
+        if args.once:
+            return _once(context, args.at or clock())
+        if listener is not None:
+            host, port = listener.getsockname()[:2]
+            print(f"status page: http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+        all_ended = serve(context, listener)
+    print("stopped", flush=True)
+    if not all_ended:
+        # A thread that is still at work would keep the interpreter from ending.
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def _once(context: Context, now: datetime) -> int:
+    did = run_once(context, now)
+    for job in JOBS:
+        print(f"{job.name:<12}{did.get(job.name, 'not done; see the log')}")
+    if context.away:
+        raise DependencyAway("the database went away; see that it runs, then try again")
+    return 0 if len(did) == len(JOBS) else 1
+
+
+def _see_to_schema(database: Database) -> None:
+    """Bring the embedded database's schema up to date; somebody else's server is only looked at."""
+    if database.postgres is None:
+        migrate.require_current(database.engine)
+    elif migrate.check(database.engine).state is not migrate.State.CURRENT:
+        print(f"{migrate.upgrade(database.engine)}: brought up to date just now", flush=True)
+
+
+def _host(asked: str | None, settings: Settings) -> str:
+    """Where to listen; beyond this machine only where the settings say so, for the page asks for no password.
+
+    Raises:
+        UsageError: another address was asked for on the command line alone.
+    """
+    host = asked or settings.http_host
+    if _is_loopback(host):
+        return host
+    if host != settings.http_host:
+        raise UsageError(
+            f"the page asks for no password, so it is not opened on {host} by a mere option; "
+            f"set MONITOR_HTTP_HOST={host} if everybody who can reach that address may read it"
+        )
+    print(f"warning: everybody who can reach {host} may read the page and /metrics: they ask for no password yet")
+    return host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,215 @@
+"""`monitor doctor`: what is well and what is not, a line each. It changes nothing and starts no new database."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from monitor.cli.moments import clock
+from monitor.daemon import JOBS, turns
+from monitor.errors import DependencyAway, MonitorError
+from monitor.settings import Settings
+from monitor.spec.load import Shelf
+from monitor.store import jobs, migrate, reporting
+from monitor.store.database import Database, open_database
+
+Mark = Literal["well", "note", "wrong", "away"]
+SIGNS = {"well": "✓", "note": "–", "wrong": "✗", "away": "✗"}
+PLAIN_SIGNS = {"well": "ok  ", "note": "-   ", "wrong": "FAIL", "away": "FAIL"}
+LEAST_FREE = 2 * 1024**3
+"""Bytes of disk below which a full disk is near."""
+CLOCK_TOLERANCE_S = 5.0
+
+EPILOG = """\
+example:
+  monitor doctor
+
+exit codes: 0 nothing is wrong, 1 something is, 3 the database is away
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: how it stands, about what, and a sentence that says what to do where something is to be done."""
+
+    mark: Mark
+    about: str
+    sentence: str
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `monitor doctor`."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="say what is well and what is not",
+        description="Looks at the installation, the database, contracts, spool, model runtime, clock and jobs.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run_doctor)
+
+
+def run_doctor(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the findings; the exit code is the gravest of them."""
+    signs = SIGNS if "utf" in (sys.stdout.encoding or "").lower() else PLAIN_SIGNS
+    marks = set()
+    for found in findings(settings, clock()):
+        first, *rest = found.sentence.splitlines()
+        print(f"{signs[found.mark]} {found.about:<10} {first}")
+        for line in rest:
+            print(f"{'':<13}{line}")
+        marks.add(found.mark)
+    return 3 if "away" in marks else 1 if "wrong" in marks else 0
+
+
+def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
+    """Everything that the doctor looks at, in order."""
+    yield Finding("well", "version", f"monitor {version('monitor-vision')} on Python {platform.python_version()}")
+    yield from _state_folder(settings.state_dir)
+    yield from _database(settings, now)
+    yield from _contracts(settings.contracts_dir)
+    yield from _spool(settings.spool_dir)
+    yield _model_runtime()
+
+
+def _state_folder(folder: Path) -> Iterator[Finding]:
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        yield Finding(
+            "wrong", "state", f"{there} cannot be written to; see to its permissions or set MONITOR_STATE_DIR"
+        )
+        return
+    made = str(folder) if folder.exists() else f"{folder} will be made at the first start"
+    yield Finding("well" if folder.exists() else "note", "state", made)
+    free = shutil.disk_usage(there).free
+    said = f"{free / 1024**3:,.1f} GiB free at {there}"
+    if free < LEAST_FREE:
+        yield Finding("wrong", "disk", f"{said}: make room, a full disk stops Postgres")
+    else:
+        yield Finding("well", "disk", said)
+
+
+def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
+    if settings.database_url is None and not (settings.state_dir / "postgres").exists():
+        yield Finding(
+            "note", "database", "no embedded Postgres yet; `monitor db upgrade` or `monitor daemon` makes it"
+        )
+        return
+    try:
+        with open_database(settings) as database:
+            yield from _open_database(database, now)
+    except DependencyAway as error:
+        yield Finding("away", "database", str(error))
+    except MonitorError as error:
+        yield Finding("wrong", "database", str(error))
+
+
+def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
+    with database.begin() as conn:
+        number, its_clock = reporting.server(conn)
+    kind = "MONITOR_DATABASE_URL" if database.postgres is None else "embedded"
+    yield Finding("well", "database", f"PostgreSQL {number} ({kind})")
+    apart = abs((its_clock - datetime.now(UTC)).total_seconds())
+    if apart > CLOCK_TOLERANCE_S:
+        yield Finding(
+            "wrong", "clock", f"Postgres' clock is {apart:,.0f} s off this machine's; let both follow a time server"
+        )
+    else:
+        yield Finding("well", "clock", f"Postgres' clock agrees with this machine's to {apart:.1f} s")
+    schema = migrate.check(database.engine)
+    if schema.state is not migrate.State.CURRENT:
+        yield Finding("wrong", "schema", str(schema))
+        return
+    yield Finding("well", "schema", str(schema))
+    with database.begin() as conn:
+        health = jobs.health(conn, [job.name for job in JOBS])
+    yield from _jobs(health, now)
+
+
+def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:
+    if all(one.done_at is None and one.failed_at is None for one in health):
+        yield Finding("note", "jobs", "none has run yet; start `monitor daemon`")
+        return
+    every = turns()
+    late = [one for one in health if one.overdue(every[one.job], now)]
+    for one in late:
+        yield Finding(
+            "wrong", "jobs", f"{one.job} was last done {one.done_at:%Y-%m-%d %H:%M} UTC; is `monitor daemon` running?"
+        )
+    failed = [one for one in health if one.failed_at and (one.done_at is None or one.failed_at > one.done_at)]
+    for one in failed:
+        yield Finding("wrong", "jobs", f"{one.job} failed when it last ran: {one.error}")
+    if not late and not failed:
+        yield Finding("well", "jobs", "every job was done in its turn")
+
+
+def _contracts(folder: Path) -> Iterator[Finding]:
+    if not folder.exists():
+        yield Finding(
+            "note", "contracts", f"{folder} is not there; make it, with one TOML file a model (`monitor spec schema`)"
+        )
+        return
+    shelf = Shelf(folder)
+    shelf.refresh()
+    for loaded in shelf.contracts.values():
+        yield Finding("well", "contracts", f"{loaded.path}: {loaded.model}, contract {loaded.hash}")
+    for complaint in shelf.complaints.values():
+        yield Finding("wrong", "contracts", complaint)
+    if not shelf.contracts and not shelf.complaints:
+        yield Finding(
+            "note", "contracts", f"{folder} is empty; put one TOML file a model there (`monitor spec schema`)"
+        )
+
+
+def _spool(folder: Path) -> Iterator[Finding]:
+    waiting = _count(folder / "incoming", lambda path: path.suffix == ".jsonl" and not path.name.startswith("."))
+    set_aside = _count(folder / "quarantine", lambda path: path.suffix != ".reason")
+    if waiting is None and set_aside is None:
+        yield Finding("note", "spool", f"{folder} is not there; the daemon makes it")
+        return
+    yield Finding("well", "spool", f"{waiting or 0:,} files wait in {folder / 'incoming'}")
+    if set_aside:
+        yield Finding(
+            "wrong",
+            "spool",
+            f"{set_aside:,} files in {folder / 'quarantine'}; the .reason file beside each says why. Mend them and"
+            " move them back to incoming, or delete them",
+        )
+
+
+def _count(folder: Path, wanted: Callable[[Path], bool]) -> int | None:
+    """Files below `folder` that are wanted; None where there is no such folder."""
+    if not folder.is_dir():
+        return None
+    return sum(wanted(Path(name)) for _, _, names in os.walk(folder) for name in names)
+
+
+def _model_runtime() -> Finding:
+    found = {name: _version_of(name) for name in ("onnxruntime", "onnxruntime-gpu")}
+    there = [f"{name} {number}" for name, number in found.items() if number]
+    if len(there) == 2:
+        return Finding(
+            "wrong",
+            "runtime",
+            f"{' and '.join(there)} are both installed and overwrite each other's files; uninstall both,"
+            " then install one",
+        )
+    if not there:
+        return Finding("note", "runtime", "no ONNX Runtime; needed to score models only (extra `cpu` or `gpu`)")
+    return Finding("well", "runtime", there[0])
+
+
+def _version_of(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

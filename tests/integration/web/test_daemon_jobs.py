@@ -1,0 +1,187 @@
+"""Jobs and their record: each turn once, nothing lost by a kill, one failure never another's."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
+
+from monitor.daemon import JOBS, Job, run_job, run_once, turn_of
+from monitor.store import jobs
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+TURN = timedelta(minutes=1)
+
+
+def runs(plant) -> list[tuple[str, str, int, str]]:
+    with plant.context.database.begin() as conn:
+        rows = conn.execute(text("SELECT job, state, did, error FROM job_run ORDER BY job, scheduled_for"))
+        return [tuple(row) for row in rows]
+
+
+def job_that(function) -> Job:
+    return Job("probe", TURN, function, "for the test")
+
+
+def test_every_job_runs_once_in_order(plant):
+    assert list(plant.jobs(0)) == [job.name for job in JOBS]
+    assert sorted(name for name, state, _, _ in runs(plant) if state == "done") == sorted(job.name for job in JOBS)
+
+
+def test_a_turn_is_taken_once_and_by_hand_again(plant):
+    taken = []
+    probe = job_that(lambda context, now: taken.append(now) or 7)
+    assert run_job(plant.context, probe, NOW, NOW) == 7
+    assert run_job(plant.context, probe, NOW, NOW) is None
+    assert run_job(plant.context, probe, NOW, NOW, again=True) == 7
+    assert run_job(plant.context, probe, NOW + TURN, NOW + TURN) == 7
+    assert taken == [NOW, NOW, NOW + TURN]
+    assert runs(plant) == [("probe", "done", 7, "")] * 2
+
+
+def test_a_failure_is_a_sentence_in_the_record_and_stops_nobody(plant, monkeypatch, caplog):
+    def fail(context, now):
+        raise RuntimeError("the belt is stuck")
+
+    monkeypatch.setattr("monitor.daemon.JOBS", (JOBS[0], job_that(fail), *JOBS[1:]))
+    did = plant.jobs(0)
+    assert list(did) == [job.name for job in JOBS]
+    assert ("probe", "failed", 0, "RuntimeError: the belt is stuck") in runs(plant)
+    assert "job probe failed" in caplog.text
+
+
+def test_one_model_that_fails_does_not_stop_the_others(plant, monkeypatch):
+    seen = []
+
+    def measure(database, loaded, now):
+        seen.append(loaded.model)
+        if loaded.model == "presses":
+            raise RuntimeError("no such edges")
+        return 1
+
+    folder = plant.context.settings.contracts_dir
+    other = (folder / "presses.toml").read_text().replace('name = "presses"', 'name = "rollers"')
+    (folder / "rollers.toml").write_text(other)
+    monkeypatch.setattr("monitor.daemon.drift.run", measure)
+    assert "drift" not in plant.jobs(0)
+    assert seen == ["presses", "rollers"]
+    assert [error for name, _, _, error in runs(plant) if name == "drift"] == [
+        "ExceptionGroup: model presses: no such edges (1 sub-exception)"
+    ]
+
+
+def test_a_job_is_done_by_one_process_at_a_time(plant):
+    entered = []
+    probe = job_that(lambda context, now: entered.append(now) or 1)
+    with plant.context.database.begin() as conn:
+        assert jobs.hold(conn, "probe")
+        assert run_job(plant.context, probe, NOW, NOW) is None
+    assert entered == []
+    assert run_job(plant.context, probe, NOW, NOW) == 1
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from pathlib import Path
+from monitor.daemon import Context, Job, run_job
+from monitor.settings import Settings
+from monitor.spec.load import Shelf
+from monitor.store.database import open_database
+from datetime import timedelta
+
+url, at = sys.argv[1:]
+settings = Settings(database_url=url)
+with open_database(settings) as database:
+    job = Job("probe", timedelta(minutes=1), lambda context, now: os.kill(os.getpid(), signal.SIGKILL), "")
+    run_job(Context(settings, database, Shelf(Path("none"))), job, *[datetime.fromisoformat(at)] * 2)
+"""
+
+
+def test_a_run_that_a_kill_cut_off_is_taken_over(plant):
+    url = plant.context.settings.database_url
+    for at in (NOW, NOW + TURN):
+        ended = subprocess.run([sys.executable, "-c", KILLED, url, at.isoformat()], timeout=60, check=False)
+        assert ended.returncode == -signal.SIGKILL
+    assert runs(plant) == [
+        ("probe", "failed", 0, "the process ended before the run did"),
+        ("probe", "running", 0, ""),
+    ]
+    assert run_job(plant.context, job_that(lambda context, now: 3), NOW + TURN, NOW + TURN) == 3
+    assert runs(plant)[1] == ("probe", "done", 3, "")
+
+
+def test_old_runs_of_a_frequent_job_are_trimmed(plant):
+    probe = job_that(lambda context, now: 0)
+    for days in (0, 0.5, 1.1, 2.2):
+        run_job(plant.context, probe, NOW + timedelta(days=days), NOW)
+    assert len(runs(plant)) == 1
+    rare = replace(probe, every=timedelta(hours=1))
+    for days in (3, 5, 7):
+        run_job(plant.context, rare, NOW + timedelta(days=days), NOW)
+    assert len(runs(plant)) == 3, "a hundred turns of an hour are kept"
+
+
+def test_health_and_overdue(plant):
+    run_job(plant.context, job_that(lambda context, now: 4), NOW, NOW)
+    with plant.context.database.begin() as conn:
+        probe, unknown = jobs.health(conn, ["probe", "unknown"])
+    assert (probe.did, probe.failed_at, unknown.done_at) == (4, None, None)
+    assert probe.done_at is not None
+    assert NOW <= probe.done_at < NOW + timedelta(seconds=30)
+    assert not probe.overdue(TURN, NOW + timedelta(minutes=4))
+    assert probe.overdue(TURN, NOW + timedelta(minutes=5))
+    assert not unknown.overdue(TURN, NOW)
+
+
+def test_a_changed_contract_is_taken_up_and_a_faulty_one_is_not(plant, caplog):
+    caplog.set_level(logging.INFO, "monitor")
+    plant.jobs(0)
+    before = plant.context.shelf.contracts["presses"].hash
+    file = plant.context.settings.contracts_dir / "presses.toml"
+    file.write_text(file.read_text().replace("above = 0.2", "above = 0.3"))
+    plant.jobs(0, hours=3)
+    after = plant.context.shelf.contracts["presses"].hash
+    assert after != before
+    file.write_text(file.read_text() + "\nnonsense = 1\n")
+    plant.jobs(0, hours=4)
+    assert plant.context.shelf.contracts["presses"].hash == after
+    assert "stays in force" in caplog.text
+    with plant.context.database.begin() as conn:
+        assert set(conn.execute(text("SELECT contract_hash FROM contract")).scalars()) == {before, after}
+        assert conn.execute(text("SELECT name, site FROM camera ORDER BY 1")).all() == [
+            ("cam-1", "north"),
+            ("cam-idle", "north"),
+        ]
+
+
+def test_days_are_made_ahead(plant):
+    plant.jobs(0)
+    with plant.context.database.begin() as conn:
+        names = set(
+            conn.execute(
+                text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'frame'::regclass")
+            ).scalars()
+        )
+    assert names == {f"frame_202603{day:02d}" for day in range(1, 10)}
+
+
+def test_the_same_story_twice_changes_nothing(plant):
+    plant.day(0)
+    with plant.context.database.begin() as conn:
+        before = conn.execute(text("SELECT * FROM measurement ORDER BY 1, 5, 8, 9, 10, 11")).all()
+        frames = conn.execute(text("SELECT count(*) FROM frame")).scalar_one()
+    run_once(plant.context, NOW + timedelta(days=1))
+    with plant.context.database.begin() as conn:
+        assert conn.execute(text("SELECT * FROM measurement ORDER BY 1, 5, 8, 9, 10, 11")).all() == before
+        assert conn.execute(text("SELECT count(*) FROM frame")).scalar_one() == frames == 120
+
+
+def test_turns_are_counted_from_the_epoch():
+    assert turn_of(NOW + timedelta(seconds=7.3), timedelta(seconds=5)) == NOW + timedelta(seconds=5)
+    assert turn_of(NOW, timedelta(hours=1)) == NOW

@@ -1,0 +1,125 @@
+"""`monitor doctor` over real surroundings, well and unwell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from monitor.cli import doctor, main
+from monitor.settings import Settings
+
+
+def told(settings: Settings, now) -> dict[str, list[doctor.Finding]]:
+    by_subject: dict[str, list[doctor.Finding]] = {}
+    for found in doctor.findings(settings, now):
+        by_subject.setdefault(found.about, []).append(found)
+    return by_subject
+
+
+@pytest.fixture
+def now(story_start):
+    return story_start + timedelta(hours=2, seconds=20)
+
+
+def test_all_is_well_after_the_jobs_ran(plant, now):
+    plant.jobs(0)
+    found = told(plant.context.settings, now)
+    assert {name: [one.mark for one in many] for name, many in found.items()} == {
+        "version": ["well"],
+        "state": ["well"],
+        "disk": ["well"],
+        "database": ["well"],
+        "clock": ["well"],
+        "schema": ["well"],
+        "jobs": ["well"],
+        "contracts": ["well"],
+        "spool": ["well"],
+        "runtime": ["well"],
+    }
+    assert "presses, contract" in found["contracts"][0].sentence
+
+
+def test_overdue_jobs_and_a_faulty_contract_and_quarantine(plant, now, day_of_records):
+    plant.drop("broken", []).write_text("this is no JSON\n")
+    plant.jobs(0)
+    (plant.context.settings.contracts_dir / "other.toml").write_text("[model]\nnme = 'x'\n")
+    found = told(plant.context.settings, now + timedelta(hours=1))
+    assert [one.mark for one in found["contracts"]] == ["well", "wrong"]
+    assert "did you mean" in found["contracts"][1].sentence
+    late = [one.sentence for one in found["jobs"]]
+    assert all("is `monitor daemon` running?" in sentence for sentence in late)
+    assert len(late) == 6, "all but the one whose turn is an hour"
+    assert "1 files in" in found["spool"][1].sentence
+
+
+def test_a_failed_job_is_told(plant, now, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("the belt is stuck")
+
+    monkeypatch.setattr("monitor.daemon.drift.run", fail)
+    plant.jobs(0)
+    (found,) = told(plant.context.settings, now)["jobs"]
+    assert found.mark == "wrong"
+    assert "drift failed when it last ran" in found.sentence
+    assert "the belt is stuck" in found.sentence
+
+
+def test_a_schema_that_is_not_there(empty_engine, tmp_path, now):
+    settings = Settings(
+        state_dir=tmp_path,
+        contracts_dir=tmp_path,
+        database_url=empty_engine.url.render_as_string(hide_password=False),
+    )
+    (found,) = told(settings, now)["schema"]
+    assert found.mark == "wrong"
+    assert "monitor db upgrade" in found.sentence
+
+
+def test_database_away_is_exit_3_and_tells_the_rest(plant, monkeypatch, capsys):
+    settings = replace(plant.context.settings, database_url="postgresql://monitor:hush@127.0.0.1:1/monitor")
+    monkeypatch.setattr("monitor.cli.main.load_settings", lambda: settings)
+    assert main.main(["doctor"]) == 3
+    printed = capsys.readouterr().out
+    assert "Connection refused" in printed
+    assert "hush" not in printed
+    assert "presses, contract" in printed
+
+
+def test_a_clock_that_is_off(plant, now, monkeypatch):
+    monkeypatch.setattr(doctor, "CLOCK_TOLERANCE_S", -1.0)
+    (found,) = told(plant.context.settings, now)["clock"]
+    assert found.mark == "wrong"
+    assert "time server" in found.sentence
+
+
+def test_nothing_configured_changes_nothing(tmp_path: Path, monkeypatch, capsys):
+    for name in ("MONITOR_STATE_DIR", "MONITOR_CONTRACTS_DIR", "MONITOR_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "no embedded Postgres yet" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_both_runtimes_are_a_fault(monkeypatch):
+    monkeypatch.setattr(doctor, "_version_of", lambda name: "1.0")
+    found = doctor._model_runtime()
+    assert found.mark == "wrong"
+    assert "uninstall both" in found.sentence
+
+
+def test_it_only_reads(plant):
+    plant.jobs(0)
+    count = text(
+        "SELECT (SELECT count(*) FROM job_run), (SELECT count(*) FROM contract), (SELECT count(*) FROM batch)"
+    )
+    with plant.context.database.begin() as conn:
+        before = conn.execute(count).one()
+    list(doctor.findings(plant.context.settings, plant.context.clock()))
+    with plant.context.database.begin() as conn:
+        assert conn.execute(count).one() == before

@@ -1,0 +1,127 @@
+"""What Prometheus gets, read back with its own parser."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import event, text
+
+from monitor.daemon import JOBS, turns
+from monitor.web.metrics import Metrics
+
+
+def samples(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample by name and labels; a label set that occurs twice is refused."""
+    found = {}
+    for family in text_string_to_metric_families(page):
+        assert family.documentation, family.name
+        for one in family.samples:
+            key = (one.name, frozenset(one.labels.items()))
+            assert key not in found, key
+            found[key] = one.value
+    return found
+
+
+def of(found: dict, name: str, **labels: str) -> list[float]:
+    """Values of the samples of that name that carry these labels."""
+    return [value for (one, said), value in found.items() if one == name and labels.items() <= dict(said).items()]
+
+
+def test_before_anything_was_read(plant):
+    found = samples(Metrics().exposition().decode())
+    assert of(found, "monitor_database_up") == [0]
+    assert of(found, "monitor_series") == [1]
+
+
+def test_the_plant_in_numbers(drifted, read):
+    found = samples(read("/metrics").text)
+    assert of(found, "monitor_database_up") == [1]
+    assert of(found, "monitor_lines_stored_total") == [840]
+    assert of(found, "monitor_alerts_open", severity="warning") == [1]
+    assert of(
+        found,
+        "monitor_alert_active",
+        alertname="BrightnessDrift",
+        rule="brightness-drift",
+        severity="warning",
+        model="presses",
+        camera="cam-1",
+        class_name="",
+    ) == [1]
+    (score,) = of(found, "monitor_drift_score", camera="cam-1")
+    (threshold,) = of(found, "monitor_drift_threshold", camera="cam-1")
+    assert score > threshold > 0.2
+    assert of(found, "monitor_drift_score", camera=drifted.cameras[1])[0] < threshold
+    assert len(of(found, "monitor_job_last_success_timestamp_seconds")) == len(JOBS)
+    assert of(found, "monitor_job_runs_total", job="drift", state="done") == [7]
+    assert of(found, "monitor_series_dropped") == [0]
+
+
+def test_what_goes_beyond_the_budget_is_dropped_and_counted(drifted, story_start):
+    whole, small = Metrics(), Metrics(budget=12)
+    for metrics in (whole, small):
+        metrics.refresh(drifted.context.database, drifted.context.shelf.contracts, turns(), story_start)
+    everything, few = (samples(one.exposition().decode()) for one in (whole, small))
+    assert len(few) == 12
+    assert of(few, "monitor_series_dropped") == [len(everything) - 12]
+    assert of(few, "monitor_alert_active") == [1], "alerts come before the rest"
+
+
+def test_a_scrape_asks_the_database_nothing(drifted, read):
+    asked = []
+    engine = drifted.context.database.engine
+    event.listen(engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    assert "monitor_alert_active" in read("/metrics").text
+    assert asked == []
+    read("/")
+    assert asked, "the listener works"
+
+
+ALERT = text("""
+    INSERT INTO alert (alert_key, model, version, stage, camera, slice_name, slice_value, rule, signal, class_name,
+        measure, severity, state, episode, breaches, clears, window_end, value, threshold, n, reason, revision)
+    VALUES (:version, 'presses', :version, '', 'cam-1', '', '', 'brightness-drift', 'brightness', '', 'psi',
+        'critical', :state, 1, 0, 0, '2026-03-02', 0.5, 0.3, 60, '', 1)
+""")
+
+
+def test_alerts_that_differ_in_no_label_give_one_sample(plant, browse):
+    plant.jobs(0)
+    with plant.context.database.begin() as conn:
+        for version, state in (("v1", "firing"), ("v2", "ok")):
+            conn.execute(ALERT, {"version": version, "state": state})
+    plant.jobs(0, hours=3)
+    found = samples(browse("/metrics").text)
+    assert of(found, "monitor_alert_active") == [1]
+    assert of(found, "monitor_drift_score") == [0.5]
+    assert of(found, "monitor_alerts_open", severity="critical") == [1]
+
+
+def test_the_last_values_outlive_the_database(plant, browse, admin):
+    plant.day(0)
+    before = samples(browse("/metrics").text)
+    assert of(before, "monitor_lines_stored_total") == [120]
+    engine = plant.context.database.engine
+    with admin.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {engine.url.database} ALLOW_CONNECTIONS false"))
+    engine.dispose()
+    assert plant.jobs(1, hours=3) == {}
+    after = samples(browse("/metrics").text)
+    assert of(after, "monitor_database_up") == [0]
+    assert of(after, "monitor_lines_stored_total") == [120]
+    with admin.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {engine.url.database} ALLOW_CONNECTIONS true"))
+    assert set(plant.jobs(1, hours=4)) == set(turns())
+    assert of(samples(browse("/metrics").text), "monitor_database_up") == [1]
+
+
+def test_reasons_carry_no_more_labels_than_the_budget_allows(plant, browse, day_of_records):
+    lines = day_of_records(0, "cam-1")
+    for number, line in enumerate(lines[:30]):
+        line["model"] = f"model-{number}"
+    plant.drop("strangers", lines)
+    plant.jobs(1)
+    assert of(samples(browse("/metrics").text), "monitor_set_aside_total") == [30]
+
+
+def test_every_job_tells_its_turn(read):
+    assert of(samples(read("/metrics").text), "monitor_job_interval_seconds", job="intake") == [5]

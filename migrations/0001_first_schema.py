@@ -45,7 +45,7 @@ STATEMENTS = (
     )
     """,
     # The idempotency key. A unique key on a table partitioned by time must contain the time, and then the same id at
-    # another time would be stored twice; so the key has an unpartitioned table of its own, kept as long as the frames.
+    # another time would be stored twice; so the key has a table of its own, kept as long as the frames.
     """
     CREATE TABLE frame_key (
         source text COLLATE "C" NOT NULL,

@@ -260,8 +260,8 @@ class Window:
 class Measurement:
     """One number with everything it was judged by. `state` is `ok` or why there is no number.
 
-    `n` and `baseline_n` count independent units: frames that gave a value. `noise` is what chance alone exceeds once in
-    a thousand windows of this size, were the frames independent; None where no such law is known.
+    `n` and `baseline_n` count independent units: frames that gave a value. `noise` is what chance alone exceeds once
+    in a thousand windows of this size, were the frames independent; None where no such law is known.
     """
 
     key: SeriesKey

@@ -173,17 +173,18 @@ def _weighted(means: list[Measurement]) -> float | None:
 
 
 HEADER = (
-    "week  frames  mean         mean        worst drift of the week                    alerts  precision\n"
-    "              confidence   brightness  (PSI; by chance up to)                     firing  (the truth)"
+    "week  frames  mean         mean        worst drift of the week               state         precision\n"
+    "              confidence   brightness  (PSI; by chance up to)                              (the truth)"
 )
 
 
 def _line(week: Week) -> str:
-    worst = "no baseline yet"
+    worst, state = "no baseline yet", "learning"
     if week.worst is not None and week.worst_limit is not None:
         worst = f"{week.worst:5.2f} ({week.worst_limit:.2f})  {week.worst_of}"
+        state = f"FIRING ({week.firing})" if week.firing else "ok"
     number = [f"{week.week:>4}  {week.frames:>6}", f"{week.confidence or 0:>10.3f}", f"{week.brightness or 0:>10.1f}"]
-    line = "   ".join([*number, f"{worst:<41} {week.firing:>6}   {week.precision:>8.3f}"])
+    line = "   ".join([*number, f"{worst:<37} {state:<11}   {week.precision:>8.3f}"])
     return line + "".join(f"\n      ! {each} fires" for each in week.fired)
 
 
@@ -199,14 +200,13 @@ def _ending(outcome: Outcome, out: TextIO) -> None:
     first = next(event for event in outcome.events if event.to_state == "firing")
     print(f"\nThe first alert: {first.alert_key}", file=out)
     print(f"  {first.evidence['sentence']}", file=out)
-    print(f"  since {first.evidence['since']}, threshold {first.threshold:.3f}, n {first.n}", file=out)
     print(
-        f"\nIt came on day {day - CLEAN_DAYS + 1} of the ageing light, when precision was {at_alert:.3f}; it had been"
+        f"  It came on day {day - CLEAN_DAYS + 1} of the ageing light, when precision was {at_alert:.3f}; it had been"
         f" {clean:.3f} in the clean weeks, and fell to {last:.3f} by the end.",
         file=out,
     )
     firing = [alert.key for alert in outcome.open if alert.state == "firing"]
-    print(f"Firing at the end: {len(firing)} alerts\n" + "\n".join(f"  {key}" for key in firing), file=out)
+    print(f"\nFiring at the end: {len(firing)} alerts\n" + "\n".join(f"  {key}" for key in firing), file=out)
 
 
 def _where_next(settings: Settings, out: TextIO) -> None:

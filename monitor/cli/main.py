@@ -1,4 +1,4 @@
-"""`monitor`: the door. Parses, calls one function, prints; errors of the product become a sentence and an exit code."""
+"""`monitor`: the door. Parses, calls one function, prints; an error of the product is a sentence and an exit code."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ def quoted_commands() -> list[str]:
     """Every `monitor ...` line of the README's shell blocks, comments and line continuations resolved."""
     blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README, flags=re.S)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.strip().removeprefix("$ ") for line in lines if line.strip().removeprefix("$ ").startswith("monitor ")]
+    return [
+        line.strip().removeprefix("$ ") for line in lines if line.strip().removeprefix("$ ").startswith("monitor ")
+    ]
 
 
 def test_the_readme_quotes_commands() -> None:

@@ -1,0 +1,104 @@
+"""`monitor ingest`: take logs in, from files anywhere or from the spool."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from monitor.errors import UsageError
+from monitor.ingest.spool import DEFAULT_SOURCE, Waiting, find_files
+from monitor.ingest.stage import Summary, drain, load
+from monitor.settings import Settings
+from monitor.spec.load import LoadedContract, Shelf
+from monitor.store import migrate
+from monitor.store.database import open_database
+
+EPILOG = """\
+examples:
+  monitor ingest run                              take in what waits in the spool, once
+  monitor ingest logs old-logs/ --source line-7   load *.jsonl files where they lie; they are not moved
+
+A file that was loaded before changes nothing; of one with rejected lines, those are tried again.
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `monitor ingest` and its verbs."""
+    noun = subparsers.add_parser(
+        "ingest",
+        help="take in logs of frames",
+        description="Logs are files of JSON lines, one frame a line (`monitor spec record-schema`).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
+    logs = verbs.add_parser("logs", help="load files or folders where they lie")
+    logs.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder with *.jsonl files")
+    logs.add_argument(
+        "--source",
+        default=DEFAULT_SOURCE,
+        metavar="NAME",
+        help=f"who wrote them; an event id is unique within its source (default {DEFAULT_SOURCE})",
+    )
+    logs.set_defaults(run=run_logs)
+    once = verbs.add_parser("run", help="take in what waits in the spool, once")
+    once.set_defaults(run=run_spool)
+
+
+def run_logs(args: argparse.Namespace, settings: Settings) -> int:
+    """Load files where they lie."""
+    if not args.source or not args.source.isprintable():
+        raise UsageError("--source needs a name of printable characters, such as line-7")
+    files = [file for path in args.paths for file in _files(path, args.source)]
+    contracts = _contracts(settings)
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        print(report(load(database, files, contracts, datetime.now(UTC), _progress)))
+    return 0
+
+
+def run_spool(args: argparse.Namespace, settings: Settings) -> int:
+    """Take in what waits in the spool, once."""
+    contracts = _contracts(settings)
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        print(report(drain(database, settings.spool_dir, contracts, datetime.now(UTC), _progress)))
+    return 0
+
+
+def report(summary: Summary) -> str:
+    """The summary in words; its first line adds up to the lines."""
+    s = summary
+    said = [
+        f"{s.files} file{'' if s.files == 1 else 's'}, {s.lines} lines: {s.stored} stored, {s.duplicate} duplicate, "
+        f"{s.rejected} rejected, {s.blank} blank, {s.repeated} taken in before"
+    ]
+    if s.quarantined:
+        said.append(f"{s.quarantined} in quarantine, each with its reason beside it")
+    if s.detections_rejected:
+        said.append(f"{s.detections_rejected} detections set aside, their frames kept")
+    said += [f"  {reason}: {count}" for reason, count in s.reasons.most_common()]
+    return "\n".join(said)
+
+
+def _files(path: Path, source: str) -> list[Waiting]:
+    if path.is_dir():
+        return find_files(path, source)
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; name a file of JSON lines or a folder with *.jsonl files")
+    # A link that is named outright is meant; only those found on the way are left alone.
+    return [Waiting(path.resolve(), source, path.name)]
+
+
+def _contracts(settings: Settings) -> Mapping[str, LoadedContract]:
+    shelf = Shelf(settings.contracts_dir)
+    for sentence in shelf.refresh():
+        print(sentence, file=sys.stderr)
+    return shelf.contracts
+
+
+def _progress(name: str, batch: Summary) -> None:
+    print(f"{name}: {batch.lines} lines, {batch.stored} stored, {batch.rejected} rejected", file=sys.stderr)

@@ -1,0 +1,240 @@
+"""Lines of a log → frames as columns, and what was set aside with its reason. One bad line never costs a good one.
+
+A line is decoded and checked for its types in one go (msgspec); what a type cannot say is checked here: that Postgres
+can hold it, that the time is believable, and that the model's contract knows the model, camera and stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+
+import msgspec
+
+from monitor.errors import RecordRejected
+from monitor.ingest.columns import Rules, columns_of
+from monitor.records import FrameColumns, FrameRecord, Reject
+from monitor.spec.load import LoadedContract
+
+MAX_LINE = 1 << 20
+"""Bytes of the longest line that is read; what is longer is rejected without being held."""
+RAW_KEPT = 1 << 16
+"""Bytes of a rejected line that are kept."""
+OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
+AHEAD = timedelta(days=1)
+"""A camera's clock may run ahead by this much."""
+MAX_NAME_BYTES = 256
+"""Bytes of a name in UTF-8: the names of one series together must fit into one index entry of Postgres."""
+MAX_NUMBER = 1e9
+"""Largest size of a number without limits of its own; sums over an hour then stay far within 64 bits."""
+MAX_REAL = 3.4e38
+"""Largest size of an embedding's element: single precision."""
+
+_decode = msgspec.json.Decoder(FrameRecord).decode
+# The content in one spelling: the record's own order of fields, every mapping sorted.
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What a batch of lines holds: lines = len(columns) + duplicate + whole-line rejects + blank."""
+
+    columns: FrameColumns
+    line_number: list[int]
+    """[n] the line of each frame."""
+    rejects: list[Reject]
+    lines: int
+    duplicate: int
+    """Lines that say again what an earlier line of the batch says."""
+    blank: int
+
+
+def parse(lines: Sequence[bytes], first_line: int, contracts: Mapping[str, LoadedContract], now: datetime) -> Parsed:
+    """Decode and check lines, the first of which is number `first_line` (from 1) of its file.
+
+    A line longer than MAX_LINE may be given cut to MAX_LINE + 1 bytes or more. Never raises on account of a line.
+    """
+    rules = {name: Rules.of(loaded.contract, now) for name, loaded in contracts.items()}
+    records: list[FrameRecord] = []
+    numbers: list[int] = []
+    digests: list[bytes] = []
+    rejects: list[Reject] = []
+    seen: dict[str, bytes] = {}
+    duplicate = blank = 0
+    for number, line in enumerate(lines, first_line):
+        if not line or line.isspace():
+            blank += 1
+            continue
+        try:
+            record = _read(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+            _check(record, rules, now)
+            digest = _digest(record)
+            earlier = seen.setdefault(record.event_id, digest)
+            if earlier != digest:
+                raise conflict(record.event_id)
+        except RecordRejected as fault:
+            rejects.append(Reject(number, fault.reason, fault.detail, line[:RAW_KEPT]))
+            continue
+        if earlier is not digest:
+            duplicate += 1
+            continue
+        records.append(record)
+        numbers.append(number)
+        digests.append(digest)
+    columns, parts = columns_of(records, digests, rules)
+    rejects.extend(Reject(numbers[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in parts)
+    return Parsed(columns, numbers, rejects, len(lines), duplicate, blank)
+
+
+def conflict(event_id: str) -> RecordRejected:
+    """The rejection of an id that was taken in before with other content or at another time."""
+    return RecordRejected(
+        "conflict",
+        f"event_id {shown(event_id)} was taken in before with other content or another captured_at; the first one "
+        "stands. Give every frame an id of its own and send a frame again only unchanged",
+    )
+
+
+def shown(said: str) -> str:
+    """A text out of a record, quoted, cut and without anything a terminal or a database could trip over."""
+    return ascii(said if len(said) <= 60 else said[:57] + "...")
+
+
+def _read(line: bytes) -> FrameRecord:
+    if len(line) > MAX_LINE:
+        raise RecordRejected(
+            "line_too_long",
+            f"the line is longer than {MAX_LINE} bytes; one line holds one frame, and a newline ends it",
+        )
+    try:
+        record = _decode(line)
+    except UnicodeDecodeError as error:
+        raise RecordRejected("not_utf8", f"the line is not UTF-8 ({error.reason}); write logs in UTF-8") from None
+    except msgspec.ValidationError as error:
+        raise _misfit(str(error)) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _not_json(line, str(error)) from None
+    # JSON keeps control characters and, for most writers, all but ASCII behind a backslash and u.
+    if b"\\u" in line or not line.isascii():
+        _check_texts(record)
+    return record
+
+
+def _misfit(said: str) -> RecordRejected:
+    if "$.schema_version" in said:
+        return RecordRejected("unknown_schema", f"{said}; this release reads records of schema_version 1")
+    if said.startswith("Number out of range"):
+        return RecordRejected("out_of_range", f"{said}; write a finite number or leave the field out")
+    return RecordRejected("invalid", f"{said[:500]}; `monitor spec record-schema` prints what a record may hold")
+
+
+def _not_json(line: bytes, said: str) -> RecordRejected:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return RecordRejected("not_utf8", f"the line is not UTF-8 ({error.reason}); write logs in UTF-8")
+    if "surrogate" in said:
+        return RecordRejected("bad_text", f"{said}; half a surrogate pair is no character: mend the text's encoding")
+    if b"NaN" in line or b"Infinity" in line:
+        return RecordRejected(
+            "not_finite", "a number is NaN or infinite, which JSON does not have; write null or leave the field out"
+        )
+    return RecordRejected(
+        "not_json",
+        f"{said[:200]}; one line holds one whole JSON object (was the file renamed before it was complete?)",
+    )
+
+
+def _check_texts(record: FrameRecord) -> None:
+    """Texts that Postgres cannot hold (NUL), and names too long for a key of it."""
+    names = [record.model, record.version, record.camera, record.stage]
+    names += [detection.class_name for detection in record.detections]
+    names += [text for pair in record.slices.items() for text in pair]
+    for name in names:
+        if not name.isascii() and len(name.encode()) > MAX_NAME_BYTES:
+            raise RecordRejected(
+                "name_too_long", f"the name {shown(name)} is longer than {MAX_NAME_BYTES} bytes in UTF-8; shorten it"
+            )
+    said = [value for value in record.camera_meta.values() if isinstance(value, str)]
+    image = [] if record.image is None else [record.image.recipe]
+    texts = [*names, *record.camera_meta, *said, *image, record.event_id, record.site, record.line, record.image_uri]
+    for text in texts:
+        if "\0" in text:
+            raise RecordRejected("bad_text", f"the text {shown(text)} holds a NUL character; leave it out")
+
+
+def _check(record: FrameRecord, rules: Mapping[str, Rules], now: datetime) -> None:
+    rule = rules.get(record.model)
+    if rule is None:
+        raise RecordRejected(
+            "unknown_model",
+            f"no contract is in force for model {shown(record.model)}; put its TOML into the contracts folder, or "
+            "mend the name",
+        )
+    if rule.cameras is not None and record.camera not in rule.cameras:
+        raise RecordRejected(
+            "unknown_camera",
+            f"camera {shown(record.camera)} is not declared; add it to [[cameras.list]] of the contract of "
+            f"{shown(record.model)}, or set its policy to open",
+        )
+    if record.stage not in rule.stages:
+        raise RecordRejected(
+            "unknown_stage",
+            f"stage {shown(record.stage)} is not declared; add it to `stages` in [model] of the contract of "
+            f"{shown(record.model)}, or mend the record",
+        )
+    _check_time(record, rule, now)
+    _check_numbers(record)
+
+
+def _check_time(record: FrameRecord, rule: Rules, now: datetime) -> None:
+    at = record.captured_at
+    if at > now + AHEAD:
+        raise RecordRejected(
+            "future",
+            f"captured_at {at.isoformat()} is more than a day ahead; set the clock of the camera or its host",
+        )
+    if at < rule.oldest or at < OLDEST:
+        raise RecordRejected(
+            "too_late",
+            f"captured_at {at.isoformat()} lies before {max(rule.oldest, OLDEST).isoformat()}, from when frames are "
+            "kept; set the clock, or raise raw_days in [retention]",
+        )
+
+
+def _check_numbers(record: FrameRecord) -> None:
+    _check_size("latency_ms", record.latency_ms)
+    if (image := record.image) is not None:
+        if not any(image.histogram):
+            raise RecordRejected(
+                "empty_histogram",
+                "the brightness histogram counts no pixel; take it from monitor.client.image_stats, or leave `image` "
+                "out",
+            )
+        _check_size("sharpness", image.sharpness)
+        _check_size("red_balance", image.red_balance)
+        _check_size("blue_balance", image.blue_balance)
+    for name, value in record.camera_meta.items():
+        if not isinstance(value, str):
+            _check_size(name, value)
+    if record.embedding and max(map(abs, record.embedding)) > MAX_REAL:
+        raise RecordRejected(
+            "out_of_range", "an element of the embedding does not fit into single precision; scale it or leave it out"
+        )
+
+
+def _check_size(name: str, value: float | None) -> None:
+    if value is not None and not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise RecordRejected(
+            "out_of_range",
+            f"{shown(name)} is {value:g}, beyond {MAX_NUMBER:g}; write it in its unit or leave it out",
+        )
+
+
+def _digest(record: FrameRecord) -> bytes:
+    """16 bytes that stand for what a record says, however it is spelt: order of keys, 1 or 1.0, offset from UTC."""
+    if record.captured_at.tzinfo is not UTC:
+        record.captured_at = record.captured_at.astimezone(UTC)
+    return blake2b(_encode(record), digest_size=16).digest()

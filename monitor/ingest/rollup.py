@@ -1,0 +1,237 @@
+"""Frames as columns → what they add to the roll-ups: integer histograms by series and hour, merged by addition.
+
+A frame counts in the series of its camera as a whole and once more for each declared slice that it names. Nothing
+hot runs frame by frame: a lane lists once which row each value of a kind falls into, and every signal of that kind is
+then one count over (row, bin).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from monitor.records import ALL, HISTOGRAM_BINS, FrameColumns, Ints, RollupColumns, Scope, SeriesKey
+from monitor.signals import SIGNALS, Signal
+
+MINUTES = (60, 15)
+"""Lengths of a roll-up's span; the shorter one is kept for service signals only."""
+_MINUTE_US = 60_000_000
+_DENSE_CELLS = 1 << 22
+"""Up to so many cells, counting into all of them is faster than sorting out the few that are not empty."""
+
+Thing = TypeVar("Thing", bound=Hashable)
+
+
+@dataclass(slots=True)
+class _Members:
+    """k memberships of a unit (frame or detection) in a group; `scopes` says what each group stands for."""
+
+    unit: Ints
+    frame: Ints
+    group: Ints
+    scopes: list[Scope]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The r rows that the k memberships fall into, and the series of each row as (scope, class, recipe)."""
+
+    minutes: int
+    unit: Ints
+    row: Ints
+    start_us: Ints
+    frames: Ints
+    """[r] distinct frames."""
+    series: list[tuple[Scope, str, str]]
+    series_row: Ints
+
+
+@dataclass(slots=True)
+class _Tally:
+    """One signal counted over one lane: its r rows that hold something; `series_row` still speaks of the lane's."""
+
+    signal: Signal
+    lane: _Lane
+    row: Ints
+    n: Ints
+    frames: Ints
+    total: Ints
+    cells: Ints
+    bins: Ints
+    counts: Ints
+
+
+def roll_up(columns: FrameColumns) -> RollupColumns:
+    """What these frames add to the roll-ups.
+
+    `n` counts values, `frames` the frames that gave one, `total` sums round(value x scale), halves to even. `status`
+    has no bins and the outcome in the place of the class; `pixel_brightness` adds the frame's own histogram: its `n`
+    counts frames and its `total` sums count x middle of the bin.
+    """
+    frames = _members(columns)
+    detections = _of_detections(frames, columns)
+    tallies: list[_Tally] = []
+    for minutes in MINUTES:
+        lanes: dict[str, _Lane] = {}
+        for signal in SIGNALS.values():
+            if minutes != MINUTES[0] and not signal.service:
+                continue
+            for name in _lanes_of(signal):
+                if name not in lanes:
+                    members = detections if name in ("detection", "class") else frames
+                    lanes[name] = _lane(name, members, columns, minutes)
+                tallies.append(_tally(signal, columns, lanes[name]))
+    return _gathered(tallies)
+
+
+def _lanes_of(signal: Signal) -> tuple[str, ...]:
+    if signal.name == "status":
+        return ("frame", "status")
+    if signal.per == "detection":
+        return ("detection", "class") if signal.by_class else ("detection",)
+    return ("image",) if signal.image else ("frame",)
+
+
+def _interned(things: Iterable[Thing]) -> tuple[list[Thing], Ints]:
+    """The distinct things in the order of their first appearance, and the place of each among them."""
+    index: dict[Thing, int] = {}
+    places = [index.setdefault(thing, len(index)) for thing in things]
+    return list(index), np.array(places, dtype=np.int64)
+
+
+def _runs(starts: Ints, lengths: Ints) -> Ints:
+    """The ranges start, start + 1, ... of the given lengths, one after the other."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
+
+
+def _members(columns: FrameColumns) -> _Members:
+    """Every frame in its camera as a whole and in each of its slices."""
+    c = columns
+    cameras, camera = _interned(zip(c.model, c.version, c.stage, c.camera, c.shadow.tolist(), strict=True))
+    said, which = _interned(tuple(slices.items()) for slices in c.slices)
+    pairs, pair = _interned(pair for slices in said for pair in ((ALL, ALL), *slices))
+    lengths = np.array([1 + len(slices) for slices in said], dtype=np.int64)
+    each = lengths[which]
+    frame = np.repeat(np.arange(len(c)), each)
+    pair = pair[_runs((np.cumsum(lengths) - lengths)[which], each)]
+    groups, group = np.unique(camera[frame] * len(pairs) + pair, return_inverse=True)
+    scopes = []
+    for code in groups.tolist():
+        model, version, stage, name, shadow = cameras[code // len(pairs)]
+        slice_name, slice_value = pairs[code % len(pairs)]
+        scopes.append(Scope(model, version, stage, name, slice_name, slice_value, shadow))
+    return _Members(frame, frame, group, scopes)
+
+
+def _of_detections(frames: _Members, columns: FrameColumns) -> _Members:
+    """The memberships of the detections: those of their frames."""
+    counts = np.bincount(columns.det_frame, minlength=len(columns))
+    each = counts[frames.frame]
+    unit = _runs((np.cumsum(counts) - counts)[frames.frame], each)
+    return _Members(unit, np.repeat(frames.frame, each), np.repeat(frames.group, each), frames.scopes)
+
+
+def _lane(name: str, members: _Members, columns: FrameColumns, minutes: int) -> _Lane:
+    """Number the rows of a lane: (group, class, recipe) makes the series, with the start it makes the row."""
+    span = minutes * _MINUTE_US
+    starts, start = np.unique(columns.captured_us // span * span, return_inverse=True)
+    labels = {"status": columns.status, "class": columns.det_class, "image": columns.recipe}.get(name)
+    label = np.zeros(len(members.unit), dtype=np.int64)
+    distinct = [ALL]
+    if labels is not None:
+        distinct, code = _interned(labels)
+        label = code[members.unit]
+    of_series = members.group * len(distinct) + label
+    codes, row = np.unique(of_series * len(starts) + start[members.frame], return_inverse=True)
+    series, series_row = np.unique(codes // max(len(starts), 1), return_inverse=True)
+    named = []
+    for code in series.tolist():
+        scope, text = members.scopes[code // len(distinct)], distinct[code % len(distinct)]
+        named.append((scope, ALL, text) if name == "image" else (scope, text, ""))
+    pairs = np.unique(row * len(columns) + members.frame)
+    return _Lane(
+        minutes=minutes,
+        unit=members.unit,
+        row=row,
+        start_us=starts[codes % max(len(starts), 1)],
+        frames=np.bincount(pairs // max(len(columns), 1), minlength=len(codes)),
+        series=named,
+        series_row=series_row,
+    )
+
+
+def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
+    rows, width = len(lane.start_us), signal.edges.count + 2
+    total = np.zeros(rows, dtype=np.int64)
+    cells = counts = np.zeros(0, dtype=np.int64)
+    if signal.name == "status":
+        n = lane.frames
+    elif signal.per == "pixel":
+        has = (columns.brightness_histogram.sum(axis=1) > 0)[lane.unit]
+        row, histogram = lane.row[has], columns.brightness_histogram[lane.unit[has]]
+        n = np.bincount(row, minlength=rows)
+        middle = np.rint(signal.edges.middles()[1:-1] * signal.scale).astype(np.int64)
+        np.add.at(total, row, histogram @ middle)
+        cell = row[:, None] * width + np.arange(1, HISTOGRAM_BINS + 1)
+        cells, counts = _count(cell.ravel(), histogram.ravel(), rows * width)
+    else:
+        values = signal.reader(columns)
+        silent = np.isnan(values)
+        known = np.where(silent, 0.0, values)
+        chosen = ~silent[lane.unit]
+        row, unit = lane.row[chosen], lane.unit[chosen]
+        n = np.bincount(row, minlength=rows)
+        np.add.at(total, row, np.rint(known * signal.scale).astype(np.int64)[unit])
+        cells, counts = _count(row * width + signal.edges.bin_of(known)[unit], None, rows * width)
+    # A frame gives a frame's signal one value at most; detections always have all of theirs.
+    frames = lane.frames if signal.per == "detection" else n
+    held = np.flatnonzero(n)
+    return _Tally(
+        signal=signal,
+        lane=lane,
+        row=held,
+        n=n[held],
+        frames=frames[held],
+        total=total[held],
+        cells=np.bincount(cells // width, minlength=rows)[held],
+        bins=cells % width,
+        counts=counts,
+    )
+
+
+def _count(cell: Ints, weight: Ints | None, size: int) -> tuple[Ints, Ints]:
+    """The cells that are not empty, ascending, and what they hold. Sums stay far below 2^53, so floats are exact."""
+    if size <= _DENSE_CELLS:
+        dense = np.bincount(cell, weight, minlength=size)
+        filled = np.flatnonzero(dense)
+        return filled, dense[filled].astype(np.int64)
+    filled, place = np.unique(cell, return_inverse=True)
+    counts = np.bincount(place, weight).astype(np.int64)
+    return filled[counts > 0], counts[counts > 0]
+
+
+def _gathered(tallies: list[_Tally]) -> RollupColumns:
+    """All tallies under one numbering of the series."""
+    series: list[tuple[SeriesKey, str, int]] = []
+    places: list[Ints] = []
+    for tally in tallies:
+        used, place = np.unique(tally.lane.series_row[tally.row], return_inverse=True)
+        places.append(place + len(series))
+        for scope, class_name, recipe in (tally.lane.series[i] for i in used.tolist()):
+            key = SeriesKey(scope, tally.signal.name, class_name, recipe)
+            series.append((key, tally.signal.edges.id, tally.lane.minutes))
+    return RollupColumns(
+        series=series,
+        series_row=np.concatenate(places),
+        start_us=np.concatenate([tally.lane.start_us[tally.row] for tally in tallies]),
+        n=np.concatenate([tally.n for tally in tallies]),
+        frames=np.concatenate([tally.frames for tally in tallies]),
+        total=np.concatenate([tally.total for tally in tallies]),
+        cells=np.concatenate([tally.cells for tally in tallies]),
+        bins=np.concatenate([tally.bins for tally in tallies]),
+        counts=np.concatenate([tally.counts for tally in tallies]),
+    )

@@ -1,0 +1,280 @@
+"""Intake: whole files → frames, roll-ups and rejects, one transaction a batch; a file is moved after the last COMMIT.
+
+Killed at any point and run again, it ends in the same tables: a batch is in the ledger with all that belongs to it,
+or it is nowhere.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from monitor.errors import UsageError
+from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse
+from monitor.ingest.rollup import roll_up
+from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
+from monitor.records import Reject
+from monitor.spec.load import LoadedContract
+from monitor.store import frames, histograms, ledger
+from monitor.store.database import Connection, Database
+from monitor.store.ledger import Counts
+
+Contracts = Mapping[str, LoadedContract]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of the lines of files: lines = stored + duplicate + rejected + blank + repeated."""
+
+    files: int = 0
+    quarantined: int = 0
+    lines: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    blank: int = 0
+    repeated: int = 0
+    """Lines of batches that were taken in before and of which nothing new came."""
+    detections_rejected: int = 0
+    good_before: int = 0
+    """Of the repeated lines, how many had been stored or were duplicates."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why lines and detections were set aside."""
+
+    def add(self, other: Summary) -> None:
+        """Count another summary in."""
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+Progress = Callable[[str, Summary], None]
+
+
+class _NothingNew(Exception):
+    """Takes back the transaction of a batch that was taken in before and still gives nothing new."""
+
+
+def run(
+    database: Database, spool_dir: Path, contracts: Contracts, now: datetime, progress: Progress | None = None
+) -> int:
+    """Take in what waits in the spool; returns the number of frames stored. See `drain`."""
+    return drain(database, spool_dir, contracts, now, progress).stored
+
+
+def drain(
+    database: Database, spool_dir: Path, contracts: Contracts, now: datetime, progress: Progress | None = None
+) -> Summary:
+    """Take in every file that waits in the spool, by name, and move it to `done/` or `quarantine/`.
+
+    `contracts` are by model name, `now` is an aware time. `progress` is told after each batch the file's name and
+    what became of the batch.
+
+    Raises:
+        DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`.
+        UsageError: files wait and no contract is in force, or some cannot be read; the others were taken in.
+    """
+    spool = Spool(spool_dir)
+
+    def put_away(file: Waiting, summary: Summary) -> None:
+        if summary.stored + summary.duplicate + summary.good_before:
+            spool.done(file, now)
+        else:
+            summary.quarantined = 1
+            spool.quarantine(file, _why_nothing(summary))
+
+    return load(database, spool.waiting(), contracts, now, progress, put_away)
+
+
+def load(
+    database: Database,
+    files: Iterable[Waiting],
+    contracts: Contracts,
+    now: datetime,
+    progress: Progress | None = None,
+    put_away: Callable[[Waiting, Summary], None] | None = None,
+) -> Summary:
+    """Take in files from wherever they lie; `put_away` is called when all of a file is in. Otherwise as `drain`."""
+    total = Summary()
+    faults: list[str] = []
+    known: set[int] = set()
+    for file in files:
+        if not contracts:
+            raise UsageError(f"{file.name} waits and no contract is in force; put one TOML a model into its folder")
+        try:
+            summary = _load_file(database, file, contracts, now, progress, known)
+        except FileNotFoundError:
+            continue  # another worker was faster
+        except UsageError as error:
+            faults.append(str(error))
+            continue
+        if put_away is not None:
+            put_away(file, summary)
+        total.add(summary)
+    with database.begin() as conn:
+        histograms.merge(conn)
+    if faults:
+        raise UsageError("\n".join(faults))
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Lines on their way in; `attempts` says what became of them before, `parsed` is None if nothing can be new."""
+
+    file: Waiting
+    name: str
+    lines: Lines
+    attempts: list[Counts]
+    parsed: Future[Parsed] | None
+
+
+def _load_file(
+    database: Database,
+    file: Waiting,
+    contracts: Contracts,
+    now: datetime,
+    progress: Progress | None,
+    known: set[int],
+) -> Summary:
+    """All batches of a file. While Postgres works on one, the next is parsed."""
+    total = Summary(files=1)
+    batches: deque[_Batch] = deque()
+
+    def store_oldest() -> None:
+        summary = _store_batch(database, batches.popleft(), now, known)
+        total.add(summary)
+        if progress is not None:
+            progress(file.name, summary)
+
+    with open_file(file.path) as stream, _collector_off(), ThreadPoolExecutor(1) as ahead:
+        digest = hash_of(stream)
+        for lines in read_batches(stream, MAX_LINE):
+            # The lines are part of the name, so that batches of another size are never mistaken for these.
+            name = f"{digest}:{lines.first}-{lines.last}"
+            with database.begin() as conn:
+                attempts = ledger.find_attempts(conn, file.source, name)
+            # What was taken in before is looked at again only if lines of it had been rejected: the contract, or the
+            # clock, may have been mended since.
+            promising = not attempts or attempts[-1].rejected > 0
+            parsed = ahead.submit(parse, lines.lines, lines.first, contracts, now) if promising else None
+            batches.append(_Batch(file, name, lines, attempts, parsed))
+            if len(batches) > 1:
+                store_oldest()
+        while batches:
+            store_oldest()
+    return total
+
+
+def _store_batch(database: Database, batch: _Batch, now: datetime, known: set[int]) -> Summary:
+    """One batch, in one transaction. What is new in one taken in before becomes a batch of its own in the ledger."""
+    count, attempts = len(batch.lines.lines), batch.attempts
+    good_before = sum(one.stored + one.duplicate for one in attempts)
+    repeated = Summary(lines=count, repeated=count, good_before=good_before)
+    if batch.parsed is None:
+        return repeated
+    parsed = batch.parsed.result()
+    with database.begin() as conn:
+        frames.make_days(conn, frames.days_of(parsed.columns))
+    content = hashlib.sha256(b"\n".join(batch.lines.lines)).digest()
+    name = f"{batch.name}+{len(attempts) + 1}" if attempts else batch.name
+    source = batch.file.source
+    try:
+        with database.begin() as conn:
+            batch_id = ledger.open_batch(conn, source, name, batch.file.name, content, now)
+            if batch_id is None:  # another worker took it in just now
+                return repeated
+            summary, series = _store(conn, batch_id, source, batch.lines, parsed, known)
+            if attempts and not summary.stored:
+                repeated.reasons = summary.reasons
+                raise _NothingNew
+    except _NothingNew:
+        return repeated
+    known |= series
+    return summary
+
+
+def _store(
+    conn: Connection, batch_id: int, source: str, lines: Lines, parsed: Parsed, known: set[int]
+) -> tuple[Summary, set[int]]:
+    """All rows of one batch; returns what became of the lines, and the ids of the series it counted in."""
+    placed = frames.insert_frames(conn, batch_id, source, parsed.columns)
+    new = np.flatnonzero(placed.new)
+    series: set[int] = set()
+    if len(new):
+        stored = parsed.columns if len(new) == len(parsed.columns) else parsed.columns.take(new)
+        series = histograms.append(conn, batch_id, roll_up(stored), known)
+    rejects = _all_rejects(parsed, placed, lines)
+    ledger.save_rejects(conn, batch_id, rejects)
+    counts = Counts(
+        lines=parsed.lines,
+        stored=len(new),
+        duplicate=parsed.duplicate + int(placed.duplicate.sum()),
+        rejected=sum(reject.whole_line for reject in rejects),
+        blank=parsed.blank,
+        detections_rejected=sum(not reject.whole_line for reject in rejects),
+    )
+    ledger.close_batch(conn, batch_id, counts)
+    reasons = Counter(reject.reason for reject in rejects)
+    return Summary(
+        lines=counts.lines,
+        stored=counts.stored,
+        duplicate=counts.duplicate,
+        rejected=counts.rejected,
+        blank=counts.blank,
+        detections_rejected=counts.detections_rejected,
+        reasons=reasons,
+    ), series
+
+
+def _all_rejects(parsed: Parsed, placed: frames.Placed, lines: Lines) -> list[Reject]:
+    """What the lines and the database gave reason to set aside, by line; parts only of frames that are stored now."""
+    stored = {parsed.line_number[i] for i in np.flatnonzero(placed.new).tolist()}
+    rejects = [reject for reject in parsed.rejects if reject.whole_line or reject.line_number in stored]
+
+    def whole(row: int, reason: str, detail: str) -> Reject:
+        number = parsed.line_number[row]
+        return Reject(number, reason, detail, lines.lines[number - lines.first][:RAW_KEPT])
+
+    for row in np.flatnonzero(placed.conflict).tolist():
+        fault = conflict(parsed.columns.event_id[row])
+        rejects.append(whole(row, fault.reason, fault.detail))
+    for row, said in placed.refused.items():
+        rejects.append(whole(row, "refused", f"the database refuses the record: {said}; mend it and send it again"))
+    return sorted(rejects, key=lambda reject: reject.line_number)
+
+
+def _why_nothing(summary: Summary) -> str:
+    if not summary.lines:
+        return (
+            "The file is empty. Producers write a temporary name and rename when the file is whole; drop it again so."
+        )
+    reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.most_common())
+    if not reasons:
+        return (
+            "The file holds blank lines only. One line holds one frame as JSON; drop the file again with its lines."
+        )
+    return (
+        f"None of the {summary.lines} lines could be taken in: {reasons}. Table `reject` keeps them with a sentence "
+        "each; mend the contract or the producer, then move this file back to incoming."
+    )
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Without Python's cycle collector, which would walk over every record of the batch again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

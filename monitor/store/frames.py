@@ -1,0 +1,218 @@
+"""Frames: daily partitions, the keys that make a repeat harmless, and loading by COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import text
+from sqlalchemy.exc import DataError, IntegrityError
+
+from monitor.records import FrameColumns, Ints
+from monitor.store import binary
+from monitor.store.database import Connection
+
+_DAYS_LOCK = 7_301_001
+"""Advisory lock of whoever makes partitions."""
+_UNIQUE_VIOLATION = "23505"
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_DAY_US = 86_400_000_000
+
+
+@dataclass(slots=True)
+class Placed:
+    """What became of the frames: for each row exactly one of the four.
+
+    `refused` says by row what Postgres refused; such a value should have been found before.
+    """
+
+    new: npt.NDArray[np.bool_]
+    duplicate: npt.NDArray[np.bool_]
+    conflict: npt.NDArray[np.bool_]
+    refused: dict[int, str]
+
+
+def days_of(columns: FrameColumns) -> list[date]:
+    """The days (UTC) on which the frames were captured, ascending."""
+    return [date(1970, 1, 1) + timedelta(days=int(day)) for day in np.unique(columns.captured_us // _DAY_US)]
+
+
+def make_days(conn: Connection, days: Iterable[date]) -> int:
+    """Create the partitions of these days that are not there; returns how many were made.
+
+    In a transaction of its own, ahead of the batch. Attaching leaves readers and writers of the other days alone;
+    CREATE TABLE ... PARTITION OF would lock them all out.
+    """
+    wanted = {f"frame_{day:%Y%m%d}": day for day in days}
+    there = text(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = 'frame'::regclass AND c.relname = ANY(:names)"
+    )
+    missing = set(wanted) - set(conn.execute(there, {"names": list(wanted)}).scalars())
+    if not missing:
+        return 0
+    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DAYS_LOCK})
+    missing -= set(conn.execute(there, {"names": list(missing)}).scalars())
+    for name in sorted(missing):
+        first = wanted[name]
+        conn.execute(text(f"CREATE TABLE {name} (LIKE frame INCLUDING ALL EXCLUDING INDEXES)"))
+        conn.execute(
+            text(
+                f"ALTER TABLE frame ATTACH PARTITION {name}"
+                f" FOR VALUES FROM ('{first} 00:00:00+00') TO ('{first + timedelta(days=1)} 00:00:00+00')"
+            )
+        )
+    return len(missing)
+
+
+def insert_frames(conn: Connection, batch_id: int, source: str, columns: FrameColumns) -> Placed:
+    """Store the frames of one batch whose (source, event_id) is new; ids must not repeat within the batch.
+
+    A repeat with the same content and time is a duplicate, any other a conflict; neither is stored. Frames that
+    Postgres refuses are found by halving the batch. The partitions must be there (`make_days`).
+    """
+    count = len(columns)
+    placed = Placed(np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool), {})
+    # Everyone takes the keys in one order, so that no two loads wait for each other in a circle.
+    order = np.array(sorted(range(count), key=columns.event_id.__getitem__), dtype=np.int64)
+    _place(conn, batch_id, source, columns, order, placed)
+    return placed
+
+
+def _place(conn: Connection, batch_id: int, source: str, columns: FrameColumns, rows: Ints, placed: Placed) -> None:
+    if not len(rows):
+        return
+    savepoint = conn.begin_nested()
+    try:
+        new = _insert(conn, batch_id, source, columns, rows, placed)
+        savepoint.commit()
+    except (DataError, IntegrityError) as error:
+        savepoint.rollback()
+        placed.duplicate[rows] = placed.conflict[rows] = False
+        if len(rows) == 1:
+            placed.refused[int(rows[0])] = " ".join(str(error.orig).split())
+            return
+        for half in np.array_split(rows, 2):
+            _place(conn, batch_id, source, columns, half, placed)
+        return
+    placed.new[new] = True
+
+
+def _insert(conn: Connection, batch_id: int, source: str, columns: FrameColumns, rows: Ints, placed: Placed) -> Ints:
+    """Keys, then frames; returns the rows that were new."""
+    new = rows if _claim_all(conn, source, columns, rows) else _claim_each(conn, source, columns, rows, placed)
+    if len(new):
+        whole = len(new) == len(columns)
+        stored = columns if whole else columns.take(np.sort(new))
+        binary.copy_in(conn, "frame", _frame_columns(batch_id, source, stored))
+    return new
+
+
+def _claim_all(conn: Connection, source: str, columns: FrameColumns, rows: Ints) -> bool:
+    """Claim the keys of all rows by a bare COPY, the usual case and the cheap one. False: not all of them are new."""
+    chosen = rows.tolist()
+    savepoint = conn.begin_nested()
+    try:
+        binary.copy_in(
+            conn,
+            "frame_key",
+            {
+                "source": binary.texts([source] * len(chosen)),
+                "event_id": binary.texts([columns.event_id[i] for i in chosen]),
+                "captured_at": binary.times(columns.captured_us[rows]),
+                "digest": binary.raw([columns.digest[i] for i in chosen]),
+            },
+        )
+        savepoint.commit()
+    except IntegrityError as error:
+        savepoint.rollback()
+        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
+            raise
+        return False
+    return True
+
+
+_CLAIM = text("""
+    INSERT INTO frame_key (source, event_id, captured_at, digest)
+    SELECT :source, k.event_id, timestamptz 'epoch' + k.us * interval '1 microsecond', k.digest
+    FROM unnest(CAST(:ids AS text[]), CAST(:us AS bigint[]), CAST(:digests AS bytea[])) AS k (event_id, us, digest)
+    ORDER BY k.event_id COLLATE "C"
+    ON CONFLICT DO NOTHING RETURNING event_id
+""")
+_EARLIER = text("""
+    SELECT f.event_id, f.captured_at = timestamptz 'epoch' + k.us * interval '1 microsecond' AND f.digest = k.digest
+    FROM unnest(CAST(:ids AS text[]), CAST(:us AS bigint[]), CAST(:digests AS bytea[])) AS k (event_id, us, digest)
+    JOIN frame_key f ON f.source = :source AND f.event_id = k.event_id COLLATE "C"
+""")
+
+
+def _claim_each(conn: Connection, source: str, columns: FrameColumns, rows: Ints, placed: Placed) -> Ints:
+    """Claim the keys that are free, tell repeats from conflicts among the others; returns the rows that were new."""
+    row_of = {columns.event_id[i]: i for i in rows.tolist()}
+    values = {
+        "source": source,
+        "ids": list(row_of),
+        "us": columns.captured_us[rows].tolist(),
+        "digests": [columns.digest[i] for i in row_of.values()],
+    }
+    fresh = set(conn.execute(_CLAIM, values).scalars())
+    for event_id, alike in conn.execute(_EARLIER, values):
+        if event_id not in fresh:
+            (placed.duplicate if alike else placed.conflict)[row_of[event_id]] = True
+    return np.array([row_of[event_id] for event_id in row_of if event_id in fresh], dtype=np.int64)
+
+
+def _frame_columns(batch_id: int, source: str, c: FrameColumns) -> dict[str, binary.Ragged]:
+    count = len(c)
+    detections = np.bincount(c.det_frame, minlength=count)
+    # Without image statistics there is no histogram: NULL, not zeros.
+    seen = c.brightness_histogram.sum(axis=1) > 0
+    histogram = c.brightness_histogram[seen]
+    bins = np.full(len(histogram), histogram.shape[1])
+    embedded = np.array([e is not None for e in c.embedding], dtype=bool)
+    embedding = [e for e in c.embedding if e is not None]
+    lengths = np.array([len(e) for e in embedding], dtype=np.int64)
+    elements = np.array([v for e in embedding for v in e], dtype=np.float64)
+    meta = [b"\x01" + _encode(m) for m in c.camera_meta if m]
+    return {
+        "captured_at": binary.times(c.captured_us),
+        "source": binary.texts([source] * count),
+        "event_id": binary.texts(c.event_id),
+        "batch_id": binary.fixed(np.full(count, batch_id), binary.INT8),
+        "model": binary.texts(c.model),
+        "version": binary.texts(c.version),
+        "stage": binary.texts(c.stage),
+        "camera": binary.texts(c.camera),
+        "site": binary.texts(c.site),
+        "line": binary.texts(c.line),
+        "shadow": binary.flags(c.shadow),
+        "status": binary.texts(c.status),
+        "image_uri": binary.texts(c.image_uri),
+        "width": binary.fixed(c.width, binary.INT4),
+        "height": binary.fixed(c.height, binary.INT4),
+        "latency_ms": binary.nullable(c.latency_ms),
+        "queue_depth": binary.nullable(c.queue_depth),
+        "recipe": binary.texts(c.recipe),
+        "brightness": binary.nullable(c.brightness),
+        "contrast": binary.nullable(c.contrast),
+        "sharpness": binary.nullable(c.sharpness),
+        "red_balance": binary.nullable(c.red_balance),
+        "blue_balance": binary.nullable(c.blue_balance),
+        "brightness_histogram": binary.sparse(
+            binary.arrays(binary.fixed(histogram.ravel(), binary.INT4), bins, binary.INT4), seen
+        ),
+        "slice_name": binary.text_arrays([list(s) for s in c.slices]),
+        "slice_value": binary.text_arrays([list(s.values()) for s in c.slices]),
+        "camera_meta": binary.sparse(binary.raw(meta), np.array([bool(m) for m in c.camera_meta], dtype=bool)),
+        "embedding": binary.sparse(
+            binary.arrays(binary.fixed(elements, binary.FLOAT4), lengths, binary.FLOAT4), embedded
+        ),
+        "boxes_rejected": binary.fixed(c.boxes_rejected, binary.INT4),
+        "det_class": binary.arrays(binary.texts(c.det_class), detections, binary.TEXT),
+        "det_confidence": binary.arrays(binary.fixed(c.det_confidence, binary.FLOAT8), detections, binary.FLOAT8),
+        "det_box": binary.arrays(binary.fixed(c.det_box.ravel(), binary.FLOAT4), detections * 4, binary.FLOAT4),
+    }

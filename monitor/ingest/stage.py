@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -126,17 +125,6 @@ def load(
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Lines on their way in; `attempts` says what became of them before, `parsed` is None if nothing can be new."""
-
-    file: Waiting
-    name: str
-    lines: Lines
-    attempts: list[Counts]
-    parsed: Future[Parsed] | None
-
-
 def _load_file(
     database: Database,
     file: Waiting,
@@ -145,54 +133,47 @@ def _load_file(
     progress: Progress | None,
     known: set[int],
 ) -> Summary:
-    """All batches of a file. While Postgres works on one, the next is parsed."""
     total = Summary(files=1)
-    batches: deque[_Batch] = deque()
-
-    def store_oldest() -> None:
-        summary = _store_batch(database, batches.popleft(), now, known)
-        total.add(summary)
-        if progress is not None:
-            progress(file.name, summary)
-
-    with open_file(file.path) as stream, _collector_off(), ThreadPoolExecutor(1) as ahead:
+    with open_file(file.path) as stream, _collector_off():
         digest = hash_of(stream)
         for lines in read_batches(stream, MAX_LINE):
             # The lines are part of the name, so that batches of another size are never mistaken for these.
             name = f"{digest}:{lines.first}-{lines.last}"
-            with database.begin() as conn:
-                attempts = ledger.find_attempts(conn, file.source, name)
-            # What was taken in before is looked at again only if lines of it had been rejected: the contract, or the
-            # clock, may have been mended since.
-            promising = not attempts or attempts[-1].rejected > 0
-            parsed = ahead.submit(parse, lines.lines, lines.first, contracts, now) if promising else None
-            batches.append(_Batch(file, name, lines, attempts, parsed))
-            if len(batches) > 1:
-                store_oldest()
-        while batches:
-            store_oldest()
+            summary = _take(database, file, name, lines, contracts, now, known)
+            total.add(summary)
+            if progress is not None:
+                progress(file.name, summary)
     return total
 
 
-def _store_batch(database: Database, batch: _Batch, now: datetime, known: set[int]) -> Summary:
-    """One batch, in one transaction. What is new in one taken in before becomes a batch of its own in the ledger."""
-    count, attempts = len(batch.lines.lines), batch.attempts
-    good_before = sum(one.stored + one.duplicate for one in attempts)
-    repeated = Summary(lines=count, repeated=count, good_before=good_before)
-    if batch.parsed is None:
+def _take(
+    database: Database,
+    file: Waiting,
+    name: str,
+    lines: Lines,
+    contracts: Contracts,
+    now: datetime,
+    known: set[int],
+) -> Summary:
+    """One batch. One that was taken in before is looked at again only if lines of it had been rejected: the contract,
+    or the clock, may have been mended since. What then is new goes into the ledger as a batch of its own."""
+    with database.begin() as conn:
+        attempts = ledger.find_attempts(conn, file.source, name)
+    count = len(lines.lines)
+    repeated = Summary(lines=count, repeated=count, good_before=sum(one.stored + one.duplicate for one in attempts))
+    if attempts and not attempts[-1].rejected:
         return repeated
-    parsed = batch.parsed.result()
+    parsed = parse(lines.lines, lines.first, contracts, now)
     with database.begin() as conn:
         frames.make_days(conn, frames.days_of(parsed.columns))
-    content = hashlib.sha256(b"\n".join(batch.lines.lines)).digest()
-    name = f"{batch.name}+{len(attempts) + 1}" if attempts else batch.name
-    source = batch.file.source
+    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
+    attempt = f"{name}+{len(attempts) + 1}" if attempts else name
     try:
         with database.begin() as conn:
-            batch_id = ledger.open_batch(conn, source, name, batch.file.name, content, now)
+            batch_id = ledger.open_batch(conn, file.source, attempt, file.name, content, now)
             if batch_id is None:  # another worker took it in just now
                 return repeated
-            summary, series = _store(conn, batch_id, source, batch.lines, parsed, known)
+            summary, series = _store(conn, batch_id, file.source, lines, parsed, known)
             if attempts and not summary.stored:
                 repeated.reasons = summary.reasons
                 raise _NothingNew

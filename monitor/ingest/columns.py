@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitor.records import HISTOGRAM_BINS, Floats, FrameColumns, FrameRecord, ImageStatsRecord, Ints
+from monitor.records import HISTOGRAM_BINS, DetectionRecord, Floats, FrameColumns, FrameRecord, ImageStatsRecord, Ints
 from monitor.spec.contract import OTHER, Contract
 
 FRAME_WEIGHT = 1000
@@ -92,15 +92,6 @@ def columns_of(
     said = [detection for record in records for detection in record.detections]
     refused = np.array([bool(reason) for reason in judged.reason], dtype=bool)
     kept = np.flatnonzero(~refused)
-    parts = [
-        Part(
-            int(judged.frame[i]),
-            judged.reason[i],
-            f"the detection was set aside and its frame kept; {_REMEDY[judged.reason[i]]}",
-            msgspec.json.encode(said[i]),
-        )
-        for i in np.flatnonzero(refused).tolist()
-    ]
     image = [record.image for record in records]
     columns = FrameColumns(
         event_id=[r.event_id for r in records],
@@ -135,7 +126,13 @@ def columns_of(
         det_box=judged.box[kept].astype(np.float32),
         digest=list(digests),
     )
-    return columns, parts
+    return columns, [_part(judged, said[i], i) for i in np.flatnonzero(refused).tolist()]
+
+
+def _part(judged: _Detections, said: DetectionRecord, i: int) -> Part:
+    reason = judged.reason[i]
+    detail = f"the detection was set aside and its frame kept; {_REMEDY[reason]}"
+    return Part(int(judged.frame[i]), reason, detail, msgspec.json.encode(said))
 
 
 def _floats(values: Sequence[float | None]) -> Floats:

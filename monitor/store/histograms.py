@@ -151,30 +151,34 @@ def merge(conn: Connection) -> int:
     return alone + conn.execute(_MERGE).rowcount
 
 
-_READ = text("""
+# Sums and bins are two kinds of rows of one statement, so they are of one moment, and are joined here: Postgres
+# cannot estimate how much a period holds and would join them in a loop.
+_SERIES = """
+    FROM series s
+    WHERE s.model = :model AND s.minutes = :minutes AND s.edges_id = ANY(:edges)
+      AND (CAST(:version AS text) IS NULL OR s.version = :version)
+      AND (CAST(:signals AS text[]) IS NULL OR s.signal = ANY(:signals))
+"""
+_KEYS = text(
+    "SELECT series_id, model, version, stage, camera, slice_name, slice_value, shadow, signal, class_name, recipe,"
+    f" edges_id {_SERIES} ORDER BY series_id"
+)
+_READ = text(f"""
     WITH part AS (
         SELECT r.*, CASE WHEN :apart THEN r.start_at ELSE :start END AS at
-        FROM series s JOIN rollup r USING (series_id)
-        WHERE s.model = :model AND s.minutes = :minutes AND s.edges_id = ANY(:edges)
-          AND (CAST(:version AS text) IS NULL OR s.version = :version)
-          AND (CAST(:signals AS text[]) IS NULL OR s.signal = ANY(:signals))
-          AND r.start_at >= :start AND r.start_at < :end
-    ),
-    sums AS (
-        SELECT series_id, at, sum(n) AS n, sum(frames) AS frames, sum(total) AS total FROM part GROUP BY series_id, at
+        FROM (SELECT s.series_id {_SERIES}) AS chosen JOIN rollup r USING (series_id)
+        WHERE r.start_at >= :start AND r.start_at < :end
     ),
     cells AS (
         SELECT p.series_id, p.at, c.bin, sum(c.count)::bigint AS count
         FROM part p, unnest(p.bins, p.counts) AS c (bin, count) GROUP BY p.series_id, p.at, c.bin
-    ),
-    packed AS (
-        SELECT series_id, at, array_agg(bin) AS bins, array_agg(count) AS counts FROM cells GROUP BY series_id, at
     )
-    SELECT s.model, s.version, s.stage, s.camera, s.slice_name, s.slice_value, s.shadow, s.signal, s.class_name,
-           s.recipe, s.edges_id, sums.at, sums.n, sums.frames, sums.total, packed.bins, packed.counts
-    FROM sums JOIN series s USING (series_id) LEFT JOIN packed USING (series_id, at)
-    ORDER BY s.series_id, sums.at
-""")
+    SELECT series_id, at, sum(n) AS n, sum(frames) AS frames, sum(total) AS total,
+           NULL::smallint[] AS bins, NULL::bigint[] AS counts
+    FROM part GROUP BY series_id, at
+    UNION ALL
+    SELECT series_id, at, NULL, NULL, NULL, array_agg(bin), array_agg(count) FROM cells GROUP BY series_id, at
+""")  # noqa: S608 (made of constants)
 
 
 def read(
@@ -232,14 +236,22 @@ def _read(
         "edges": sorted({signal.edges.id for signal in SIGNALS.values()}),
         "apart": apart,
     }
-    for *scope, signal, class_name, recipe, edges_id, at, n, frames, total, bins, counts in conn.execute(
-        _READ, values
-    ):
+    sums: dict[tuple[int, datetime], tuple[int, int, int]] = {}
+    cells: dict[tuple[int, datetime], tuple[list[int], list[int]]] = {}
+    for number, at, n, frames, total, bins, counts in conn.execute(_READ, values):
+        if bins is None:
+            sums[number, at] = int(n), int(frames), int(total)
+        else:
+            cells[number, at] = bins, counts
+    # After the rows, so that no row speaks of a series that is not known yet.
+    keys = {number: said for number, *said in conn.execute(_KEYS, values)}
+    for (number, at), (n, frames, total) in sorted(sums.items()):
+        *scope, signal, class_name, recipe, edges_id = keys[number]
         known = SIGNALS.get(signal)
         if known is None or known.edges.id != edges_id:
             continue
         dense = np.zeros(known.edges.count + 2, dtype=np.int64)
-        if bins:
+        if (number, at) in cells:
+            bins, counts = cells[number, at]
             dense[bins] = counts
-        key = SeriesKey(Scope(*scope), signal, class_name, recipe)
-        yield key, at, Histogram(edges_id, dense, int(n), int(frames), int(total))
+        yield SeriesKey(Scope(*scope), signal, class_name, recipe), at, Histogram(edges_id, dense, n, frames, total)

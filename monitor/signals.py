@@ -64,7 +64,8 @@ class Signal:
     `reader` gives one value a frame ([n], NaN where silent) or a detection ([d]). `scale` turns a value into the
     integer that roll-ups add up. `per` is `frame`, `detection` or `pixel` (the frame's own histogram, every frame
     weighing 1,000 counts). `image` signals depend on the recipe of the image statistics. `service` signals are kept
-    by the quarter of an hour too.
+    by the quarter of an hour too; `by_class` ones by class too: confidence alone, because every such signal makes a
+    series a class, camera and slice, and all of them are written with every batch.
     """
 
     name: str
@@ -236,7 +237,6 @@ SIGNALS: dict[str, Signal] = {
             _box_area,
             1_000_000,
             "area of a detection's box",
-            by_class=True,
         ),
         Signal(
             "box_aspect",
@@ -246,7 +246,6 @@ SIGNALS: dict[str, Signal] = {
             _box_aspect,
             10_000,
             "ln(width / height) of a detection's box",
-            by_class=True,
         ),
         Signal(
             "latency_ms",

@@ -131,7 +131,7 @@ def _rule(contract: Contract, rule: AlertRule, place: Place, unread: Container[s
         yield Fault((*place, "signal"), f"{shown(rule.signal)} is never measured; add it to drift.signals")
     if rule.by_class and (rule.signal == CLASS_SHARE or not SIGNALS[rule.signal].by_class):
         able = choice(name for name, signal in SIGNALS.items() if signal.by_class)
-        yield Fault((*place, "by_class"), f"{shown(rule.signal)} is not kept by class; only {able} are")
+        yield Fault((*place, "by_class"), f"{shown(rule.signal)} is not kept by class; {able} is")
     if rule.clear_below >= rule.above:
         yield Fault(
             (*place, "clear_below"),

@@ -157,7 +157,7 @@ def recount(frames: list[Raw], minutes: int) -> dict[tuple[SeriesKey, datetime],
             by_class: dict[str, list[float]] = defaultdict(list)
             for class_name, value in reading(frame):
                 by_class[""].append(value)
-                if class_name:
+                if class_name and signal == "confidence":
                     by_class[class_name].append(value)
             for class_name, values in by_class.items():
                 for histogram in cell(frame, signal, class_name):

@@ -92,7 +92,7 @@ def test_one_fault_says_where_what_and_what_is_allowed(text: str, fault: str) ->
         ),
         (f"{SMALLEST}{RULE}clear_below = 0.2", 'alerts[0].clear_below (in "dark"): 0.2 is not below above = 0.2'),
         (f'{SMALLEST}{RULE}scope = "slice"', "alerts[0].scope"),
-        (f"{SMALLEST}{RULE}by_class = true", 'only "confidence", "box_area", "box_aspect" are'),
+        (f"{SMALLEST}{RULE}by_class = true", '"brightness" is not kept by class; "confidence" is'),
         (f'{SMALLEST}{RULE}severity = "critical"', "drift alone is never critical"),
         (f'{SMALLEST}{RULE}[drift]\nsignals = ["contrast"]', '"brightness" is never measured; add it to drift'),
         (f"{SMALLEST}[retention]\nraw_days = 10\nrollup_days = 9", "retention.raw_days: 10 days of records outlive"),

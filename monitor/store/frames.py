@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 
-from monitor.records import FrameColumns, Ints
+from monitor.records import EPOCH, FrameColumns, Ints
 from monitor.store import binary
 from monitor.store.database import Connection
 
@@ -38,7 +38,7 @@ class Placed:
 
 def days_of(columns: FrameColumns) -> list[date]:
     """The days (UTC) on which the frames were captured, ascending."""
-    return [date(1970, 1, 1) + timedelta(days=int(day)) for day in np.unique(columns.captured_us // _DAY_US)]
+    return [EPOCH.date() + timedelta(days=int(day)) for day in np.unique(columns.captured_us // _DAY_US)]
 
 
 def make_days(conn: Connection, days: Iterable[date]) -> int:

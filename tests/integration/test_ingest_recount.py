@@ -6,7 +6,7 @@ import json
 import math
 import random
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +18,11 @@ from sqlalchemy import text
 
 from monitor.ingest import spool
 from monitor.ingest.stage import drain
-from monitor.records import Histogram, Scope, SeriesKey
+from monitor.records import Histogram, Scope, SeriesKey, Window
 from monitor.signals import SIGNALS
 from monitor.spec.load import load_contract
 from monitor.store import histograms
-from monitor.store.database import Database
+from monitor.store.database import Connection, Database
 
 NOW = datetime(2026, 3, 3, tzinfo=UTC)
 CONTRACT = """
@@ -81,6 +81,10 @@ def record(rng: random.Random, number: int) -> dict[str, Any]:
             {"class": rng.choice(["carton", "pouch"]), "confidence": rng.choice([0.0, 1.0, rng.random()]), "box": box}
         )
     return said
+
+
+def start_of_day(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 Raw = dict[str, Any]
@@ -144,10 +148,12 @@ def recount(frames: list[Raw], minutes: int) -> dict[tuple[SeriesKey, datetime],
             for histogram in cell(frame, "status", kind):
                 histogram.n += 1
                 histogram.frames += 1
+                histogram.squares += 1
         if minutes == 60 and frame["brightness_histogram"]:
             for histogram in cell(frame, "pixel_brightness", ""):
                 histogram.n += 1
                 histogram.frames += 1
+                histogram.squares += 1
                 for i, pixels in enumerate(frame["brightness_histogram"]):
                     histogram.counts[i + 1] += pixels
                     histogram.total += pixels * (8 * i + 4)
@@ -163,6 +169,7 @@ def recount(frames: list[Raw], minutes: int) -> dict[tuple[SeriesKey, datetime],
                 for histogram in cell(frame, signal, class_name):
                     histogram.n += len(values)
                     histogram.frames += 1
+                    histogram.squares += len(values) ** 2
                     for value in values:
                         histogram.total += round(value * SIGNALS[signal].scale)
                         histogram.counts[bisect_right(edges[signal], value)] += 1
@@ -170,7 +177,21 @@ def recount(frames: list[Raw], minutes: int) -> dict[tuple[SeriesKey, datetime],
 
 
 def plain(found: dict[Any, Histogram]) -> dict[Any, tuple[Any, ...]]:
-    return {key: (h.edges_id, h.n, h.frames, h.total, h.counts.tolist()) for key, h in found.items()}
+    return {key: (h.edges_id, h.n, h.frames, h.total, h.squares, h.counts.tolist()) for key, h in found.items()}
+
+
+def by_span(
+    conn: Connection, start: datetime, end: datetime, minutes: int, **only: Any
+) -> dict[tuple[SeriesKey, datetime], Histogram]:
+    """Every span by itself."""
+    step = timedelta(minutes=minutes)
+    return {
+        (key, start + i * step): histogram
+        for i in range((end - start) // step)
+        for key, histogram in histograms.read(
+            conn, "line", start + i * step, start + (i + 1) * step, minutes=minutes, **only
+        ).items()
+    }
 
 
 def test_rollups_equal_a_recount(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,21 +206,37 @@ def test_rollups_equal_a_recount(database: Database, tmp_path: Path, monkeypatch
         # Every file repeats frames of the one before: a repeat must not count twice.
         (incoming / f"{number}.jsonl").write_text("\n".join([*lines, lines[0], *lines[5:9]]), encoding="utf-8")
         drain(database, tmp_path, contracts, NOW)
-    start, end = NOW - timedelta(days=1), NOW + timedelta(hours=1)
+    start, end = NOW - timedelta(hours=6), NOW + timedelta(hours=1)
     with database.begin() as conn:
         frames = [dict(row) for row in conn.execute(text("SELECT * FROM frame")).mappings()]
         assert len(frames) == 400
         for minutes in (60, 15):
-            read = histograms.read_hours(conn, "line", start, end, minutes=minutes)
-            assert plain(read) == plain(recount(frames, minutes))
+            assert plain(by_span(conn, start, end, minutes)) == plain(recount(frames, minutes))
         assert conn.execute(text("SELECT count(*) FROM rollup WHERE batch_id > 0")).scalar_one() == 0
         summed: dict[SeriesKey, Histogram] = {}
-        for (key, _), histogram in histograms.read_hours(conn, "line", start, end, version="v1").items():
+        for (key, _), histogram in by_span(conn, start, end, 60, version="v1").items():
             summed[key] = summed[key] + histogram if key in summed else histogram
         assert plain(histograms.read(conn, "line", start, end, version="v1")) == plain(summed)
         some = histograms.read(conn, "line", start, end, signals=["brightness"])
         assert {key.signal for key in some} == {"brightness"}
         assert histograms.read(conn, "other", start, end) == {}
+        live, shadow = (histograms.read(conn, "line", start, end, shadow=which) for which in (False, True))
+        assert plain(live | shadow) == plain(histograms.read(conn, "line", start, end))
+        assert {key.scope.shadow for key in live} == {False}
+        assert {key.scope.shadow for key in shadow} == {True}
+        counted = Counter(
+            (frame["version"], start_of_day(frame["captured_at"])) for frame in frames if not frame["shadow"]
+        )
+        by_day = histograms.window_frames(conn, "line", timedelta(days=1))
+        assert {(v, at): n for v, days in by_day.items() for at, n in days.items()} == counted
+        assert histograms.window_frames(conn, "line", timedelta(days=1), NOW) == {
+            v: {at: n} for (v, at), n in counted.items() if at == NOW
+        }
+        hour = Window(NOW - timedelta(hours=2), NOW - timedelta(hours=1))
+        assert histograms.frames_between(conn, "line", "v1", hour) == sum(
+            hour.start <= frame["captured_at"] < hour.end and frame["version"] == "v1" and not frame["shadow"]
+            for frame in frames
+        )
 
 
 def test_sums_are_right_before_and_after_merging(database: Database, tmp_path: Path) -> None:
@@ -216,15 +253,36 @@ def test_sums_are_right_before_and_after_merging(database: Database, tmp_path: P
         for batch in (7, 8):  # increments as two further batches would have added them
             conn.execute(
                 text(
-                    "INSERT INTO rollup SELECT series_id, start_at, :batch, n, frames, total, bins, counts"
-                    " FROM rollup WHERE batch_id = 0"
+                    "INSERT INTO rollup SELECT series_id, start_at, :batch, n, frames, total, squares, bins,"
+                    " counts FROM rollup WHERE batch_id = 0"
                 ),
                 {"batch": batch},
             )
         rows = conn.execute(text("SELECT count(*) FROM rollup WHERE batch_id = 0")).scalar_one()
         before = plain(histograms.read(conn, "line", start, end))
-        assert histograms.merge(conn) == rows
+        assert histograms.merge(conn, NOW) == rows
         assert plain(histograms.read(conn, "line", start, end)) == before
         assert conn.execute(text("SELECT count(*) FROM rollup")).scalar_one() == rows
-        assert histograms.merge(conn) == 0
+        assert histograms.merge(conn, NOW) == 0
     assert {key: value[1] for key, value in before.items()} == {key: 3 * value[1] for key, value in once.items()}
+
+
+def test_the_running_hour_is_merged_when_it_is_over(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "line.toml").write_text(CONTRACT, encoding="utf-8")
+    contracts = {"line": load_contract(tmp_path / "line.toml")}
+    rng = random.Random(7)
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    running = NOW + timedelta(minutes=40)
+    for number in range(2):
+        at = {"captured_at": (NOW + timedelta(minutes=number)).isoformat(), "camera": "a", "version": "v1"}
+        lines = [json.dumps(record(rng, 50 * number + i) | at) for i in range(20)]
+        (incoming / f"{number}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        drain(database, tmp_path, contracts, running)
+    with database.begin() as conn:
+        assert conn.execute(text("SELECT count(DISTINCT batch_id), min(batch_id) > 0 FROM rollup")).one() == (2, True)
+        before = plain(histograms.read(conn, "line", NOW, NOW + timedelta(hours=1)))
+        assert histograms.merge(conn, NOW + timedelta(minutes=59)) == 0
+        assert histograms.merge(conn, NOW + timedelta(minutes=60)) > 0
+        assert conn.execute(text("SELECT DISTINCT batch_id FROM rollup")).scalars().all() == [0]
+        assert plain(histograms.read(conn, "line", NOW, NOW + timedelta(hours=1))) == before

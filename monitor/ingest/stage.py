@@ -163,7 +163,9 @@ def _load_file(
         try:
             digest = hash_of(stream)
         except OSError as error:
-            raise UsageError(f"{file.path} cannot be read: {error.strerror}; mend its disk or drop it again") from error
+            raise UsageError(
+                f"{file.path} cannot be read: {error.strerror}; mend its disk or drop it again"
+            ) from error
         for lines in read_batches(stream, MAX_LINE):
             # The lines are part of the name, so that batches of another size are never mistaken for these.
             name = f"{digest}:{lines.first}-{lines.last}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from monitor.alerts import incidents as incidents_of
 from monitor.drift import lanes
+from monitor.stats import strata
 
 OURS = {"latency": "latency_ms", "class_mix": "class_share"}
 """The arena's names of signals, where the product has another."""
@@ -75,7 +76,7 @@ def _alarms(
             add(day, camera, verdict.stream.lane.signal, verdict.stream.lane.name, onset)
     if overrides is not None:
         for camera, day in np.argwhere(overrides.path.alarm != 0).tolist():
-            add(day, camera, lanes.OVERRIDE, lanes.OVERRIDE, day)
+            add(day, camera, lanes.OVERRIDE, lanes.OVERRIDE, strata.onset(overrides.path.up[camera], day))
     return found
 
 

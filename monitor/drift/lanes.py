@@ -57,7 +57,7 @@ LANES: dict[str, Lane] = {
         Lane("confidence_shape", "confidence", "shape", 0.0, "PSI", "form of the histogram of confidence"),
         Lane("detections_mean", "detections", "log1p_mean", 0.05, "ln", "detections a frame, log1p", fast=True),
         Lane("latency_mean", "latency_ms", "log_mean", 0.05, "ln ms", "geometric mean of the latency", fast=True),
-        Lane("latency_tail", "latency_ms", "above", 0.02, "share", "share above the baseline's p95", at=0.95),
+        Lane("latency_tail", "latency_ms", "above", 0.03, "share", "share above the baseline's p95", at=0.95),
         Lane("class_share", "class_share", "classes", 0.03, "share", "share of each class among detections"),
     )
 }
@@ -68,9 +68,8 @@ OVERRIDE = "override"
 FIXED_RATES = {"override": 0.02, "fast": 0.004}
 """What the lanes with limits of their own take of the budget, false alarms of one camera in 30 days, in a simulated
 plant: 55 in 2,700 camera-months of reviews; none in 740 of fast lanes, so at most 3 / 740 (the rule of three)."""
-CALM_DAYS = 7
-EFFECT_DAYS = 3
-"""The change that the floor is compared with is the mean of this many days."""
+WEEK = 7
+"""Known days whose mean change is held against the floor, and whose mean score says whether a stream is calm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class Stream:
     """One lane (of one class) by camera and day.
 
     `z` [cameras, days] is on the scale of independent normal days; `effect` [cameras, days] in the lane's unit,
-    signed, NaN without verdict; `m` [cameras] the days of baseline that count; `phi` the pooled autocorrelation.
+    signed, NaN without verdict; `m` [cameras] the days of baseline that count; `variance` the long-run one, pooled.
     `fast` holds the four-hour scores [cameras, days, 24] of lanes that have them, 0 where the floor is not reached.
     """
 
@@ -107,7 +106,7 @@ class Stream:
     z: Floats
     effect: Floats
     m: Floats
-    phi: float
+    variance: float
     fast: Floats | None = None
 
 
@@ -162,14 +161,15 @@ def _daily(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar, class_name: 
     days = seasonal.deviations(hourly, calendar.weekend, calendar.baseline)
     known = null.usual(days.steady, calendar.baseline)
     z = null.scores(days.steady, known, centre=False)
-    phi = sequential.autocorrelation(days.steady, calendar.baseline)
+    variance = sequential.long_run_variance(days.steady, calendar.baseline)
+    z = sequential.long_run(z, variance, known.m)
     effect = days.deviation
     if lane.probe in ("classes", "below", "above"):
         effect = seasonal.share_moved(days.level, days.deviation)
     elif lane.unit == "relative":
         effect = days.deviation / np.abs(days.level)
     fast = _fast(lane, hourly, calendar) if lane.fast else None
-    return Stream(lane, class_name, sequential.long_run(z, phi), effect, known.m, phi, fast)
+    return Stream(lane, class_name, z, effect, known.m, variance, fast)
 
 
 def _fast(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar) -> Floats:
@@ -190,10 +190,9 @@ def _shape(lane: Lane, series: Series, calendar: Calendar) -> Stream:
             value[camera, day] = psi(smooth(groups[day].sum(axis=0)), smooth(usual[day] * total))
     n = series.counts.sum(axis=(2, 3))
     z = null.divergence_scores(value, n, calendar.baseline)
-    phi = sequential.autocorrelation(z, calendar.baseline)
-    return Stream(
-        lane, "", sequential.long_run(z, phi), value, np.isfinite(z[:, : calendar.baseline]).sum(axis=1), phi
-    )
+    m = np.isfinite(z[:, : calendar.baseline]).sum(axis=1).astype(np.float64)
+    variance = sequential.long_run_variance(z, calendar.baseline)
+    return Stream(lane, "", sequential.long_run(z, variance, m), value, m, variance)
 
 
 def limits(found: Sequence[Stream], budget: float = BUDGET, with_override: bool = True) -> Floats:
@@ -213,7 +212,7 @@ def limits(found: Sequence[Stream], budget: float = BUDGET, with_override: bool 
     return answer
 
 
-def recent(effect: Floats, days: int = EFFECT_DAYS) -> Floats:
+def recent(effect: Floats, days: int = WEEK) -> Floats:
     """The mean of the last `days` known values along the last axis, NaN before the first."""
     answer = np.full_like(effect, np.nan)
     last = np.full((*effect.shape[:-1], days), np.nan)
@@ -245,7 +244,7 @@ def decide(stream: Stream, limit: Floats, baseline: int) -> Verdict:
 
 def calm(stream: Stream) -> npt.NDArray[np.bool_]:
     """Whether the mean of a stream's last seven known days lies within ±1 sd, [cameras, days]; without any: no."""
-    return np.abs(recent(stream.z, CALM_DAYS)) <= 1
+    return np.abs(recent(stream.z)) <= 1
 
 
 def onset_of(verdict: Verdict, camera: int, day: int, baseline: int) -> sequential.Onset:
@@ -272,7 +271,8 @@ def _merged(stream: Stream, baseline: int) -> Stream:
     z = fleet.stream(stream.z, baseline)[None]
     m = np.isfinite(z[:, :baseline]).sum(axis=1).astype(float)
     effect = null.nanmedian(stream.effect.T)[None]
-    return Stream(stream.lane, stream.class_name, sequential.long_run(z, stream.phi), effect, m, stream.phi)
+    z = sequential.long_run(z, stream.variance, m)
+    return Stream(stream.lane, stream.class_name, z, effect, m, stream.variance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from scipy.special import chdtri, ndtri, stdtr
 Floats = npt.NDArray[np.float64]
 
 SMALLEST_DAYS = 8
-"""Days of baseline under which nothing is known of an ordinary day."""
+"""Days of baseline under which nothing is known of an ordinary day's divergence."""
 SMALLEST_FRAMES = 30
 """Frames under which a day's divergence has no verdict."""
 
@@ -86,16 +86,16 @@ class Usual:
     m: Floats
 
 
-def usual(values: npt.ArrayLike, baseline: int) -> Usual:
+def usual(values: npt.ArrayLike, baseline: int, smallest: int = 3) -> Usual:
     """Mean, standard deviation (m - 1) and number of the known days among the first `baseline` of [..., days].
 
-    NaN days are unknown ones; under `SMALLEST_DAYS` of them mean and sd are NaN.
+    NaN days are unknown ones; under `smallest` of them mean and sd are NaN.
     """
     x = np.asarray(values, dtype=np.float64)[..., :baseline]
     known = np.isfinite(x)
     m = known.sum(axis=-1).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(m >= SMALLEST_DAYS, np.where(known, x, 0.0).sum(axis=-1) / m, np.nan)
+        mean = np.where(m >= smallest, np.where(known, x, 0.0).sum(axis=-1) / m, np.nan)
         squares = np.where(known, (x - mean[..., None]) ** 2, 0.0).sum(axis=-1)
         sd = np.sqrt(squares / (m - 1))
     return Usual(mean, np.where(np.isfinite(mean), np.maximum(sd, 1e-12), np.nan), m)
@@ -135,7 +135,7 @@ def divergence_scores(values: npt.ArrayLike, n: npt.ArrayLike, baseline: int) ->
     with np.errstate(invalid="ignore", divide="ignore"):
         log = np.log(np.maximum(x, 1e-12)) - np.maximum(0.0, np.log(middle / frames))
     log = np.where(known, log, np.nan)
-    return scores(log, usual(log, baseline))
+    return scores(log, usual(log, baseline, SMALLEST_DAYS))
 
 
 def nanmedian(values: Floats) -> Floats:

@@ -22,7 +22,7 @@ CLIP = 4.0
 """No single day counts for more than this many sd."""
 SMALLEST_BASELINE = 14
 """Days of baseline under which a stream is only learnt, and never alarms."""
-MONTH = 30.0
+LAGS = 2
 
 LIMITS = (4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 10.0)
 DAYS = (7, 14, 21, 28, 42, 56)
@@ -35,38 +35,42 @@ FALSE_ALARMS = (
     (0.0098, 0.0042, 0.0024, 0.0011, 0.0007, 0.0002),
 )
 """False alarms of one stream in 30 days, two-sided, k = 1: a row for each of `DAYS` of baseline, a column for each of
-`LIMITS`; by simulation of independent normal days whose mean and sd were estimated from the baseline. What is missing
-at the end of a row was too rare to count."""
+`LIMITS`; by simulation of independent normal days whose mean and sd were estimated from the baseline. Counted is a
+stream's first alarm: one that repeats itself because its baseline was unlucky meets its own open incident. What is
+missing at the end of a row was too rare to count."""
 
 
-def autocorrelation(values: npt.ArrayLike, baseline: int) -> float:
-    """The lag-1 autocorrelation of a stream's baseline days, pooled over the streams of [..., days]; 0 to 0.8.
+def long_run_variance(values: npt.ArrayLike, baseline: int) -> float:
+    """How much more the sum of many days spreads than that of independent ones, pooled over streams; 1 to 9.
 
-    Each stream is centred and scaled by itself; a pair counts where both days are known. The estimate from m days is
-    too small by about (1 + 3 φ) / m (Kendall 1954, "Note on bias in the estimation of autocorrelation"), which is
-    added back. One stream alone knows its φ badly (standard error √((1 - φ²) / m)): pool cameras where there are any.
+    V = 1 + 2 (ρ₁ + ρ₂), the autocorrelations of the first `baseline` days of [..., days] at one and two days. Each
+    stream is centred and scaled by itself; a pair counts where both days are known. A stream centred at its own mean
+    of m days has every ρ too small by about V / m, whence V = (1 + 2 Σ ρ) / (1 - 4 / m). Two lags and not one: a slow
+    cause under each day's own noise shows a small ρ₁ that hardly falls. Not more: each adds the same error of
+    estimation, and what they miss the dead band takes. One stream alone knows its ρ badly, so pool cameras where
+    there are any. 9 is what a first-order autoregression with φ = 0.8 has.
     """
     x = np.asarray(values, dtype=np.float64)[..., :baseline].reshape(-1, baseline)
-    x = x[np.isfinite(x).sum(axis=1) >= 3]
-    if x.size == 0:
-        return 0.0
-    centred = x - np.nanmean(x, axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centred = np.nan_to_num(centred / np.nanstd(x, axis=1, keepdims=True), posinf=0.0, neginf=0.0)
-    pairs = np.isfinite(x[:, 1:]) & np.isfinite(x[:, :-1])
-    if not pairs.any():
-        return 0.0
-    raw = float((centred[:, 1:] * centred[:, :-1])[pairs].sum() / pairs.sum())
+    x = x[np.isfinite(x).sum(axis=1) > 2 * LAGS]
+    if x.shape[0] == 0:
+        return 1.0
+    x = x - np.nanmean(x, axis=1, keepdims=True)
+    x = x / np.maximum(np.nanstd(x, axis=1, keepdims=True), 1e-12)
     m = float(np.isfinite(x).sum(axis=1).mean())
-    return float(np.clip(raw + (1 + 3 * raw) / m, 0.0, 0.8))
+    products = [x[:, lag:] * x[:, :-lag] for lag in range(1, LAGS + 1)]
+    rho = sum(float(np.nanmean(p)) for p in products if np.isfinite(p).any())
+    return float(np.clip((1 + 2 * rho) / (1 - 2 * LAGS / m), 1.0, 9.0))
 
 
-def long_run(z: npt.ArrayLike, phi: float) -> Floats:
-    """Scores of correlated days on the scale where their sum spreads as that of independent ones: z √((1-φ)/(1+φ)).
+def long_run(z: npt.ArrayLike, variance: float, m: npt.ArrayLike) -> Floats:
+    """Scores [..., days] of correlated days on the scale where their sums spread as those of independent days.
 
-    For a first-order autoregression the variance of a sum of n is about n (1 + φ) / (1 - φ).
+    They are divided by √V. The mean of m correlated days is uncertain by V / m in place of 1 / m, and their standard
+    deviation comes out too small by 1 - (V - 1) / (m - 1), which the scores have not allowed for either. `m` [...].
     """
-    return np.asarray(np.asarray(z, dtype=np.float64) * np.sqrt((1 - phi) / (1 + phi)))
+    x, days = np.asarray(z, dtype=np.float64), np.maximum(np.asarray(m, dtype=np.float64), 2.0)
+    small = np.maximum(1 - (variance - 1) / (days - 1), 0.1)
+    return np.asarray(x * np.sqrt((1 + 1 / days) * small / (1 + variance / days) / variance)[..., None])
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,3 +88,14 @@ def cusum(steps: npt.ArrayLike, limit: float = LIMIT, start: npt.ArrayLike = 0.0
         alarm[..., t] = now > limit
         now = np.where(now > limit, 0.0, now)
     return Path(sums, np.zeros_like(x), alarm, alarm > 0)
+
+
+def onset(sums: npt.ArrayLike, alarm_day: int) -> int:
+    """The first day of the change that alarmed on `alarm_day`, from the sums of one camera [days].
+
+    The day after the sum last was 0 (or fell from an earlier alarm): for a sum of log likelihood ratios that is the
+    maximum-likelihood change point itself, since every later start explains less and every earlier one too.
+    """
+    s = np.asarray(sums, dtype=np.float64)[:alarm_day]
+    rest = np.flatnonzero((s <= 0) | (s > LIMIT))
+    return int(rest[-1]) + 1 if rest.size else 0

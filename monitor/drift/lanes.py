@@ -69,7 +69,7 @@ FIXED_RATES = {"override": 0.02, "fast": 0.004}
 """What the lanes with limits of their own take of the budget, false alarms of one camera in 30 days, in a simulated
 plant: 55 in 2,700 camera-months of reviews; none in 740 of fast lanes, so at most 3 / 740 (the rule of three)."""
 WEEK = 7
-"""Known days whose mean change is held against the floor, and whose mean score says whether a stream is calm."""
+"""Known days whose mean score says whether a stream is calm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +212,13 @@ def limits(found: Sequence[Stream], budget: float = BUDGET, with_override: bool 
     return answer
 
 
-def recent(effect: Floats, days: int = WEEK) -> Floats:
+def recent(values: Floats, days: int = WEEK) -> Floats:
     """The mean of the last `days` known values along the last axis, NaN before the first."""
-    answer = np.full_like(effect, np.nan)
-    last = np.full((*effect.shape[:-1], days), np.nan)
-    for t in range(effect.shape[-1]):
-        new = np.concatenate((last[..., 1:], effect[..., t, None]), axis=-1)
-        last = np.where(np.isfinite(effect[..., t, None]), new, last)
+    answer = np.full_like(values, np.nan)
+    last = np.full((*values.shape[:-1], days), np.nan)
+    for t in range(values.shape[-1]):
+        new = np.concatenate((last[..., 1:], values[..., t, None]), axis=-1)
+        last = np.where(np.isfinite(values[..., t, None]), new, last)
         count = np.isfinite(last).sum(axis=-1)
         answer[..., t] = np.where(count > 0, np.nansum(last, axis=-1) / np.maximum(count, 1), np.nan)
     return answer
@@ -232,9 +232,9 @@ def decide(stream: Stream, limit: Floats, baseline: int) -> Verdict:
     learnt = (stream.m >= sequential.SMALLEST_BASELINE)[:, None]
     judged = (np.arange(stream.z.shape[-1]) >= baseline) & learnt
     live = np.where(judged, stream.z, np.nan)
-    size = recent(np.where(np.isfinite(live), stream.effect, np.nan))
-    gate = np.where(np.abs(size) >= stream.lane.floor, np.sign(size), 0)
-    path = sequential.cusum(live, limit, gate=gate, one_sided=stream.lane.probe == "shape")
+    path = sequential.cusum(
+        live, limit, effect=stream.effect, floor=stream.lane.floor, one_sided=stream.lane.probe == "shape"
+    )
     fast = np.zeros(live.shape, dtype=np.int64)
     if stream.fast is not None:
         hit = np.where(np.abs(stream.fast) > rolling.LIMIT, stream.fast, 0.0)
@@ -279,7 +279,7 @@ def _merged(stream: Stream, baseline: int) -> Stream:
 class Overrides:
     """What the override lane says of some cameras: `path` over [cameras, days], `p` the past rates by band."""
 
-    path: sequential.Path
+    path: strata.Path
     p: Floats
     dispersion: float
 

@@ -74,60 +74,80 @@ def long_run(z: npt.ArrayLike, variance: float, m: npt.ArrayLike) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
+class Sums:
+    """Where a stream stands after a day, each [...]: both sums, and the change that their runs have seen.
+
+    A run is the known days since its sum was last 0: `moved` is the sum of their effects, `days` their number, of the
+    upward and the downward run, [..., 2].
+    """
+
+    up: Floats
+    down: Floats
+    moved: Floats
+    days: Floats
+
+
+def fresh(shape: tuple[int, ...]) -> Sums:
+    """Streams of this shape before their first day."""
+    return Sums(np.zeros(shape), np.zeros(shape), np.zeros((*shape, 2)), np.zeros((*shape, 2)))
+
+
+@dataclass(frozen=True, slots=True)
 class Path:
     """Both sums by the day, [..., days] before the reset that follows an alarm; `alarm` is +1, -1 or 0 a day.
 
-    `over` marks the days on which a sum lay above its limit, whether or not an alarm was let through.
+    `over` marks the days on which a sum lay above its limit, whether or not the floor let it alarm; `last` is where
+    the next day goes on from.
     """
 
     up: Floats
     down: Floats
     alarm: npt.NDArray[np.int8]
     over: Bools
+    last: Sums
 
 
 def cusum(
     z: npt.ArrayLike,
     limit: npt.ArrayLike,
     *,
-    gate: npt.ArrayLike | None = None,
+    effect: npt.ArrayLike | None = None,
+    floor: float = 0.0,
     one_sided: bool = False,
-    start: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 0.0),
+    start: Sums | None = None,
     k: float = DEAD_BAND,
 ) -> Path:
     """C⁺ = max(0, C⁺ + clip(z, ±4) - k), C⁻ likewise of -z, along the last axis of z [..., days].
 
-    Above `limit` [...] a sum alarms and starts again at 0. A day without a score (NaN) holds both sums. `gate`
-    [..., days] holds +1, -1 or 0: the direction in which the change is big enough to matter that day; a sum above
-    the limit that the gate does not let through waits there (never above twice its limit, so it can come down again).
-    `start` are the sums after the day before the first: a path continued day by day is the path computed at once.
+    Above `limit` [...] a sum alarms and starts again at 0. A day without a score (NaN) holds both sums. With `effect`
+    [..., days], the change in units that people know, the mean of it over the run must be at least `floor` in the
+    direction of the sum: the evidence says that something changed, the floor that it matters. A sum above the limit
+    that the floor holds back waits there (never above twice its limit, so it can come down again). A path continued
+    from the `last` of another is the path computed at once.
     """
     x = np.clip(np.asarray(z, dtype=np.float64), -CLIP, CLIP)
     h = np.broadcast_to(np.asarray(limit, dtype=np.float64), x.shape[:-1])
-    sign = None if gate is None else np.broadcast_to(np.asarray(gate), x.shape)
-    up, down = (np.broadcast_to(np.asarray(s, dtype=np.float64), x.shape[:-1]).copy() for s in start)
+    e = np.zeros(x.shape) if effect is None else np.nan_to_num(np.broadcast_to(effect, x.shape))
+    now = fresh(x.shape[:-1]) if start is None else start
     ups, downs = np.empty_like(x), np.empty_like(x)
     alarm, over = np.zeros(x.shape, dtype=np.int8), np.zeros(x.shape, dtype=bool)
+    signs = np.array([1.0, 0.0 if one_sided else -1.0])
     for t in range(x.shape[-1]):
-        known = np.isfinite(x[..., t])
-        step = np.where(known, x[..., t], 0.0)
-        up = np.where(known, np.clip(up + step - k, 0.0, 2 * h), up)
-        if not one_sided:
-            down = np.where(known, np.clip(down - step - k, 0.0, 2 * h), down)
-        ups[..., t], downs[..., t] = up, down
-        above, below = known & (up > h), known & (down > h)
-        over[..., t] = above | below
-        if sign is not None:
-            above, below = above & (sign[..., t] > 0), below & (sign[..., t] < 0)
-        alarm[..., t] = np.where(above, 1, np.where(below, -1, 0))
-        up, down = np.where(above, 0.0, up), np.where(below, 0.0, down)
-    return Path(ups, downs, alarm, over)
-
-
-def after(path: Path) -> tuple[Floats, Floats]:
-    """The sums after the last day of a path: what `start` of the next day is."""
-    up = np.where(path.alarm[..., -1] > 0, 0.0, path.up[..., -1])
-    return up, np.where(path.alarm[..., -1] < 0, 0.0, path.down[..., -1])
+        known = np.isfinite(x[..., t])[..., None]
+        before = np.stack((now.up, now.down), axis=-1)
+        grown = np.clip(before + signs * np.nan_to_num(x[..., t])[..., None] - k, 0.0, 2 * h[..., None])
+        both = np.where(known, grown, before)
+        goes_on = (before > 0) | ~known
+        moved = np.where(goes_on, now.moved, 0.0) + known * e[..., t, None]
+        days = np.where(goes_on, now.days, 0.0) + known
+        above = known & (both > h[..., None])
+        enough = True if effect is None else signs * moved >= floor * np.maximum(days, 1.0)
+        told = above & enough
+        ups[..., t], downs[..., t], over[..., t] = both[..., 0], both[..., 1], above.any(axis=-1)
+        alarm[..., t] = np.where(told[..., 0], 1, np.where(told[..., 1], -1, 0))
+        both = np.where(told, 0.0, both)
+        now = Sums(both[..., 0], both[..., 1], moved, days)
+    return Path(ups, downs, alarm, over, now)
 
 
 def _log_rates(days: float) -> Floats:

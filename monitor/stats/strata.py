@@ -9,10 +9,10 @@ Farewell & Treasure 2000, "Monitoring surgical performance using risk-adjusted c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
-
-from monitor.stats.sequential import Path
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,6 +74,14 @@ def increments(overridden: npt.ArrayLike, reviewed: npt.ArrayLike, p: npt.ArrayL
     return np.where(n.sum(axis=-1) > 0, gained, np.nan)
 
 
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The sum by the day, [..., days] before the reset that follows an alarm; `alarm` is 1 or 0 a day."""
+
+    up: Floats
+    alarm: npt.NDArray[np.int8]
+
+
 def cusum(steps: npt.ArrayLike, limit: float = LIMIT, start: npt.ArrayLike = 0.0) -> Path:
     """S = max(0, S + step) along the last axis, an alarm and a new start above the limit; a NaN step holds.
 
@@ -87,7 +95,7 @@ def cusum(steps: npt.ArrayLike, limit: float = LIMIT, start: npt.ArrayLike = 0.0
         sums[..., t] = now
         alarm[..., t] = now > limit
         now = np.where(now > limit, 0.0, now)
-    return Path(sums, np.zeros_like(x), alarm, alarm > 0)
+    return Path(sums, alarm)
 
 
 def onset(sums: npt.ArrayLike, alarm_day: int) -> int:

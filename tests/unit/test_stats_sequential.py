@@ -25,11 +25,13 @@ def test_a_fall_alarms_downwards_unless_one_side_is_asked_for() -> None:
     assert not sequential.cusum(z, 5.0, one_sided=True).alarm.any()
 
 
-def test_what_the_gate_holds_back_waits_and_is_told_later() -> None:
-    path = sequential.cusum(np.full(8, 3.0), 5.0, gate=[0, 0, 0, 0, -1, 1, 0, 0])
-    assert path.over.tolist() == [False, False, True, True, True, True, False, False]
-    assert path.alarm.tolist() == [0, 0, 0, 0, 0, 1, 0, 0]
+def test_what_the_floor_holds_back_waits_and_is_told_later() -> None:
+    # The run's mean effect is 1, 1, 1, 1.75, 2.2: at a floor of 2 the alarm of day 2 waits for day 4.
+    path = sequential.cusum(np.full(7, 3.0), 5.0, effect=[1, 1, 1, 4, 4, 4, 4], floor=2)
+    assert path.over.tolist() == [False, False, True, True, True, False, False]
+    assert path.alarm.tolist() == [0, 0, 0, 0, 1, 0, 0]
     assert path.up.max() == 10
+    assert not sequential.cusum(np.full(9, 3.0), 5.0, effect=np.full(9, -5.0), floor=2).alarm.any()
 
 
 scores = st.lists(st.one_of(st.floats(-6, 6), st.just(float("nan"))), min_size=2, max_size=40)
@@ -39,9 +41,10 @@ scores = st.lists(st.one_of(st.floats(-6, 6), st.just(float("nan"))), min_size=2
 @given(scores, st.integers(1, 39))
 def test_day_by_day_is_the_same_as_at_once(z: list[float], cut: int) -> None:
     cut = min(cut, len(z) - 1)
-    whole = sequential.cusum(z, 4.0)
-    first = sequential.cusum(z[:cut], 4.0)
-    rest = sequential.cusum(z[cut:], 4.0, start=sequential.after(first))
+    effect = np.linspace(-1, 2, len(z))
+    whole = sequential.cusum(z, 4.0, effect=effect, floor=0.5)
+    first = sequential.cusum(z[:cut], 4.0, effect=effect[:cut], floor=0.5)
+    rest = sequential.cusum(z[cut:], 4.0, effect=effect[cut:], floor=0.5, start=first.last)
     assert np.concatenate((first.up, rest.up)).tolist() == whole.up.tolist()
     assert np.concatenate((first.down, rest.down)).tolist() == whole.down.tolist()
     assert np.concatenate((first.alarm, rest.alarm)).tolist() == whole.alarm.tolist()

@@ -136,11 +136,15 @@ def _streams(lane: Lane, series: Series, calendar: Calendar) -> list[Stream]:
     if lane.probe == "classes":
         n = series.counts.sum(axis=-1)
         hourly = [seasonal.shares(series.counts[..., i], n) for i in range(series.counts.shape[-1])]
-        return [_daily(lane, h, calendar, name) for h, name in zip(hourly, series.names, strict=True)]
-    return [_daily(lane, _probe(lane, series, calendar.baseline), calendar)]
+        return [stream_of(lane, h, calendar, name) for h, name in zip(hourly, series.names, strict=True)]
+    return [stream_of(lane, probe(lane, series, calendar.baseline), calendar)]
 
 
-def _probe(lane: Lane, series: Series, baseline: int) -> seasonal.Hourly:
+def probe(lane: Lane, series: Series, baseline: int) -> seasonal.Hourly:
+    """The number that a daily lane watches, by the hour [cameras, days, 24]: all that it needs of a histogram.
+
+    Not for `classes` (one stream a class, see `seasonal.shares`) and `shape` (which needs the histograms themselves).
+    """
     if lane.probe == "mean":
         return seasonal.means(series.counts, series.values)
     if lane.probe == "log_mean":
@@ -157,7 +161,8 @@ def _probe(lane: Lane, series: Series, baseline: int) -> seasonal.Hourly:
     return seasonal.shares(hits, series.counts.sum(axis=-1))
 
 
-def _daily(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar, class_name: str = "") -> Stream:
+def stream_of(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar, class_name: str = "") -> Stream:
+    """A daily lane's stream from its hourly numbers: the season, the scores, the long-run scale, the effect."""
     days = seasonal.deviations(hourly, calendar.weekend, calendar.baseline)
     known = null.usual(days.steady, calendar.baseline)
     z = null.scores(days.steady, known, centre=False)
@@ -202,14 +207,16 @@ def limits(found: Sequence[Stream], budget: float = BUDGET, with_override: bool 
     one although it looks one way only: neighbouring days are alike, so that production lies a little further from the
     season than the baseline's own days do, and its false alarms come out near those of two sides.
     """
-    cameras = found[0].m.size
-    answer = np.empty(cameras)
-    for camera in range(cameras):
-        days = [float(s.m[camera]) for s in found if s.m[camera] >= sequential.SMALLEST_BASELINE]
-        fixed = FIXED_RATES["override"] * with_override
-        fixed += FIXED_RATES["fast"] * any(stream.fast is not None for stream in found)
-        answer[camera] = sequential.limit_for(budget, days, fixed)
-    return answer
+    fixed = FIXED_RATES["override"] * with_override
+    fixed += FIXED_RATES["fast"] * any(stream.fast is not None for stream in found)
+    bought: dict[tuple[float, ...], float] = {}
+    answer = []
+    for m in np.stack([stream.m for stream in found], axis=-1):
+        days = tuple(sorted(m[m >= sequential.SMALLEST_BASELINE].tolist()))
+        if days not in bought:
+            bought[days] = sequential.limit_for(budget, days, fixed)
+        answer.append(bought[days])
+    return np.array(answer)
 
 
 def recent(values: Floats, days: int = WEEK) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ BASELINE, DAYS, CAMERAS = 28, 60, 6
 CALENDAR = Calendar((np.arange(DAYS) % 7 >= 5).astype(np.int64), BASELINE)
 
 
+@cache
 def brightness(seed: int, drop: float = 0.0, onset: int = 40, days: int = DAYS) -> Series:
     """Frames of six cameras about grey level 120, days that differ by 1 %; the first loses `drop` from `onset` on."""
     rng = np.random.default_rng(seed)

@@ -91,7 +91,8 @@ def _take_up_contracts(context: Context, now: datetime) -> int:
     for sentence in news:
         _log.log(logging.WARNING if sentence in wrong else logging.INFO, "%s", sentence)
     with context.database.begin() as conn:
-        contracts.take_up(conn, shelf.contracts.values(), now)
+        # In one order, so that two daemons do not wait for each other in a circle.
+        contracts.take_up(conn, [loaded for _, loaded in sorted(shelf.contracts.items())], now)
     return len(news)
 
 

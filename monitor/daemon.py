@@ -25,7 +25,7 @@ from monitor.alerts import deliver
 from monitor.alerts import stage as alerts
 from monitor.alerts.channels import Channel, configured
 from monitor.drift import stage as drift
-from monitor.errors import DependencyAway, MonitorError, UsageError
+from monitor.errors import DependencyAway, FilesLeft, MonitorError, UsageError
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
 from monitor.settings import Settings
@@ -244,6 +244,10 @@ def _do(context: Context, job: Job, scheduled_for: datetime, now: datetime) -> i
     try:
         did = job.function(context, now)
         context.said.pop(job.name, None)
+    except FilesLeft as left:
+        # The intake did come to its end: one file that can never be read must not hold up what the others say.
+        did = left.stored
+        _complain(context, job, f"left files behind: {left}")
     except MonitorError as fault:
         error = str(fault)
         _complain(context, job, f"is not done: {error}")

@@ -26,6 +26,7 @@ from monitor.alerts import stage as alerts
 from monitor.alerts.channels import Channel, configured
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, UsageError
+from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, Shelf
@@ -114,6 +115,15 @@ def _refresh_metrics(context: Context, now: datetime) -> int:
     return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now)
 
 
+def _take_away(context: Context, now: datetime) -> int:
+    taken = retention.run(context.database, context.shelf.contracts, now)
+    if taken.blocked:
+        _log.info("%s", taken.blocked)
+    for verdict in taken.in_use:
+        _log.warning("the frames of %s are in use and stay until the next turn", verdict.day)
+    return taken.total
+
+
 def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:
     """Sum over the models; one that fails does not stop the others, and all failures are raised at the end."""
     did, failures = 0, []
@@ -138,6 +148,7 @@ JOBS = (
     Job("alerts", timedelta(seconds=60), _judge, "judges new measurements by the rules of the contract"),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows"),
+    Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period"),
 )
 """In the order in which one feeds the next."""
 

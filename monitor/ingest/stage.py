@@ -183,6 +183,30 @@ def _take(
     return summary
 
 
+def take_again(
+    conn: Connection,
+    source: str,
+    name: str,
+    file_name: str,
+    lines: Lines,
+    contracts: Contracts,
+    now: datetime,
+) -> tuple[int, Summary]:
+    """Lines that had been set aside, as a batch of its own in the caller's transaction: its number, what came of it.
+
+    The partitions must be there. Lines that are refused once more are rejects of the new batch.
+
+    Raises:
+        UsageError: a batch of this name was taken in before.
+    """
+    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
+    batch_id = ledger.open_batch(conn, source, name, file_name, content, now)
+    if batch_id is None:
+        raise UsageError(f"batch {name!r} of source {source!r} was taken in before")
+    parsed = parse(lines.lines, lines.first, contracts, now)
+    return batch_id, _store(conn, batch_id, source, lines, parsed, set())[0]
+
+
 def _store(
     conn: Connection, batch_id: int, source: str, lines: Lines, parsed: Parsed, known: set[int]
 ) -> tuple[Summary, set[int]]:

@@ -71,3 +71,11 @@ def place_cameras(conn: Connection, model: str, cameras: Sequence[DeclaredCamera
         for c in sorted(cameras, key=lambda c: c.name)
     ]
     conn.execute(_PLACE, rows)
+
+
+def newest_texts(conn: Connection) -> dict[str, str]:
+    """The contract of each model that was taken up last, as text."""
+    rows = conn.execute(
+        text("SELECT DISTINCT ON (model) model, text FROM contract ORDER BY model, taken_up_at DESC, contract_hash")
+    )
+    return {row.model: row.text for row in rows}

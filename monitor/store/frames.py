@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from itertools import chain
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.exc import DataError, IntegrityError
 
-from monitor.records import FrameColumns, Ints
+from monitor.records import HISTOGRAM_BINS, FrameColumns, Ints
 from monitor.store import binary
 from monitor.store.database import Connection
 
@@ -216,3 +218,44 @@ def _frame_columns(batch_id: int, source: str, c: FrameColumns) -> dict[str, bin
         "det_confidence": binary.arrays(binary.fixed(c.det_confidence, binary.FLOAT8), detections, binary.FLOAT8),
         "det_box": binary.arrays(binary.fixed(c.det_box.ravel(), binary.FLOAT4), detections * 4, binary.FLOAT4),
     }
+
+
+_TEXTS = ("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri", "recipe")
+_FLOATS = ("latency_ms", "queue_depth", "brightness", "contrast", "sharpness", "red_balance", "blue_balance")
+_INTS = ("captured_us", "width", "height", "boxes_rejected")
+_READ = text("""
+    SELECT CAST(extract(epoch FROM captured_at) * 1000000 AS bigint) AS captured_us, * FROM frame
+    WHERE captured_at >= :start AND captured_at < :end AND (CAST(:model AS text) IS NULL OR model = :model)
+""")
+
+
+def read_frames(
+    conn: Connection, start: datetime, end: datetime, *, model: str | None = None, rows: int = 20_000
+) -> Iterator[FrameColumns]:
+    """The frames captured in [start, end), of one model or all, as intake had them but for the digests.
+
+    They come in no order, at most `rows` at a time: a busy hour does not have to fit into memory.
+    """
+    found = conn.execute(_READ, {"start": start, "end": end, "model": model}, execution_options={"yield_per": rows})
+    for part in found.partitions():
+        yield _columns(part)
+
+
+def _columns(rows: Sequence[Row[Any]]) -> FrameColumns:
+    said = {name: list(values) for name, values in zip(rows[0]._fields, zip(*rows, strict=True), strict=True)}
+    nothing = [0] * HISTOGRAM_BINS
+    plain: dict[str, Any] = {name: said[name] for name in _TEXTS}
+    plain |= {name: np.array(said[name], dtype=np.float64) for name in _FLOATS}
+    plain |= {name: np.array(said[name], dtype=np.int64) for name in _INTS}
+    return FrameColumns(
+        **plain,
+        shadow=np.array(said["shadow"], dtype=bool),
+        slices=[dict(zip(*pair, strict=True)) for pair in zip(said["slice_name"], said["slice_value"], strict=True)],
+        camera_meta=[meta or {} for meta in said["camera_meta"]],
+        embedding=said["embedding"],
+        brightness_histogram=np.array([counts or nothing for counts in said["brightness_histogram"]], dtype=np.int64),
+        det_frame=np.repeat(np.arange(len(rows)), [len(names) for names in said["det_class"]]),
+        det_class=list(chain.from_iterable(said["det_class"])),
+        det_confidence=np.array(list(chain.from_iterable(said["det_confidence"])), dtype=np.float64),
+        det_box=np.array(list(chain.from_iterable(said["det_box"])), dtype=np.float32).reshape(-1, 4),
+    )

@@ -138,13 +138,18 @@ _MERGE = text("""
 """)
 
 
+def hold_merges(conn: Connection) -> None:
+    """Keep everyone from merging, and wait for who is at it, until the transaction of `conn` ends."""
+    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MERGE_LOCK})
+
+
 def merge(conn: Connection) -> int:
     """Make one row of every (series, start); returns how many rows were touched.
 
     Whatever the order in which batches came, the table is then the same. One merge at a time; loading goes on
     beside it.
     """
-    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MERGE_LOCK})
+    hold_merges(conn)
     # The cells of a large load are sorted in memory; with the default they would go to disk in many small runs.
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
     alone = conn.execute(_RENAME).rowcount

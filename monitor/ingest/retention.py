@@ -78,18 +78,15 @@ def run(database: Database, contracts: Mapping[str, LoadedContract], now: dateti
     if found.horizon is None:
         taken.blocked = found.blocked
         return taken
-    for verdict in found.days:
-        if not verdict.goes:
-            continue
+    _drop_detached(database, taken, now)  # what a kill left, which may bear the name of a day that goes now
+    going = [verdict for verdict in found.days if verdict.goes]
+    for place, verdict in enumerate(going):
         with database.begin() as conn:
-            if not retention.detach_day(conn, verdict.day, now):
-                taken.in_use.append(verdict)
-    with database.begin() as conn:
-        detached = retention.detached_days(conn)
-    for day in detached:
-        with database.begin() as conn:
-            taken.frames += retention.drop_day(conn, day, now)
-        taken.days += 1
+            detached = retention.detach_day(conn, verdict.day, now)
+        if not detached:
+            taken.in_use = going[place:]  # it is one lock for all days
+            break
+    _drop_detached(database, taken, now)
     for model, before in found.horizon.rollups.items():
         with database.begin() as conn:
             taken.rollups += retention.delete_rollups(conn, model, before, found.holds)
@@ -98,6 +95,15 @@ def run(database: Database, contracts: Mapping[str, LoadedContract], now: dateti
     with database.begin() as conn:
         taken.batches = retention.delete_batches(conn, found.horizon.batches)
     return taken
+
+
+def _drop_detached(database: Database, taken: Taken, now: datetime) -> None:
+    with database.begin() as conn:
+        detached = retention.detached_days(conn)
+    for day in detached:
+        with database.begin() as conn:
+            taken.frames += retention.drop_day(conn, day, now)
+        taken.days += 1
 
 
 def _judged(conn: Connection, contracts: Mapping[str, LoadedContract], now: datetime) -> Plan:

@@ -237,7 +237,7 @@ def read_frames(
     They come in no order, at most `rows` at a time: a busy hour does not have to fit into memory.
     """
     found = conn.execute(_READ, {"start": start, "end": end, "model": model}, execution_options={"yield_per": rows})
-    for part in found.partitions():
+    for part in found.partitions(rows):
         yield _columns(part)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from monitor.cli import rejects as command
 from monitor.errors import UsageError
 from monitor.ingest import replay as replaying
-from monitor.ingest import spool, stage
+from monitor.ingest import stage
 from monitor.ingest.replay import replay
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, load_contract
@@ -243,7 +243,6 @@ def monitor(settings: Settings, *words: str) -> int:
 @pytest.fixture
 def set_aside(database: Database, settings: Settings, tmp_path: Path) -> int:
     """Six rejects of one batch, whose number it gives; the folder holds a contract that was mended since."""
-    assert spool.BATCH_LINES > len(MIXED)
     take_in(database, tmp_path, "a\x1b[31m.jsonl", [*MIXED, b"\x1b]0;title\x07"])
     settings.contracts_dir.mkdir()
     (settings.contracts_dir / "line.toml").write_text(MENDED, encoding="utf-8")

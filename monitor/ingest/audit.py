@@ -66,13 +66,17 @@ def run(database: Database, task: Task, now: datetime, progress: Progress | None
     with database.begin() as conn:
         complete = set(retention.days_with_frames(conn)) - set(retention.dropped_days(conn))
         held = retention.days_with_rollups(conn, task.period.start, task.period.end, task.model)
-    audit = Audit(without_frames=sorted(set(held) - complete))
+    audit = Audit()
+    gone = set(held) - complete
     for hour in _hours(task.period, complete):
         with ExitStack() as stack:
             if task.repair:
                 # In a transaction of its own: the snapshot must not be older than the merge that was waited for.
                 histograms.hold_merges(stack.enter_context(database.begin()))
             conn = stack.enter_context(repairs.snapshot(database))
+            if not retention.has_all_frames(conn, hour.start.date()):
+                gone.add(hour.start.date())  # taken away since this began
+                continue
             compared, found = _compare(conn, task, hour)
             if task.repair and found:
                 _repair(conn, task, hour, compared, found, now)
@@ -83,6 +87,7 @@ def run(database: Database, task: Task, now: datetime, progress: Progress | None
         audit.shown += found[: SHOWN - len(audit.shown)]
         if progress is not None:
             progress(hour, len(found))
+    audit.without_frames = sorted(gone)
     return audit
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from monitor.errors import ContractInvalid
 from monitor.ingest.retained import Horizons, Verdict, horizons, judge
@@ -23,7 +23,7 @@ class Plan:
     horizon: Horizons | None = None
     blocked: str = ""
     days: list[Verdict] = field(default_factory=list)
-    sizes: Mapping[object, int] = field(default_factory=dict)
+    sizes: Mapping[date, int] = field(default_factory=dict)
     """Bytes of each day of frames."""
     holds: list[Hold] = field(default_factory=list)
     rollups: dict[str, int] = field(default_factory=dict)

@@ -92,13 +92,19 @@ _FROM = """
       AND (CAST(:end AS timestamptz) IS NULL OR b.received_at < :end)
       AND (CAST(:last_batch AS bigint) IS NULL OR r.batch_id <= :last_batch)
       AND (CAST(:state AS text) IS NULL OR r.state = :state)
-      AND (NOT :some OR (r.batch_id, r.line_number, r.part) IN (
-          SELECT * FROM unnest(CAST(:batches AS bigint[]), CAST(:lines AS integer[]), CAST(:parts AS smallint[]))))
+"""
+_AMONG = """
+      AND (r.batch_id, r.line_number, r.part) IN (
+          SELECT * FROM unnest(CAST(:batches AS bigint[]), CAST(:lines AS integer[]), CAST(:parts AS smallint[])))
 """
 _COLUMNS = (
     "r.batch_id, r.line_number, r.part, b.source, b.file_name, b.received_at, r.reason, r.detail, r.whole_line,"
     " octet_length(r.raw), r.state, r.settled_at, r.note, r.replay_batch_id"
 )
+
+
+def _from(which: Which) -> str:
+    return _FROM if which.keys is None else _FROM + _AMONG
 
 
 def _values(which: Which) -> dict[str, Any]:
@@ -109,7 +115,6 @@ def _values(which: Which) -> dict[str, Any]:
         "end": which.end,
         "state": which.state,
         "last_batch": which.last_batch,
-        "some": which.keys is not None,
         **_arrays(which.keys or ()),
     }
 
@@ -127,7 +132,7 @@ def tally(conn: Connection, which: Which, limit: int) -> list[Tally]:
     rows = conn.execute(
         text(
             "SELECT CAST(b.received_at AT TIME ZONE 'UTC' AS date), b.source, r.reason,"
-            f" count(*) FILTER (WHERE r.whole_line), count(*) FILTER (WHERE NOT r.whole_line) {_FROM}"
+            f" count(*) FILTER (WHERE r.whole_line), count(*) FILTER (WHERE NOT r.whole_line) {_from(which)}"
             " GROUP BY 1, 2, 3 ORDER BY 1 DESC, count(*) DESC, 2, 3 LIMIT :limit"
         ),
         {**_values(which), "limit": limit},
@@ -137,7 +142,7 @@ def tally(conn: Connection, which: Which, limit: int) -> list[Tally]:
 
 def count(conn: Connection, which: Which) -> int:
     """How many there are."""
-    return int(conn.execute(text(f"SELECT count(*) {_FROM}"), _values(which)).scalar_one())
+    return int(conn.execute(text(f"SELECT count(*) {_from(which)}"), _values(which)).scalar_one())
 
 
 def last_batch(conn: Connection) -> int:
@@ -153,7 +158,7 @@ def listing(
     place = after or RejectKey(0, 0)
     way = "r.batch_id DESC, r.line_number, r.part" if newest else "r.batch_id, r.line_number, r.part"
     rows = conn.execute(
-        text(f"SELECT {_COLUMNS} {_FROM} {beyond} ORDER BY {way} LIMIT :limit"),
+        text(f"SELECT {_COLUMNS} {_from(which)} {beyond} ORDER BY {way} LIMIT :limit"),
         {
             **_values(which),
             "limit": limit,
@@ -167,12 +172,13 @@ def listing(
 
 def read(conn: Connection, keys: Collection[RejectKey], *, hold: bool = False) -> list[Rejected]:
     """These rejects with their bytes, by key. `hold`: only those still open, and nobody else may settle them."""
+    which = Which(keys=tuple(keys), state=OPEN if hold else None)
     rows = conn.execute(
         text(
-            f"SELECT {_COLUMNS}, r.raw {_FROM} ORDER BY r.batch_id, r.line_number, r.part"
+            f"SELECT {_COLUMNS}, r.raw {_from(which)} ORDER BY r.batch_id, r.line_number, r.part"
             + (" FOR UPDATE OF r" if hold else "")
         ),
-        _values(Which(keys=tuple(keys), state=OPEN if hold else None)),
+        _values(which),
     )
     return [Rejected(RejectKey(*row[:3]), *row[3:]) for row in rows]
 
@@ -217,6 +223,6 @@ def drop(conn: Connection, which: Which, note: str, now: datetime) -> int:
     """Give up open rejects for the reason `note`: their bytes go, that and why they were rejected stays."""
     update = (
         "UPDATE reject SET state = 'dropped', settled_at = :now, note = :note, raw = '' WHERE state = 'open'"  # noqa: S608
-        f" AND (batch_id, line_number, part) IN (SELECT r.batch_id, r.line_number, r.part {_FROM})"
+        f" AND (batch_id, line_number, part) IN (SELECT r.batch_id, r.line_number, r.part {_from(which)})"
     )
     return conn.execute(text(update), {**_values(which), "note": note, "now": now}).rowcount

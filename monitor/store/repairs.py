@@ -22,10 +22,11 @@ _OVERTAKEN = "40001"
 
 @contextmanager
 def snapshot(database: Database) -> Iterator[Connection]:
-    """One transaction that sees the database as it is at its first statement, whatever others commit meanwhile.
+    """One transaction that sees the database as it is at its first query, whatever others commit meanwhile.
 
-    A batch commits frames and roll-ups together, so a recount within one snapshot never catches it half-way; what
-    comes later adds rows of its own and is not touched by a repair.
+    No day of frames can be taken away while it is open. A batch commits frames and roll-ups together, so a recount
+    within one snapshot never catches it half-way; what comes later adds rows of its own and is not touched by a
+    repair.
 
     Raises:
         DependencyAway: the database cannot be used now, or somebody changed the very rows that were to be repaired;
@@ -34,6 +35,8 @@ def snapshot(database: Database) -> Iterator[Connection]:
     try:
         with database.begin() as conn:
             conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            # Before the first query, which freezes the view: which partitions there are is not part of that view.
+            conn.execute(text("LOCK TABLE ONLY frame IN ACCESS SHARE MODE"))
             yield conn
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _OVERTAKEN:

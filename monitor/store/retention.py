@@ -59,6 +59,12 @@ def dropped_days(conn: Connection) -> list[date]:
     return list(conn.execute(text("SELECT day FROM dropped_day ORDER BY day")).scalars())
 
 
+def has_all_frames(conn: Connection, day: date) -> bool:
+    """Whether a day has its partition and was never dropped."""
+    question = text("SELECT to_regclass(:name) IS NOT NULL AND NOT EXISTS (SELECT FROM dropped_day WHERE day = :day)")
+    return bool(conn.execute(question, {"name": f"frame_{day:%Y%m%d}", "day": day}).scalar_one())
+
+
 def days_with_rollups(conn: Connection, start: datetime, end: datetime, model: str | None = None) -> list[date]:
     """The days (UTC) in [start, end) that frames were counted on, oldest first."""
     rows = conn.execute(

@@ -21,7 +21,7 @@ from monitor.records import Window
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, Shelf, load_contract
 from monitor.store import contracts as remembered
-from monitor.store import frames
+from monitor.store import frames, repairs
 from monitor.store import retention as store
 from monitor.store.database import Database
 
@@ -270,6 +270,22 @@ def test_an_audit_leaves_dropped_days_alone(database: Database, contracts: Contr
     assert (found.differing, found.hours) == (0, 14 * 24)
     assert found.without_frames == [START.date() + timedelta(days=i) for i in range(6)]
     assert rows(database, "SELECT * FROM rollup ORDER BY 1, 2, 3") == before
+
+
+def test_a_day_that_is_dropped_during_an_audit_keeps_its_rollups(database: Database, contracts: Contracts) -> None:
+    before = rows(database, "SELECT * FROM rollup ORDER BY 1, 2, 3")
+
+    def drop(hour: Window, differing: int) -> None:
+        if hour.start == START + timedelta(hours=3):
+            with database.begin() as conn:
+                assert store.detach_day(conn, START.date(), THEN)
+
+    found = audit.run(database, Task(Window(START, START + 2 * DAY), repair=True), THEN, drop)
+    assert (found.hours, found.differing, found.without_frames) == (4 + 24, 0, [START.date()])
+    assert rows(database, "SELECT * FROM rollup ORDER BY 1, 2, 3") == before
+    with repairs.snapshot(database) as recount, database.begin() as conn:
+        assert store.has_all_frames(recount, START.date() + DAY)
+        assert not store.detach_day(conn, START.date() + DAY, THEN)
 
 
 def monitor(noun: Any, settings: Settings, *words: str) -> int:

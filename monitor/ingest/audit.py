@@ -21,7 +21,9 @@ from monitor.store.database import Connection, Database
 from monitor.store.repairs import Repair
 
 SHOWN = 100
-"""Differences that a report, and the evidence of a repair, hold in full."""
+"""Differences that a report holds in full."""
+KEPT = 10_000
+"""Rows of one hour whose former state the evidence of a repair keeps."""
 _HOUR = timedelta(hours=1)
 Progress = Callable[[Window, int], None]
 
@@ -122,7 +124,7 @@ def _repair(
             end=hour.end,
             compared=compared,
             repaired=len(found),
-            evidence=[one.plain() for one in found[:SHOWN]],
+            evidence=[one.plain() for one in found[:KEPT]],
         ),
         now,
     )

@@ -19,7 +19,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from monitor.records import Hold
-from monitor.store import histograms
 from monitor.store.database import Connection
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -204,7 +203,6 @@ def count_rollups(conn: Connection, model: str, before: datetime, kept: Sequence
 
 def delete_rollups(conn: Connection, model: str, before: datetime, kept: Sequence[Hold]) -> int:
     """Delete them; returns how many. The series stay: other processes may know them as being there."""
-    histograms.hold_merges(conn)
     return conn.execute(text("DELETE" + _ROLLUPS), _of_rollups(model, before, kept)).rowcount
 
 

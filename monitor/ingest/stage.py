@@ -252,6 +252,10 @@ def _all_rejects(parsed: Parsed, placed: frames.Placed, lines: Lines) -> list[Re
     for row in np.flatnonzero(placed.conflict).tolist():
         fault = conflict(parsed.columns.event_id[row])
         rejects.append(whole(row, fault.reason, fault.detail))
+    for row in placed.dropped:
+        rejects.append(
+            whole(row, "too_late", "the frames of its day were taken away; this one may be counted already")
+        )
     for row, said in placed.refused.items():
         rejects.append(whole(row, "refused", f"the database refuses the record: {said}; mend it and send it again"))
     return sorted(rejects, key=lambda reject: reject.line_number)

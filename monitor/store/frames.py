@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -27,15 +27,17 @@ _DAY_US = 86_400_000_000
 
 @dataclass(slots=True)
 class Placed:
-    """What became of the frames: for each row exactly one of the four.
+    """What became of the frames: for each row exactly one of the five.
 
-    `refused` says by row what Postgres refused; such a value should have been found before.
+    `refused` says by row what Postgres refused; such a value should have been found before. `dropped` are the rows of
+    days that retention took away: whether they were counted before can no longer be told.
     """
 
     new: npt.NDArray[np.bool_]
     duplicate: npt.NDArray[np.bool_]
     conflict: npt.NDArray[np.bool_]
     refused: dict[int, str]
+    dropped: list[int] = field(default_factory=list)
 
 
 def days_of(columns: FrameColumns) -> list[date]:
@@ -79,10 +81,18 @@ def insert_frames(conn: Connection, batch_id: int, source: str, columns: FrameCo
     """
     count = len(columns)
     placed = Placed(np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool), {})
+    gone = _on_dropped_days(conn, columns)
+    placed.dropped = np.flatnonzero(gone).tolist()
     # Everyone takes the keys in one order, so that no two loads wait for each other in a circle.
-    order = np.array(sorted(range(count), key=columns.event_id.__getitem__), dtype=np.int64)
+    order = np.array(sorted(np.flatnonzero(~gone).tolist(), key=columns.event_id.__getitem__), dtype=np.int64)
     _place(conn, batch_id, source, columns, order, placed)
     return placed
+
+
+def _on_dropped_days(conn: Connection, columns: FrameColumns) -> npt.NDArray[np.bool_]:
+    dropped = text("SELECT day - date '1970-01-01' FROM dropped_day WHERE day = ANY(:days)")
+    numbers = conn.execute(dropped, {"days": days_of(columns)}).scalars().all()
+    return np.isin(columns.captured_us // _DAY_US, numbers)
 
 
 def _place(conn: Connection, batch_id: int, source: str, columns: FrameColumns, rows: Ints, placed: Placed) -> None:

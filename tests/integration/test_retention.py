@@ -242,6 +242,24 @@ def test_a_kill_after_detaching_leaves_a_day_that_the_next_run_drops(
         assert store.detach_day(conn, date(2020, 1, 1), THEN)
 
 
+def test_a_day_that_was_dropped_is_not_counted_again_when_the_period_is_raised(
+    database: Database, contracts: Contracts, settings: Settings, tmp_path: Path
+) -> None:
+    now = START + 36 * DAY
+    retention.run(database, contracts, now)
+    before = rows(database, "SELECT * FROM rollup ORDER BY 1, 2, 3")
+    raised = {"a": contract(settings.contracts_dir, "a", 90, 90), "b": contract(settings.contracts_dir, "b", 90, 90)}
+    lines = [json.dumps(record("a", day)) for day in (2, 5, 6)] + [json.dumps(record("b", -1))]
+    (tmp_path / "spool" / "incoming" / "again.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    summary = stage.drain(database, tmp_path / "spool", raised, now)
+    assert (summary.stored, summary.duplicate, summary.rejected) == (1, 1, 2)
+    assert summary.reasons == {"too_late": 2}
+    day_before = "start_at < '2026-03-01Z'"
+    assert rows(database, f"SELECT * FROM rollup WHERE NOT {day_before} ORDER BY 1, 2, 3") == before
+    assert days_of(database, "frame") == [-1, *range(6, 20)]
+    nothing_dangles(database)
+
+
 def test_a_model_without_a_contract_keeps_its_last_one_and_an_unknown_one_stops_all(
     database: Database, contracts: Contracts, settings: Settings
 ) -> None:

@@ -28,7 +28,7 @@ CAMERAS = 50
 CLASSES = 20
 DETECTIONS = 3
 RUNS = 3
-GOAL = 0.20
+GOAL = 0.35
 TABLES = ("frame_key", "frame", "series", "rollup")
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 
@@ -139,7 +139,7 @@ def _dump(database: Database, folder: Path) -> int:
 
 def _empty(database: Database) -> None:
     with database.begin() as conn:
-        conn.execute(text(f"TRUNCATE {', '.join((*TABLES, 'batch', 'reject'))}"))
+        conn.execute(text(f"TRUNCATE {', '.join((*TABLES, 'batch', 'reject', 'intake_total'))}"))
 
 
 def _copy(database: Database, folder: Path) -> float:

@@ -27,7 +27,8 @@ from monitor.store.database import Connection, Database, open_database
 
 NOW = datetime(2026, 3, 3, tzinfo=UTC)
 TABLE = (
-    "(series_id bigint, start_at timestamptz, n integer, total bigint, {columns}, PRIMARY KEY (series_id, start_at))"
+    "(series_id bigint, start_at timestamptz, n integer, frames integer, total bigint, squares bigint, {columns},"
+    " PRIMARY KEY (series_id, start_at) INCLUDE (n))"
 )
 SPARSE, DENSE = "bins smallint[], counts integer[]", "counts integer[]"
 READ = {
@@ -98,7 +99,9 @@ def _columns(layout: str, rows: RollupColumns) -> dict[str, binary.Ragged]:
         "series_id": binary.fixed(rows.series_row, binary.INT8),
         "start_at": binary.times(rows.start_us),
         "n": binary.fixed(rows.n, binary.INT4),
+        "frames": binary.fixed(rows.frames, binary.INT4),
         "total": binary.fixed(rows.total, binary.INT8),
+        "squares": binary.fixed(rows.squares, binary.INT8),
     }
     if layout == "sparse":
         bins = binary.arrays(binary.fixed(rows.bins, binary.INT2), rows.cells, binary.INT2)

@@ -44,6 +44,21 @@ STATEMENTS = (
         PRIMARY KEY (batch_id, line_number, part)
     )
     """,
+    # The ledger's sums since the start, moved with each batch in its own transaction, so that nobody adds the ledger
+    # up. outcome: batch, stored, duplicate, blank, rejected (a line), detection (set aside, its frame kept). `count`
+    # only grows; `mended` of it were rejected for this reason once and not any more. Every line counts once:
+    # lines = stored + duplicate + blank + (rejected - mended).
+    """
+    CREATE TABLE intake_total (
+        source text COLLATE "C" NOT NULL,
+        outcome text COLLATE "C" NOT NULL,
+        reason text COLLATE "C" NOT NULL,
+        count bigint NOT NULL,
+        mended bigint NOT NULL,
+        last_at timestamptz NOT NULL,
+        PRIMARY KEY (source, outcome, reason)
+    ) WITH (fillfactor = 50)
+    """,
     # The idempotency key. A unique key on a table partitioned by time must contain the time, and then the same id at
     # another time would be stored twice; so the key has a table of its own, kept as long as the frames.
     """
@@ -118,7 +133,8 @@ STATEMENTS = (
     "COMMENT ON TABLE series IS 'slice_name and class_name are empty where a series counts all of them'",
     # Increments: every batch appends its own rows by COPY and none is updated in place; what stands in more than one
     # row of a (series, start) is merged afterwards. Sums over the rows are right before and after. Bins are sparse:
-    # only those that are not empty, so a quiet hour costs little however fine the edges are.
+    # only those that are not empty, so a quiet hour costs little however fine the edges are. The key carries n, so
+    # that frames are counted from the index alone.
     """
     CREATE TABLE rollup (
         series_id bigint NOT NULL REFERENCES series,
@@ -127,12 +143,14 @@ STATEMENTS = (
         n integer NOT NULL,
         frames integer NOT NULL,
         total bigint NOT NULL,
+        squares bigint NOT NULL,
         bins smallint[] NOT NULL,
         counts integer[] NOT NULL,
-        PRIMARY KEY (series_id, start_at, batch_id)
+        PRIMARY KEY (series_id, start_at, batch_id) INCLUDE (n)
     ) WITH (fillfactor = 90)
     """,
-    "CREATE INDEX rollup_batch ON rollup (batch_id) WHERE batch_id > 0",
+    "CREATE INDEX rollup_fresh ON rollup (start_at) WHERE batch_id > 0",
+    "COMMENT ON COLUMN rollup.squares IS 'sum over the frames of (values of the frame) squared'",
     """
     CREATE TABLE camera (
         model text COLLATE "C" NOT NULL,
@@ -143,15 +161,19 @@ STATEMENTS = (
         PRIMARY KEY (model, name)
     )
     """,
-    # What was demanded when a number was judged: every contract text that was ever in force, by hash.
+    # What was demanded when a number was judged: every contract text that was ever in force, by hash. Those that are
+    # in force now, with the name of the file that held them, outlast a restart at which that file is faulty.
     """
     CREATE TABLE contract (
         contract_hash text PRIMARY KEY,
         model text COLLATE "C" NOT NULL,
         text text NOT NULL,
+        file text NOT NULL,
+        in_force boolean NOT NULL,
         taken_up_at timestamptz NOT NULL
     )
     """,
+    "CREATE UNIQUE INDEX contract_in_force ON contract (model) WHERE in_force",
     """
     CREATE TABLE baseline (
         baseline_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -182,6 +204,7 @@ STATEMENTS = (
         n bigint NOT NULL,
         frames bigint NOT NULL,
         total bigint NOT NULL,
+        squares bigint NOT NULL,
         bins smallint[] NOT NULL,
         counts bigint[] NOT NULL,
         cuts smallint[] NOT NULL,
@@ -274,13 +297,15 @@ STATEMENTS = (
         UNIQUE (alert_key, episode, to_state)
     )
     """,
-    # How far a rule has judged a version's windows: each window once, in order.
+    # How far a rule has judged a version's windows, in order; up to `decided_end` for good. The windows after that
+    # had too little or nothing to say, and are judged again when they have got more.
     """
     CREATE TABLE judged (
         model text COLLATE "C" NOT NULL,
         rule text COLLATE "C" NOT NULL,
         version text COLLATE "C" NOT NULL,
         window_end timestamptz NOT NULL,
+        decided_end timestamptz,
         PRIMARY KEY (model, rule, version)
     )
     """,

@@ -25,13 +25,14 @@ from monitor.alerts import deliver
 from monitor.alerts import stage as alerts
 from monitor.alerts.channels import Channel, configured
 from monitor.drift import stage as drift
-from monitor.errors import DependencyAway, UsageError
+from monitor.errors import DependencyAway, MonitorError, UsageError
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
+from monitor.records import EPOCH
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, Shelf
 from monitor.store import contracts, frames, jobs
-from monitor.store.database import Database
+from monitor.store.database import Connection, Database
 from monitor.web.app import create_app
 from monitor.web.metrics import Metrics
 from monitor.web.view import Site
@@ -45,10 +46,6 @@ _GRACE_S = 5.0
 """How long a stop waits for the jobs that are running, and for the web's last answers."""
 
 
-def _clock() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass
 class Context:
     """What the jobs work with."""
@@ -57,11 +54,13 @@ class Context:
     database: Database
     shelf: Shelf
     metrics: Metrics = field(default_factory=Metrics)
-    clock: Callable[[], datetime] = _clock
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     stopping: threading.Event = field(default_factory=threading.Event)
     running: set[str] = field(default_factory=set)
     away: bool = False
     """Whether the database was away when a job last looked."""
+    said: dict[str, str] = field(default_factory=dict)
+    """What each job complained of last, so that it says the same but once."""
     channels: Sequence[Channel] = field(init=False)
     """Where alerts are told, as the settings say."""
 
@@ -77,15 +76,23 @@ class Job:
     every: timedelta
     function: Callable[[Context, datetime], int]
     help: str
+    local: bool = False
+    """Done by every process for itself; any other job is done once a turn, by whichever process comes first."""
+    needs_contracts: bool = False
+    """Without contracts it has nothing to do, and must not take the turn from a process that has some."""
+    after: str = ""
+    """The job that feeds it: while that one fails, it waits."""
 
 
 def _take_up_contracts(context: Context, now: datetime) -> int:
-    news = context.shelf.refresh()
-    for sentence in news:
-        _log.info("%s", sentence)
+    shelf = context.shelf
     with context.database.begin() as conn:
-        for loaded in context.shelf.contracts.values():
-            contracts.remember(conn, loaded, now)
+        news = shelf.refresh(contracts.in_force(conn))
+    wrong = set(shelf.complaints.values())
+    for sentence in news:
+        _log.log(logging.WARNING if sentence in wrong else logging.INFO, "%s", sentence)
+    with context.database.begin() as conn:
+        contracts.take_up(conn, shelf.contracts.values(), now)
     return len(news)
 
 
@@ -99,7 +106,14 @@ def _take_in(context: Context, now: datetime) -> int:
 
 
 def _compare(context: Context, now: datetime) -> int:
-    return _for_each_model(context, lambda loaded: drift.run(context.database, loaded, now))
+    # After an outage files lie in the spool whose windows have closed long ago: only what was closed when an intake
+    # that has come to its end began is measured, for that intake took in whatever was there.
+    with context.database.begin() as conn:
+        through = jobs.standing(conn, "intake", now).through
+    if through is None:
+        return 0
+    until = min(now, through)
+    return _for_each_model(context, lambda loaded: drift.run(context.database, loaded, until))
 
 
 def _judge(context: Context, now: datetime) -> int:
@@ -116,17 +130,18 @@ def _refresh_metrics(context: Context, now: datetime) -> int:
 
 
 def _take_away(context: Context, now: datetime) -> int:
-    taken = retention.run(context.database, context.shelf.contracts, now)
-    if taken.blocked:
-        _log.info("%s", taken.blocked)
-    for verdict in taken.in_use:
-        _log.warning("the frames of %s are in use and stay until the next turn", verdict.day)
-    return taken.total
+    return retention.run(context.database, context.shelf.contracts, now).total
 
 
 def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:
-    """Sum over the models; one that fails does not stop the others, and all failures are raised at the end."""
-    did, failures = 0, []
+    """Sum over the models; one that fails does not stop the others, and all failures are raised at the end.
+
+    Raises:
+        MonitorError: what failed are things that the product says itself; one line a model.
+        ExceptionGroup: something else is among them.
+    """
+    did = 0
+    failures: list[Exception] = []
     for model, loaded in sorted(context.shelf.contracts.items()):
         try:
             did += function(loaded)
@@ -135,20 +150,43 @@ def _for_each_model(context: Context, function: Callable[[LoadedContract], int])
         except Exception as error:  # noqa: BLE001 - raised below, when every model has had its turn
             error.add_note(f"model {model}")
             failures.append(error)
-    if failures:
-        raise ExceptionGroup("; ".join(f"{', '.join(one.__notes__)}: {one}" for one in failures), failures)
-    return did
+    if not failures:
+        return did
+    sentences = [f"{', '.join(one.__notes__)}: {one}" for one in failures]
+    if all(isinstance(one, MonitorError) for one in failures):
+        raise MonitorError("\n".join(sentences))
+    raise ExceptionGroup("; ".join(sentences), failures)
 
 
 JOBS = (
-    Job("contracts", timedelta(seconds=10), _take_up_contracts, "takes up new and changed contracts"),
+    Job("contracts", timedelta(seconds=10), _take_up_contracts, "takes up new and changed contracts", local=True),
     Job("partitions", timedelta(hours=1), _make_days, "makes the daily partitions some days ahead"),
-    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool"),
-    Job("drift", timedelta(seconds=60), _compare, "measures the windows that are closed and settled"),
-    Job("alerts", timedelta(seconds=60), _judge, "judges new measurements by the rules of the contract"),
+    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", needs_contracts=True),
+    Job(
+        "drift",
+        timedelta(seconds=60),
+        _compare,
+        "measures the windows that are closed and settled",
+        needs_contracts=True,
+        after="intake",
+    ),
+    Job(
+        "alerts",
+        timedelta(seconds=60),
+        _judge,
+        "judges new measurements by the rules of the contract",
+        needs_contracts=True,
+        after="intake",
+    ),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
-    Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows"),
-    Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period"),
+    Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
+    Job(
+        "retention",
+        timedelta(days=1),
+        _take_away,
+        "takes away what has outlived its period",
+        needs_contracts=True,
+    ),
 )
 """In the order in which one feeds the next."""
 
@@ -176,14 +214,14 @@ def run_job(context: Context, job: Job, scheduled_for: datetime, now: datetime, 
     try:
         # The lock's transaction stays open and idle while the job works in transactions of its own.
         with context.database.begin() as lock:
-            if not jobs.hold(lock, job.name):
+            if not (job.local or _enter(context, lock, job, scheduled_for, now, again)):
                 return None
-            with context.database.begin() as conn:
-                if not jobs.claim(conn, job.name, scheduled_for, now, again=again):
-                    return None
             did = _do(context, job, scheduled_for, now)
     except DependencyAway as error:
         _note_away(context, job, error)
+        return None
+    except MonitorError as error:
+        _complain(context, job, f"has to wait: {error}")
         return None
     except Exception:  # noqa: BLE001 - logged; the ticker goes on
         _log.exception("job %s could not be entered or closed; it is tried again at its next turn", job.name)
@@ -195,14 +233,31 @@ def run_job(context: Context, job: Job, scheduled_for: datetime, now: datetime, 
     return did
 
 
+def _enter(context: Context, lock: Connection, job: Job, scheduled_for: datetime, now: datetime, again: bool) -> bool:
+    """Take the turn, unless another process has it or the job has to wait (then the turn is left to others)."""
+    if job.needs_contracts and not (context.shelf.contracts or again):
+        _complain(
+            context, job, "has to wait: no contract is in force; put one TOML a model into the contracts folder"
+        )
+        return False
+    if job.after and (error := jobs.standing(lock, job.after, now).error):
+        _complain(context, job, f"has to wait until {job.after} is done, which failed last time: {error}")
+        return False
+    if not jobs.hold(lock, job.name):
+        return False
+    with context.database.begin() as conn:
+        return jobs.claim(conn, job.name, scheduled_for, now, again=again)
+
+
 def _do(context: Context, job: Job, scheduled_for: datetime, now: datetime) -> int | None:
     began, did, error = time.monotonic(), 0, ""
     context.running.add(job.name)
     try:
         did = job.function(context, now)
-    except DependencyAway as away:
-        error = str(away)
-        _log.warning("job %s has to wait: %s", job.name, error)
+        context.said.pop(job.name, None)
+    except MonitorError as fault:
+        error = str(fault)
+        _complain(context, job, f"is not done: {error}")
     except Exception as failure:  # noqa: BLE001 - logged and recorded
         error = f"{type(failure).__name__}: {failure}"
         _log.exception("job %s failed; the others go on and it is tried again at its next turn", job.name)
@@ -211,17 +266,29 @@ def _do(context: Context, job: Job, scheduled_for: datetime, now: datetime) -> i
     context.metrics.job_ended(job.name, "failed" if error else "done")
     ended = now + timedelta(seconds=time.monotonic() - began)
     with context.database.begin() as conn:
-        jobs.finish(conn, job.name, scheduled_for, ended, every=job.every, did=did, error=error)
+        jobs.finish(conn, job.name, scheduled_for, now, ended, every=job.every, did=did, error=error)
     return None if error else did
+
+
+def _complain(context: Context, job: Job, sentence: str) -> None:
+    """Say what keeps a job from its work, once until it is another thing or the job has been done."""
+    if context.said.get(job.name) != sentence:
+        # A job that an orderly stop cuts off is no reason to warn anybody.
+        level = logging.INFO if context.stopping.is_set() else logging.WARNING
+        _log.log(level, "job %s %s", job.name, sentence)
+    context.said[job.name] = sentence
 
 
 def _note_away(context: Context, job: Job, error: DependencyAway) -> None:
     """Say once that the database is away, and start the embedded one again if it died."""
+    if context.stopping.is_set():
+        _log.info("job %s is cut off by the stop; the next start does the rest", job.name)
+        return
     context.metrics.database_up(False)
     if not context.away:
         _log.error("job %s has to wait, and so do the others: %s", job.name, error)
     context.away = True
-    if context.database.postgres is not None and not context.stopping.is_set():
+    if context.database.postgres is not None:
         with suppress(DependencyAway, UsageError):
             context.database.postgres.ensure_running()
 
@@ -264,8 +331,7 @@ def _tick(context: Context, job: Job) -> None:
 
 def turn_of(now: datetime, every: timedelta) -> datetime:
     """The turn that `now` belongs to: turns are counted from 1970-01-01 UTC."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch + (now - epoch) // every * every
+    return EPOCH + (now - EPOCH) // every * every
 
 
 def _ticker(context: Context) -> BackgroundScheduler:

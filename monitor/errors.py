@@ -37,6 +37,12 @@ class DependencyAway(MonitorError):
     exit_code = 3
 
 
+class TryAgain(MonitorError):
+    """What was asked for took too long or collided with other work; nothing of it was kept, and later it may pass."""
+
+    exit_code = 3
+
+
 class RecordRejected(MonitorError):
     """One record cannot be taken in. `reason` is a stable word, the message a sentence for a person."""
 

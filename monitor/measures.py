@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from monitor.records import Floats, Histogram
+from monitor.records import PIXEL_WEIGHT, Floats, Histogram
 from monitor.signals import SIGNALS
 from monitor.stats import divergence
 
 CLASS_SHARE = "class_share"
 """The mix of detected classes: a signal derived from the confidences counted by class, not one read off a record."""
-PIXEL_WEIGHT = 1000
-"""Counts that each frame weighs in a signal of pixels."""
 
 
 @dataclass(frozen=True, slots=True)

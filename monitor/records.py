@@ -7,20 +7,26 @@ Schema. `FrameColumns` is the same, many frames at a time, as columns. The rest 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from monitor.imaging.stats import HISTOGRAM_BINS
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-HISTOGRAM_BINS = 32
-"""Bins of a frame's brightness histogram: grey level 0 to 255, 8 levels a bin."""
 ALL = ""
 """The value of a key's class or slice that stands for all of them."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""From which windows are counted, and microseconds."""
+PIXEL_WEIGHT = 1000
+"""What the brightness histogram of every frame sums to, whatever its resolution."""
+QUIET = timedelta(days=7)
+"""A version without a frame for this long is out of use: its silence is no longer measured."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Value = Annotated[str, msgspec.Meta(max_length=128)]
@@ -83,8 +89,8 @@ class FrameColumns:
     """n frames with d detections as columns; a float column holds NaN where the record is silent.
 
     `slices` holds what was said for the declared conditions. `brightness_histogram` is [n, 32] with every row
-    summing to 1,000 whatever the resolution (0 where the record has no image statistics). `det_frame` [d] is the row
-    of each detection's frame, ascending.
+    summing to `PIXEL_WEIGHT` (0 where the record has no image statistics). `det_frame` [d] is the row of each
+    detection's frame, ascending.
     """
 
     event_id: list[str]
@@ -191,7 +197,8 @@ class Histogram:
     """A mergeable histogram of one signal on its fixed fine edges.
 
     `counts` [bins + 2] has the underflow first and the overflow last; `n` is the number of values, `frames` of frames
-    that gave one, `total` the sum of the values in the signal's integer unit. Adding needs the same `edges_id`.
+    that gave one, `total` the sum of the values in the signal's integer unit, `squares` the sum over the frames of
+    (values of the frame)². Adding needs the same `edges_id`; a frame's values lie in one summand, so `squares` adds.
     """
 
     edges_id: str
@@ -199,6 +206,16 @@ class Histogram:
     n: int = 0
     frames: int = 0
     total: int = 0
+    squares: int = 0
+
+    @property
+    def effective(self) -> float:
+        """Independent values that this many weigh as much as, however alike the values of one frame are: n² / Σ w².
+
+        w being the values of a frame (Kish 1965, *Survey Sampling*, on unequal weights). It is the number of frames
+        where each gives as many values as the next, and less where a few give most of them; 0 of nothing.
+        """
+        return self.n * self.n / self.squares if self.squares else 0.0
 
     def __add__(self, other: Histogram) -> Histogram:
         if self.edges_id != other.edges_id:
@@ -209,6 +226,7 @@ class Histogram:
             self.n + other.n,
             self.frames + other.frames,
             self.total + other.total,
+            self.squares + other.squares,
         )
 
 
@@ -240,6 +258,7 @@ class RollupColumns:
     n: Ints
     frames: Ints
     total: Ints
+    squares: Ints
     cells: Ints
     bins: Ints
     counts: Ints
@@ -248,33 +267,9 @@ class RollupColumns:
         return len(self.series_row)
 
 
-@dataclass(frozen=True, slots=True)
-class RollupPlace:
-    """Where a roll-up row stands: a series on its edges, the length of its spans, and the start of one span."""
-
-    series: SeriesKey
-    edges_id: str
-    minutes: int
-    start_us: int
-    """Microseconds since 1970-01-01 UTC."""
-
-
-@dataclass(slots=True)
-class RollupCell:
-    """What a roll-up row says, summed over its batches; `counts` holds the bins that are not empty, by number."""
-
-    n: int = 0
-    frames: int = 0
-    total: int = 0
-    counts: dict[int, int] = field(default_factory=dict)
-
-    def add(self, other: RollupCell) -> None:
-        """Count another row of the same place in."""
-        self.n += other.n
-        self.frames += other.frames
-        self.total += other.total
-        for number, count in other.counts.items():
-            self.counts[number] = self.counts.get(number, 0) + count
+def microseconds(at: datetime) -> int:
+    """An aware time as microseconds since 1970-01-01 UTC."""
+    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,21 +281,12 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """Something that still refers to what a model recorded in [start, end), in words."""
-
-    model: str
-    start: datetime
-    end: datetime
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Measurement:
     """One number with everything it was judged by. `state` is `ok` or why there is no number.
 
-    `n` and `baseline_n` count independent units: frames that gave a value. `noise` is what chance alone exceeds once
-    in a thousand windows of this size, were the frames independent; None where no such law is known.
+    `n` and `baseline_n` count frames that gave a value. `noise` is what chance alone exceeds once in a thousand such
+    windows, were the frames independent; None where no such law is known. It is the law at `Histogram.effective`,
+    which is `n` where each frame gives one value and less where a few frames give most of them.
     """
 
     key: SeriesKey
@@ -315,6 +301,22 @@ class Measurement:
     noise: float | None = None
     now_mean: float | None = None
     baseline_mean: float | None = None
+
+    @property
+    def standing(self) -> str:
+        """How it stands before any rule is asked: why there is no number, or whether chance explains it."""
+        if self.value is None or self.noise is None:
+            return STATE_WORDS[self.state]
+        return "beyond chance" if self.value > self.noise else "steady"
+
+
+STATE_WORDS = {
+    "ok": "ok",
+    "insufficient": "not enough data",
+    "no_baseline": "no baseline",
+    "no_data": "no data",
+}
+"""What a measurement's state is called where people read it."""
 
 
 @dataclass(frozen=True, slots=True)

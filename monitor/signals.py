@@ -12,7 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from monitor.records import HISTOGRAM_BINS, Floats, FrameColumns, Ints
+from monitor.imaging.stats import HISTOGRAM_BINS
+from monitor.records import Floats, FrameColumns, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Signal:
 
     `reader` gives one value a frame ([n], NaN where silent) or a detection ([d]). `scale` turns a value into the
     integer that roll-ups add up. `per` is `frame`, `detection` or `pixel` (the frame's own histogram, every frame
-    weighing 1,000 counts). `image` signals depend on the recipe of the image statistics. `service` signals are kept
+    weighing the same). `image` signals depend on the recipe of the image statistics. `service` signals are kept
     by the quarter of an hour too; `by_class` ones by class too: confidence alone, because every such signal makes a
     series a class, camera and slice, and all of them are written with every batch.
     """

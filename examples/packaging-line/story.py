@@ -176,6 +176,7 @@ HEADER = (
     "week  frames  mean         mean        worst drift of the week               state         precision\n"
     "              confidence   brightness  (PSI; by chance up to)                              (the truth)"
 )
+FOOTER = "A rule fires above 0.2 plus what chance reaches; about 4.5 is the most that 60 frames can show."
 
 
 def _line(week: Week) -> str:
@@ -188,15 +189,15 @@ def _line(week: Week) -> str:
     return line + "".join(f"\n      ! {each} fires" for each in week.fired)
 
 
-def _ending(outcome: Outcome, out: TextIO) -> None:
-    """What the daemon said, when, and what it would have meant to wait."""
+def _ending(outcome: Outcome, out: TextIO) -> str:
+    """What the daemon said, when, and what it would have meant to wait; returns the first alert's key."""
     day = outcome.first_alert_day
     if day is None:
         print("\nNo alert in fourteen weeks.", file=out)
-        return
+        return ""
     clean = sum(outcome.daily_precision[:CLEAN_DAYS]) / CLEAN_DAYS
     at_alert = sum(outcome.daily_precision[max(0, day - 6) : day + 1]) / min(7, day + 1)
-    last = sum(outcome.daily_precision[-7:]) / 7
+    last = outcome.weeks[-1].precision
     first = next(event for event in outcome.events if event.to_state == "firing")
     print(f"\nThe first alert: {first.alert_key}", file=out)
     print(f"  {first.evidence['sentence']}", file=out)
@@ -207,22 +208,29 @@ def _ending(outcome: Outcome, out: TextIO) -> None:
     )
     firing = [alert.key for alert in outcome.open if alert.state == "firing"]
     print(f"\nFiring at the end: {len(firing)} alerts\n" + "\n".join(f"  {key}" for key in firing), file=out)
+    return first.alert_key
 
 
-def _where_next(settings: Settings, out: TextIO) -> None:
-    prefix = f"MONITOR_STATE_DIR={_short(settings.state_dir)} MONITOR_CONTRACTS_DIR={_short(settings.contracts_dir)}"
+def _where_next(settings: Settings, first: str, out: TextIO) -> None:
     monitor = _short(Path(sys.executable).parent / "monitor")
-    print(
-        f"\nWhere to look next\n"
-        f"  make demo SERVE=1                      the same, and the status page stays up\n"
-        f"  {_short(settings.state_dir / 'daemon.log')}                  what the daemon's jobs said\n"
-        f"  export {prefix}\n"
-        f"  {monitor} alerts list                 what is open\n"
-        f"  {monitor} alerts show {MODEL}/    with the evidence\n"
-        f"  {monitor} drift show --model {MODEL} --signal brightness\n"
-        f"  {monitor} baseline report             what the baseline can carry",
-        file=out,
-    )
+    rows = [
+        ("make demo SERVE=1", "the same, and the status page stays up"),
+        (_short(settings.state_dir / "daemon.log"), "what the daemon's jobs said"),
+        (
+            f"export MONITOR_STATE_DIR={_short(settings.state_dir)}"
+            f" MONITOR_CONTRACTS_DIR={_short(settings.contracts_dir)}",
+            "",
+        ),
+        (f"{monitor} alerts list", "what is open"),
+        (f"{monitor} alerts show {first}", "one alert with its evidence"),
+        (f"{monitor} drift show --model {MODEL} --signal brightness", "the measurements behind it"),
+        (f"{monitor} baseline report", "what the baseline can carry"),
+        ("make clean", f"removes {_short(settings.state_dir)} and everything else that was made"),
+    ]
+    wide = max(len(typed) for typed, said in rows if said)
+    print("\nWhere to look next", file=out)
+    for typed, said in rows:
+        print(f"  {typed:<{wide}}  {said}".rstrip(), file=out)
 
 
 def _short(path: Path) -> str:
@@ -259,19 +267,22 @@ def main() -> int:
     asked.add_argument("--write-expected", action="store_true", help="write expected/story.json anew")
     args = asked.parse_args()
     began = time.monotonic()
-    print("Fourteen weeks on a packaging line: 3 cameras, 60 frames a camera-day, a detector of 174 k parameters.")
-    print("The lamps age and new packaging arrives from week 5 on.\n" if not args.undrifted else "Nothing drifts.\n")
+    print("Fourteen weeks on a packaging line: 3 cameras, 60 frames a camera-day, a detector of 176 k parameters.")
+    drifts = "From week 5 on the lamps age, and new packaging arrives on the line of cam-2."
+    print("Nothing drifts.\n" if args.undrifted else f"{drifts}\n")
     outcome = play(args.state, args.seed, not args.undrifted, sys.stdout)
-    _ending(outcome, sys.stdout)
+    print(FOOTER)
     if args.write_expected:
         text = json.dumps(expected(outcome), indent=1) + "\n"
         (HERE / "expected" / "story.json").write_text(text, encoding="utf-8")
-    _where_next(Settings(state_dir=args.state.absolute(), contracts_dir=HERE), sys.stdout)
-    print(f"\n{time.monotonic() - began:.0f} s")
-    if not args.serve:
-        return 0
     os.environ |= {"MONITOR_STATE_DIR": str(args.state.absolute()), "MONITOR_CONTRACTS_DIR": str(HERE)}
-    return command.main(["daemon"])
+    first = _ending(outcome, sys.stdout)
+    if first:
+        print("\nIts evidence (monitor alerts show):\n", flush=True)
+        command.main(["alerts", "show", first])
+    _where_next(Settings(state_dir=args.state.absolute(), contracts_dir=HERE), first or MODEL, sys.stdout)
+    print(f"\n{time.monotonic() - began:.0f} s")
+    return command.main(["daemon"]) if args.serve else 0
 
 
 if __name__ == "__main__":

@@ -83,8 +83,7 @@ class WebhookChannel:
     name = "webhook"
 
     def __init__(self, url: str, secret: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_web_address(url):
             raise UsageError("MONITOR_WEBHOOK_URL is not an http or https address; write it as https://host/path")
         self._url = url
         self._secret = None if secret is None else _key_of(secret)
@@ -150,6 +149,15 @@ def sign(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
     """The `webhook-signature` of a message: `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`."""
     signed = b".".join((message_id.encode(), timestamp.encode(), body))
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+def _is_web_address(url: str) -> bool:
+    """What refuses an address says so with pieces of it, which may be the secret: only whether is told."""
+    try:
+        parts, _ = urlsplit(url), httpx.URL(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        return False
 
 
 def _key_of(secret: str) -> bytes:

@@ -7,7 +7,8 @@ reach a channel in their order. What fails is tried again later and later, and g
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from monitor.alerts.channels import Channel, DeliveryFailed
@@ -16,7 +17,7 @@ from monitor.store.database import Database
 from monitor.store.outbox import Delivery
 
 CLAIM = timedelta(minutes=1)
-"""Longer than any channel's timeout: a message that is being sent is nobody else's to send."""
+"""How long a message that is being sent is nobody else's to send: longer than any channel waits for an answer."""
 PATIENCE = timedelta(hours=24)
 _FIRST_WAIT = timedelta(seconds=15)
 _LONGEST_WAIT = timedelta(hours=1)
@@ -24,29 +25,42 @@ _LONGEST_WAIT = timedelta(hours=1)
 _log = logging.getLogger(__name__)
 
 
-def run(database: Database, channels: Sequence[Channel], now: datetime) -> int:
+def run(
+    database: Database,
+    channels: Sequence[Channel],
+    now: datetime,
+    *,
+    stopwatch: Callable[[], float] = time.monotonic,
+) -> int:
     """Send every message that is due; returns how many were taken.
 
     A receiver that is away is left alone for the rest of the run. Messages to a channel that is no longer configured
-    are given up after a day too.
+    are given up after a day too. `now` is when the run begins, and `stopwatch` gives the seconds that pass: slow
+    receivers make a run long, and a claim counts from its own moment.
     """
+    began = stopwatch()
+
+    def present() -> datetime:
+        return now + timedelta(seconds=stopwatch() - began)
+
     open_channels = {channel.name: channel for channel in channels}
     _drop_orphans(database, list(open_channels), now)
     sent = 0
     while open_channels:
+        at = present()
         with database.begin() as conn:
-            delivery = outbox.claim(conn, list(open_channels), now, now + CLAIM)
+            delivery = outbox.claim(conn, list(open_channels), at, at + CLAIM)
         if delivery is None:
             break
         try:
-            open_channels[delivery.channel].send(delivery, now)
+            open_channels[delivery.channel].send(delivery, at)
         except DeliveryFailed as failure:
-            _put_back(database, delivery, failure, now)
+            _put_back(database, delivery, failure, present())
             if failure.away:
                 del open_channels[delivery.channel]
             continue
         with database.begin() as conn:
-            outbox.mark_sent(conn, delivery.key, now)
+            outbox.mark_sent(conn, delivery.key, present())
         sent += 1
     return sent
 

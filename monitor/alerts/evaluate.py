@@ -13,7 +13,7 @@ nothing to compare with) and **no-data**. What that does to an alert (`decide`):
   reported; but the breaches must lie within twice `for_windows` windows, or two of them a year apart would add up.
 - Every other alert simply is what its last window said.
 
-Windows are taken in order, each once: a measurement that is revised after its window was judged changes nothing.
+Windows are taken in order, each once: a measurement that is revised after its window had a verdict changes nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from monitor.spec.contract import AlertRule
 
 Verdict = Literal["breach", "clear", "between", "undecided", "no-data"]
 
+VERDICTS: frozenset[Verdict] = frozenset({"breach", "clear", "between"})
+"""What a window says that had enough to say something."""
 _LAPSE = 2
 """Breaches of one episode lie within this many times `for_windows` windows."""
 _USEFULNESS = ("ok", "insufficient", "no_baseline", "no_data")

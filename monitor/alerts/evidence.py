@@ -13,6 +13,8 @@ from monitor.records import Alert, Baseline, Measurement, Scope, SeriesKey, Wind
 from monitor.signals import SIGNALS
 from monitor.spec.contract import AlertRule
 
+SHOWN_WINDOWS = 7
+"""Windows of a series that are told with an alert, its own one last."""
 _STILL = 0.005
 """A mean that moved by a smaller part than this is called unmoved."""
 
@@ -64,7 +66,7 @@ def evidence(case: Case) -> dict[str, Any]:
 
 def farewell(alert: Alert, contract_hash: str) -> dict[str, Any]:
     """Evidence for an alert that is resolved because nothing judges it any more; `alert.reason` says why."""
-    since = f"; it had been firing since {moment(alert.since)}" if alert.since else ""
+    since = f"; it had been firing since {when(alert.since)}" if alert.since else ""
     said = f"{subject(alert.series)} is no longer watched by {alert.rule}: {alert.reason}{since}."
     return {
         "sentence": said,
@@ -81,7 +83,7 @@ def sentence(case: Case) -> str:
     """`Brightness of cam-2 fell from 131.2 to 118.4 (-9.8 %): PSI 0.61 is above 0.38 ..., since ... UTC.`"""
     found, alert = case.measurement, case.alert
     counts = f"n {found.n:,} against {found.baseline_n:,} in the baseline"
-    since = f"since {moment(alert.since)}" if alert.since else ""
+    since = f"since {when(alert.since)}" if alert.since else ""
     what = subject(alert.series)
     if alert.state == "resolved":
         return f"{what} is back in its band: {alert.reason}; {counts}; it had been off {since}."
@@ -126,7 +128,7 @@ def figure(value: float) -> str:
     return f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
 
 
-def moment(at: datetime) -> str:
+def when(at: datetime) -> str:
     """`2026-09-14 00:00 UTC`."""
     return f"{at:%Y-%m-%d %H:%M} UTC"
 

@@ -4,6 +4,9 @@ For every rule and model version the windows come in order; `judged` says how fa
 its events and their messages commit together with that mark, so a kill leaves the window undone and a second worker
 finds it taken. Every alert's row is written by compare-and-swap on its revision too: not only this stage writes it.
 
+A window in which no series came to a verdict (no data, too few frames) is judged once more when it has got a number,
+unless a later one has had a verdict by then: silence tells nobody anything that would have to be taken back.
+
 A window is ripe once it was measured against a baseline and lies after that baseline's own period. A rule that is new
 in the contract judges the windows since the baseline; one that is changed goes on with the next window.
 """
@@ -13,23 +16,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from monitor.alerts.evaluate import Decision, alert_key, decide, matches, one_each, retire, silence
-from monitor.alerts.evidence import Case, evidence, farewell, moved_together
-from monitor.records import Alert, AlertEvent, Baseline, Measurement, Window
+from monitor.alerts.evaluate import (
+    VERDICTS,
+    Decision,
+    alert_key,
+    decide,
+    matches,
+    one_each,
+    retire,
+    silence,
+    verdict,
+)
+from monitor.alerts.evidence import SHOWN_WINDOWS, Case, evidence, farewell, moved_together
+from monitor.records import QUIET, Alert, AlertEvent, Baseline, Measurement, Window
 from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
-from monitor.store import alerts, baselines, measurements, outbox
+from monitor.store import alerts, baselines, histograms, measurements, outbox
 from monitor.store.alerts import Unjudged
 from monitor.store.database import Connection, Database
 
 LOGGED = ("log",)
-_SHOWN_WINDOWS = 7
-_SILENCE = timedelta(days=7)
-"""For so long the windows of a version that has fallen silent are still measured."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +77,7 @@ def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: 
 def _judge(
     database: Database, loaded: LoadedContract, rule: AlertRule, channels: Sequence[str], now: datetime
 ) -> int:
+    _reopen(database, loaded, rule)
     with database.begin() as conn:
         todo = alerts.unjudged(conn, loaded.model, rule.name, loaded.contract.drift.window)
         active = {v: baselines.active(conn, loaded.model, v) for v in {task.version for task in todo}}
@@ -91,6 +102,25 @@ def _judge(
     return did
 
 
+def _reopen(database: Database, loaded: LoadedContract, rule: AlertRule) -> None:
+    """Make those windows unjudged again that had nothing to say when they were judged, and now have."""
+    model, length = loaded.model, loaded.contract.drift.window
+    with database.begin() as conn:
+        found = alerts.reopened(
+            conn, model, rule.name, length, signal=rule.signal, measure=rule.measure, min_n=rule.min_n
+        )
+        active = {version: baselines.active(conn, model, version) for version in {task.version for task in found}}
+        seen: set[str] = set()
+        for task in found:
+            baseline = active[task.version]
+            if task.version in seen or baseline is None or _is_its_own(baseline, task.window):
+                continue
+            measured = _measured(conn, rule, model, task.version, task.window)
+            if any(verdict(rule, m) in VERDICTS for m in measured):
+                alerts.reopen(conn, model, rule.name, task.version, task.window)
+                seen.add(task.version)
+
+
 def _is_its_own(baseline: Baseline, window: Window) -> bool:
     return baseline.period_end is not None and window.end <= baseline.period_end
 
@@ -101,6 +131,8 @@ def _judge_window(desk: _Desk, rule: AlertRule, task: Unjudged) -> int:
         raise _Overtaken
     known = {alert.key: alert for alert in alerts.read(desk.conn, model, rule=rule.name, version=version)}
     found = one_each(_measured(desk.conn, rule, model, version, window))
+    if any(verdict(rule, measurement) in VERDICTS for measurement in found):
+        alerts.settle(desk.conn, model, rule.name, version, window.end)
     for measurement in found:
         _settle(desk, rule, known.pop(alert_key(rule.name, measurement.key), None), measurement)
     unheard = [alert for alert in known.values() if matches(rule, alert.series)]
@@ -143,7 +175,7 @@ def _case(desk: _Desk, rule: AlertRule, alert: Alert, measurement: Measurement) 
         slice_value=scope.slice_value,
         end=window.end,
     )
-    first = window.end - _SHOWN_WINDOWS * (window.end - window.start)
+    first = window.end - SHOWN_WINDOWS * (window.end - window.start)
     recent = read(signal=rule.signal, class_name=alert.series.class_name, measure=rule.measure, start=first)
     frozen = {baseline.id: baseline for baseline in baselines.listing(desk.conn, scope.model)}
     return Case(
@@ -206,8 +238,9 @@ def _out_of_use(conn: Connection, loaded: LoadedContract, versions: set[str]) ->
     behind = {version for version in versions & last.keys() if last[version] != newest}
     if not behind:
         return set()
-    frames = measurements.window_frames(conn, loaded.model, loaded.contract.drift.window)
-    return {v for v in behind if v not in frames or last[v] - max(frames[v]) >= _SILENCE}
+    window = loaded.contract.drift.window
+    frames = histograms.window_frames(conn, loaded.model, window, min(last[v] for v in behind) - QUIET - window)
+    return {v for v in behind if v not in frames or last[v] - max(frames[v]) >= QUIET}
 
 
 def _why_over(alert: Alert, loaded: LoadedContract, out_of_use: set[str]) -> str | None:

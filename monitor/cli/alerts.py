@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -13,12 +12,12 @@ from typing import Any
 
 from monitor.alerts import deliver, stage
 from monitor.alerts.channels import configured
-from monitor.alerts.evidence import figure, movement, subject, unit
-from monitor.cli.moments import clock, moment
+from monitor.alerts.evidence import SHOWN_WINDOWS, figure, movement, subject, unit
+from monitor.cli.contracts import in_force
+from monitor.cli.moments import moment, time_taken
 from monitor.errors import UsageError
 from monitor.records import ALL, Alert, AlertEvent, Baseline, Measurement
 from monitor.settings import Settings
-from monitor.spec.load import Shelf
 from monitor.store import alerts, baselines, measurements, migrate
 from monitor.store.database import Connection, open_database
 
@@ -32,7 +31,6 @@ examples:
 OPEN = ("firing", "pending")
 _STATES = ("firing", "pending", "undecided", "no-data", "resolved", "ok")
 _SEVERITIES = ("critical", "warning", "info")
-_SHOWN_WINDOWS = 7
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -95,19 +93,13 @@ def run_show(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_run(args: argparse.Namespace, settings: Settings) -> int:
     """Judge by every contract of the folder, then deliver."""
-    now = args.at or clock()
+    now = time_taken(args.at)
     channels = configured(settings)
-    shelf = Shelf(settings.contracts_dir)
-    shelf.refresh()
-    for complaint in shelf.complaints.values():
-        print(complaint, file=sys.stderr)
-    if not shelf.contracts:
-        raise UsageError(
-            f"{settings.contracts_dir} holds no contract that can be used; put one there or set MONITOR_CONTRACTS_DIR"
-        )
     with open_database(settings) as database:
         migrate.require_current(database.engine)
-        for model, loaded in sorted(shelf.contracts.items()):
+        with database.begin() as conn:
+            contracts = in_force(conn, settings)
+        for model, loaded in contracts.items():
             did = stage.run(database, loaded, now, channels=[channel.name for channel in channels])
             print(f"{model}: {did} alert{'' if did == 1 else 's'} judged")
         sent = deliver.run(database, channels, now)
@@ -190,7 +182,7 @@ def _recent(conn: Connection, alert: Alert) -> list[Measurement]:
         class_name=alert.series.class_name,
         measure=alert.measure,
         end=alert.window_end,
-        last=_SHOWN_WINDOWS,
+        last=SHOWN_WINDOWS,
     )
 
 
@@ -234,7 +226,7 @@ def _windows(recent: Iterable[Measurement]) -> list[str]:
     for m in recent:
         value, noise = ("-" if x is None else f"{x:.3f}" for x in (m.value, m.noise))
         mean = "-" if m.now_mean is None else figure(m.now_mean)
-        lines.append(f"  {_when(m.window.end):<17} {value:>8} {noise:>8} {m.n:>8,} {mean:>10}  {m.state}")
+        lines.append(f"  {_when(m.window.end):<17} {value:>8} {noise:>8} {m.n:>8,} {mean:>10}  {m.standing}")
     return lines
 
 

@@ -6,16 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
+from monitor.cli.contracts import contract_of
+from monitor.cli.images import chosen_images, read_images, step
 from monitor.cli.moments import clock, moment
-from monitor.client.folder import ImageFault, image_paths, listed_images, read_folder
 from monitor.drift import baseline as freezing
 from monitor.drift.baseline import Frozen
 from monitor.drift.readiness import Readiness, readiness
 from monitor.errors import UsageError
-from monitor.imaging.stats import ImageStats
 from monitor.records import Baseline, BaselineHistogram, SeriesKey, Window
 from monitor.settings import Settings
-from monitor.spec.load import LoadedContract, Shelf, load_contract
+from monitor.spec.load import LoadedContract, load_contract
 from monitor.store import baselines, migrate
 from monitor.store.database import Database, open_database
 
@@ -65,7 +65,7 @@ def _register_freeze(verbs: argparse._SubParsersAction[argparse.ArgumentParser])
         "--list", type=Path, metavar="FILE", help="a text file that names one image a line, in --images"
     )
     freeze.add_argument(
-        "--step", type=int, default=1, metavar="N", help="read every Nth row and column, as production"
+        "--step", type=step, default=1, metavar="N", help="read every Nth row and column, as production"
     )
     freeze.add_argument("--note", default="", help="what a person should know about it")
     freeze.set_defaults(run=run_freeze)
@@ -73,7 +73,7 @@ def _register_freeze(verbs: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def run_freeze(args: argparse.Namespace, settings: Settings) -> int:
     """Freeze, then report."""
-    loaded = load_contract(args.contract) if args.contract else _on_shelf(settings, args.model)
+    loaded = load_contract(args.contract) if args.contract else contract_of(args.model, settings)
     logs = (args.version, args.start, args.end)
     from_images = bool(args.images or args.list)
     if from_images == any(logs) or (any(logs) and not all(logs)):
@@ -81,7 +81,10 @@ def run_freeze(args: argparse.Namespace, settings: Settings) -> int:
             "a baseline comes from logs or from images: give --version, --from and --to, or --images or --list"
         )
     now = clock()
-    images = _read_images(args.images, args.list, args.step) if from_images else []
+    images = []
+    if from_images:
+        paths = chosen_images([args.images] if args.images else [], args.list)
+        images = [found.stats for found in read_images(paths, args.step)]
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         if from_images:
@@ -112,7 +115,7 @@ def run_report(args: argparse.Namespace, settings: Settings) -> int:
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         baseline, rows = _chosen(database, args.id)
-    loaded = load_contract(args.contract) if args.contract else _on_shelf(settings, baseline.model)
+    loaded = load_contract(args.contract) if args.contract else contract_of(baseline.model, settings)
     print(_line(baseline))
     _print_report(loaded, readiness(loaded.contract, baseline, rows))
     return 0
@@ -124,37 +127,6 @@ def _chosen(database: Database, number: int | None) -> tuple[Baseline, dict[Seri
         if not found:
             raise UsageError("there is no such baseline; `monitor baseline list` names them all")
         return found[-1], baselines.histograms(conn, found[-1].id)
-
-
-def _on_shelf(settings: Settings, model: str) -> LoadedContract:
-    shelf = Shelf(settings.contracts_dir)
-    shelf.refresh()
-    if model not in shelf.contracts:
-        faults = "".join(f"\n{complaint}" for complaint in shelf.complaints.values())
-        raise UsageError(
-            f"{settings.contracts_dir} holds no contract of {model}; name one with --contract, put one there, "
-            f"or set MONITOR_CONTRACTS_DIR{faults}"
-        )
-    return shelf.contracts[model]
-
-
-def _read_images(folder: Path | None, listing: Path | None, step: int) -> list[ImageStats]:
-    """Statistics of every image that can be read; the others are named on standard error."""
-    try:
-        paths = listed_images(listing, folder) if listing else image_paths(folder or Path())
-        stats: list[ImageStats] = []
-        for done, found in enumerate(read_folder(paths, step), start=1):
-            if isinstance(found, ImageFault):
-                print(f"{found.path} {found.reason}", file=sys.stderr)
-            else:
-                stats.append(found.stats)
-            if sys.stderr.isatty() and (done % 20 == 0 or done == len(paths)):
-                print(f"\rread {done} of {len(paths)} images", end="", file=sys.stderr, flush=True)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"the images cannot be read: {error}; check --images, --list and --step") from error
-    if sys.stderr.isatty() and paths:
-        print(file=sys.stderr)
-    return stats
 
 
 def _line(baseline: Baseline) -> str:

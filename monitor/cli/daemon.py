@@ -10,7 +10,7 @@ import sys
 import threading
 from datetime import datetime
 
-from monitor.cli.moments import clock, moment
+from monitor.cli.moments import moment, time_taken
 from monitor.daemon import JOBS, Context, listen, run_once, serve, stop_on_signals
 from monitor.errors import DependencyAway, UsageError
 from monitor.settings import Settings
@@ -53,6 +53,7 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
     logging.getLogger("monitor").setLevel(logging.INFO)
     if args.at is not None and not args.once:
         raise UsageError("--at is for --once; without it the daemon goes by the clock")
+    now = time_taken(args.at)
     listener = None
     if not (args.once or args.no_http):
         listener = listen(_host(args.host, settings), settings.http_port if args.port is None else args.port)
@@ -62,7 +63,7 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
         _see_to_schema(database)
         context = Context(settings, database, Shelf(settings.contracts_dir), stopping=stopping)
         if args.once:
-            return _once(context, args.at or clock())
+            return _once(context, now)
         if listener is not None:
             host, port = listener.getsockname()[:2]
             print(f"status page: http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -28,6 +30,10 @@ PLAIN_SIGNS = {"well": "ok  ", "note": "-   ", "wrong": "FAIL", "away": "FAIL"}
 LEAST_FREE = 2 * 1024**3
 """Bytes of disk below which a full disk is near."""
 CLOCK_TOLERANCE_S = 5.0
+RUNTIME_PATIENCE_S = 60.0
+"""How long ONNX Runtime may take to say what it can run on."""
+# In a process of its own: it loads the drivers of the accelerators, and may fall over them.
+_ASK_PROVIDERS = "import json, onnxruntime; print(json.dumps(onnxruntime.get_available_providers()))"
 
 EPILOG = """\
 example:
@@ -99,6 +105,15 @@ def _state_folder(folder: Path) -> Iterator[Finding]:
 
 
 def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
+    found = list(_reach_database(settings, now))
+    yield from found
+    if all(one.about != "clock" for one in found):
+        yield Finding(
+            "note", "clock", f"{now:%Y-%m-%d %H:%M:%S} UTC here; compared with nothing, for no database was reached"
+        )
+
+
+def _reach_database(settings: Settings, now: datetime) -> Iterator[Finding]:
     if settings.database_url is None and not (settings.state_dir / "postgres").exists():
         yield Finding(
             "note", "database", "no embedded Postgres yet; `monitor db upgrade` or `monitor daemon` makes it"
@@ -118,13 +133,16 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
         number, its_clock = reporting.server(conn)
     kind = "MONITOR_DATABASE_URL" if database.postgres is None else "embedded"
     yield Finding("well", "database", f"PostgreSQL {number} ({kind})")
-    apart = abs((its_clock - datetime.now(UTC)).total_seconds())
+    here = clock()
+    apart = abs((its_clock - here).total_seconds())
     if apart > CLOCK_TOLERANCE_S:
         yield Finding(
             "wrong", "clock", f"Postgres' clock is {apart:,.0f} s off this machine's; let both follow a time server"
         )
     else:
-        yield Finding("well", "clock", f"Postgres' clock agrees with this machine's to {apart:.1f} s")
+        yield Finding(
+            "well", "clock", f"{here:%Y-%m-%d %H:%M:%S} UTC; Postgres' clock agrees with it to {apart:.1f} s"
+        )
     schema = migrate.check(database.engine)
     if schema.state is not migrate.State.CURRENT:
         yield Finding("wrong", "schema", str(schema))
@@ -205,7 +223,36 @@ def _model_runtime() -> Finding:
         )
     if not there:
         return Finding("note", "runtime", "no ONNX Runtime; needed to score models only (extra `cpu` or `gpu`)")
-    return Finding("well", "runtime", there[0])
+    try:
+        providers = _providers()
+    except DependencyAway as error:
+        return Finding("wrong", "runtime", f"{there[0]} is installed and cannot be used: {error}; install it again")
+    return Finding("well", "runtime", f"{there[0]} with {', '.join(providers)}")
+
+
+def _providers() -> list[str]:
+    """What ONNX Runtime can run on, in the order in which it prefers them.
+
+    Raises:
+        DependencyAway: it does not load.
+    """
+    try:
+        # -P: a file of that name in the folder we are called from is not meant.
+        said = subprocess.run(
+            [sys.executable, "-P", "-c", _ASK_PROVIDERS],
+            capture_output=True,
+            text=True,
+            timeout=RUNTIME_PATIENCE_S,
+            check=True,
+        )
+        return [str(name) for name in json.loads(said.stdout.splitlines()[-1])]
+    except subprocess.TimeoutExpired as error:
+        raise DependencyAway(f"it has not loaded within {error.timeout:g} s") from error
+    except subprocess.CalledProcessError as error:
+        last_words = error.stderr.strip().splitlines()[-1:]
+        raise DependencyAway(last_words[0] if last_words else f"it ended with code {error.returncode}") from error
+    except (IndexError, ValueError) as error:
+        raise DependencyAway("it did not say what it can run on") from error
 
 
 def _version_of(distribution: str) -> str | None:

@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from monitor.cli.moments import clock, moment
+from monitor.cli.contracts import in_force
+from monitor.cli.moments import moment, time_taken
 from monitor.drift import stage
 from monitor.errors import UsageError
 from monitor.measures import MEASURES
 from monitor.records import ALL, Measurement
 from monitor.settings import Settings
-from monitor.spec.load import Shelf
 from monitor.store import measurements, migrate
 from monitor.store.database import open_database
 
@@ -23,12 +23,6 @@ examples:
   monitor drift show --model packaging-line            the newest windows of all cameras together
   monitor drift show --model packaging-line --camera cam-2 --signal brightness --last 14
 """
-STATES = {
-    "ok": "ok",
-    "insufficient": "not enough data",
-    "no_baseline": "no baseline",
-    "no_data": "no data",
-}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,18 +52,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_run(args: argparse.Namespace, settings: Settings) -> int:
     """Measure for every contract of the folder."""
-    now = args.at or clock()
-    shelf = Shelf(settings.contracts_dir)
-    shelf.refresh()
-    for complaint in shelf.complaints.values():
-        print(complaint, file=sys.stderr)
-    if not shelf.contracts:
-        raise UsageError(
-            f"{settings.contracts_dir} holds no contract that can be used; put one there or set MONITOR_CONTRACTS_DIR"
-        )
+    now = time_taken(args.at)
     with open_database(settings) as database:
         migrate.require_current(database.engine)
-        for model, loaded in sorted(shelf.contracts.items()):
+        with database.begin() as conn:
+            contracts = in_force(conn, settings)
+        for model, loaded in contracts.items():
             did = stage.run(database, loaded, now)
             print(f"{model}: {did} window{'' if did == 1 else 's'} measured")
     return 0
@@ -99,7 +87,8 @@ def run_show(args: argparse.Namespace, settings: Settings) -> int:
             )
     if not found:
         print(
-            f"nothing was measured of {args.model} that answers to this; `monitor drift run` measures what is due",
+            f"nothing was measured of {args.model} that answers to this; `monitor baseline list` says whether it "
+            "has a baseline, `monitor drift run` measures what is due",
             file=sys.stderr,
         )
         return 1
@@ -115,7 +104,7 @@ def table(found: Sequence[Measurement]) -> str:
         this = f"{m.key.scope}, {m.window.start:%Y-%m-%d %H:%M} to {m.window.end:%Y-%m-%d %H:%M} UTC"
         if this != heading:
             heading = this
-            titles = f"{'noise':>8} {'frames':>8} {'baseline':>8} {'mean':>11} {'was':>11}  state"
+            titles = f"{'chance':>8} {'frames':>8} {'baseline':>8} {'mean':>11} {'was':>11}  state"
             lines += ([""] if lines else []) + [heading, f"  {'signal':<26} {m.measure:>8} " + titles]
         lines.append(_line(m))
     return "\n".join(lines)
@@ -125,7 +114,7 @@ def _line(m: Measurement) -> str:
     signal = m.key.signal + (f" of {m.key.class_name}" if m.key.class_name else "")
     numbers = f"{_number(m.value, '.3f'):>8} {_number(m.noise, '.3f'):>8} {m.n:>8,} {m.baseline_n:>8,}"
     means = f"{_number(m.now_mean, '.5g'):>11} {_number(m.baseline_mean, '.5g'):>11}"
-    return f"  {signal:<26} {numbers} {means}  {STATES[m.state]}"
+    return f"  {signal:<26} {numbers} {means}  {m.standing}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
+from monitor.cli.contracts import in_force
+from monitor.cli.moments import clock, moment, time_taken
 from monitor.errors import UsageError
 from monitor.ingest.spool import DEFAULT_SOURCE, Waiting, find_files
 from monitor.ingest.stage import Summary, drain, load
 from monitor.settings import Settings
-from monitor.spec.load import LoadedContract, Shelf
 from monitor.store import migrate
 from monitor.store.database import open_database
 
 EPILOG = """\
 examples:
   monitor ingest run                              take in what waits in the spool, once
+  monitor ingest run --at 2026-03-01              as if it were midnight of that day, UTC
   monitor ingest logs old-logs/ --source line-7   load *.jsonl files where they lie; they are not moved
 
 A file that was loaded before changes nothing; of one with rejected lines, those are tried again.
@@ -45,6 +45,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     logs.set_defaults(run=run_logs)
     once = verbs.add_parser("run", help="take in what waits in the spool, once")
+    once.add_argument("--at", type=moment, metavar="TIME", help="the time to take as now (default: the clock)")
     once.set_defaults(run=run_spool)
 
 
@@ -53,19 +54,23 @@ def run_logs(args: argparse.Namespace, settings: Settings) -> int:
     if not args.source or not args.source.isprintable():
         raise UsageError("--source needs a name of printable characters, such as line-7")
     files = [file for path in args.paths for file in _files(path, args.source)]
-    contracts = _contracts(settings)
+    now = clock()
     with open_database(settings) as database:
         migrate.require_current(database.engine)
-        print(report(load(database, files, contracts, datetime.now(UTC), _progress)))
+        with database.begin() as conn:
+            contracts = in_force(conn, settings)
+        print(report(load(database, files, contracts, now, _progress)))
     return 0
 
 
 def run_spool(args: argparse.Namespace, settings: Settings) -> int:
     """Take in what waits in the spool, once."""
-    contracts = _contracts(settings)
+    now = time_taken(args.at)
     with open_database(settings) as database:
         migrate.require_current(database.engine)
-        print(report(drain(database, settings.spool_dir, contracts, datetime.now(UTC), _progress)))
+        with database.begin() as conn:
+            contracts = in_force(conn, settings)
+        print(report(drain(database, settings.spool_dir, contracts, now, _progress)))
     return 0
 
 
@@ -91,13 +96,6 @@ def _files(path: Path, source: str) -> list[Waiting]:
         raise UsageError(f"{path} does not exist; name a file of JSON lines or a folder with *.jsonl files")
     # A link that is named outright is meant; only those found on the way are left alone.
     return [Waiting(path.resolve(), source, path.name)]
-
-
-def _contracts(settings: Settings) -> Mapping[str, LoadedContract]:
-    shelf = Shelf(settings.contracts_dir)
-    for sentence in shelf.refresh():
-        print(sentence, file=sys.stderr)
-    return shelf.contracts
 
 
 def _progress(name: str, batch: Summary) -> None:

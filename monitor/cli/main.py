@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from monitor.cli import alerts, baseline, daemon, db, doctor, drift, frames, ingest, rejects, retention, rollups, spec
-from monitor.errors import MonitorError
+from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
 
 NOUNS = (doctor, db, spec, frames, ingest, rejects, baseline, drift, alerts, rollups, retention, daemon)
@@ -20,6 +20,7 @@ exit codes: 0 done, 1 a gate said no, 2 usage or an invalid contract, 3 a depend
 
 first steps:
   monitor doctor                          what is well and what is not
+  monitor spec template                   a contract to start from, every key explained
   monitor spec check contracts/*.toml     every fault of a contract at once
   monitor daemon                          take records in, compare, alert, serve the status page
 """
@@ -41,6 +42,22 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _see_that_words_are_text(args: argparse.Namespace) -> None:
+    """Names go to the database, which takes UTF-8 alone. Paths are another type, and may be any bytes.
+
+    Raises:
+        UsageError: one is no text.
+    """
+    for name, said in vars(args).items():
+        try:
+            if isinstance(said, str):
+                said.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{name} is {said!r}, which is not UTF-8; write the name as the records have it"
+            ) from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = parser().parse_args(argv)
@@ -50,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
+        _see_that_words_are_text(args)
         code: int = args.run(args, load_settings())
         sys.stdout.flush()
     except MonitorError as error:

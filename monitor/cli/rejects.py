@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from monitor.cli.contracts import in_force
 from monitor.cli.moments import clock, moment
 from monitor.errors import UsageError
 from monitor.ingest.replay import Replay, replay
 from monitor.settings import Settings
-from monitor.spec.load import Shelf
 from monitor.store import migrate, rejects
 from monitor.store.database import open_database
 from monitor.store.rejects import Rejected, RejectKey, Tally, Which
@@ -103,12 +103,11 @@ def run_show(args: argparse.Namespace, settings: Settings) -> int:
 def run_replay(args: argparse.Namespace, settings: Settings) -> int:
     """Take in what can be taken in now."""
     which = _chosen(args)
-    shelf = Shelf(settings.contracts_dir)
-    for sentence in shelf.refresh():
-        print(sentence, file=sys.stderr)
     with open_database(settings) as database:
         migrate.require_current(database.engine)
-        print(report(replay(database, shelf.contracts, which, clock())))
+        with database.begin() as conn:
+            contracts = in_force(conn, settings)
+        print(report(replay(database, contracts, which, clock())))
     return 0
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
+from monitor.cli.contracts import in_force
 from monitor.cli.moments import clock, moment
 from monitor.errors import GateRefused, UsageError
 from monitor.ingest import retention
 from monitor.ingest.retention import Plan, Taken
 from monitor.settings import Settings
-from monitor.spec.load import Shelf
 from monitor.store import migrate
 from monitor.store.database import open_database
 
@@ -46,15 +45,14 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
     if args.at and not args.dry_run:
         raise UsageError("--at goes with --dry-run only: what is taken away by a wrong clock does not come back")
     now = args.at or clock()
-    shelf = Shelf(settings.contracts_dir)
-    for sentence in shelf.refresh():
-        print(sentence, file=sys.stderr)
     with open_database(settings) as database:
         migrate.require_current(database.engine)
+        with database.begin() as conn:
+            contracts = in_force(conn, settings)
         if args.dry_run:
-            print("\n".join(outlook(retention.plan(database, shelf.contracts, now))))
+            print("\n".join(outlook(retention.plan(database, contracts, now))))
             return 0
-        taken = retention.run(database, shelf.contracts, now)
+        taken = retention.run(database, contracts, now)
     if taken.blocked:
         raise GateRefused(taken.blocked)
     print("\n".join(report(taken)))

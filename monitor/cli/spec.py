@@ -14,6 +14,8 @@ import msgspec
 from monitor.errors import UsageError
 from monitor.records import FrameRecord
 from monitor.settings import Settings
+from monitor.spec.check import allowance, fewest
+from monitor.spec.contract import Contract
 from monitor.spec.load import LoadedContract, load_contract
 from monitor.spec.show import as_toml, json_schema
 
@@ -39,11 +41,23 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check = add(
         "check", run_check, "name every fault of contracts; exit 2 if there is one", "monitor spec check contracts/"
     )
+    check.description = (
+        "Names every fault of contracts; exit code 2 if there is one. Of a contract without faults it says from "
+        "which value on each rule fires: its threshold plus what chance alone exceeds in one of a thousand windows "
+        "of the fewest frames that it judges; at the least, for a small baseline and detections that come in bunches "
+        "add to it."
+    )
     check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a contract, or a folder of them (*.toml)")
     show = add(
         "show", run_show, "print a contract with every default filled in", "monitor spec show contracts/my-model.toml"
     )
     show.add_argument("path", type=Path, metavar="PATH", help="a contract")
+    add(
+        "template",
+        run_template,
+        "print a contract with every key explained, to start from",
+        "monitor spec template > contracts/my-model.toml",
+    )
     add("schema", run_schema, "print the JSON Schema of a contract", "monitor spec schema > contract.schema.json")
     add(
         "record-schema",
@@ -51,6 +65,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "print the JSON Schema of a frame record, one line of a log",
         "monitor spec record-schema > record.schema.json",
     )
+
+
+def run_template(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the template: from inside the package in an installed wheel, from `examples/` in a checkout."""
+    package = Path(__file__).parents[1]
+    shipped = package / "spec" / "template.toml"
+    template = shipped if shipped.exists() else package.parent / "examples" / "contract-template.toml"
+    print(template.read_text(encoding="utf-8"), end="")
+    return 0
 
 
 def run_check(args: argparse.Namespace, settings: Settings) -> int:
@@ -67,7 +90,7 @@ def run_check(args: argparse.Namespace, settings: Settings) -> int:
         if first != path:
             faulty.append(f"{path}: {loaded.model} already has a contract in {first}; keep one file a model")
         else:
-            print(_summary(loaded))
+            print("\n".join([_summary(loaded), *_limits(loaded.contract)]))
     for sentence in faulty:
         print(sentence, file=sys.stderr)
     return 2 if faulty else 0
@@ -116,6 +139,15 @@ def _summary(loaded: LoadedContract) -> str:
     cameras = "any camera" if contract.cameras.policy == "open" else _count(contract.cameras.list, "camera")
     counts = f"{_count(contract.classes, 'class', 'classes')}, {cameras}, {_count(contract.alerts, 'alert rule')}"
     return f"{loaded.path}: ok, model {loaded.model}, {counts}, contract {loaded.hash}"
+
+
+def _limits(contract: Contract) -> list[str]:
+    """From which value on each rule fires at the fewest frames that it judges."""
+    return [
+        f"  {rule.name}: fires above {rule.above:.3g} + {allowance(contract, rule):.2g} for chance at "
+        f"{fewest(contract, rule):,} frames, {rule.measure} of {rule.signal}"
+        for rule in contract.alerts
+    ]
 
 
 def _count(things: tuple[Any, ...], one: str, many: str = "") -> str:

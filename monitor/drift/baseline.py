@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 
 from monitor.drift import freeze
 from monitor.drift.readiness import SMALLEST
-from monitor.drift.windows import EPOCH
 from monitor.errors import GateRefused, UsageError
 from monitor.imaging.stats import ImageStats
-from monitor.records import ALL, Baseline, BaselineHistogram, SeriesKey, Window
+from monitor.records import ALL, EPOCH, Baseline, BaselineHistogram, SeriesKey, Window
 from monitor.spec.load import LoadedContract
-from monitor.store import baselines, histograms, measurements
+from monitor.store import baselines, histograms
 from monitor.store.database import Connection, Database
 
 _HOUR = timedelta(hours=1)
@@ -49,7 +48,7 @@ def from_logs(
             "a baseline is frozen from what is complete, so name an earlier end"
         )
     with database.begin() as conn:
-        found = histograms.read(conn, model, period.start, period.end, version=version)
+        found = histograms.read(conn, model, period.start, period.end, version=version, shadow=False)
         rows = freeze.freeze(found, loaded.contract.drift.groups)
         frames = freeze.frames_of(rows)
         if frames < SMALLEST:
@@ -114,7 +113,7 @@ def _same(one: Baseline, other: Baseline) -> bool:
 
 
 def _too_few(conn: Connection, model: str, version: str, period: Window, frames: int) -> str:
-    by_version = measurements.window_frames(conn, model, timedelta(days=1))
+    by_version = histograms.window_frames(conn, model, timedelta(days=1))
     held = [
         f"{name}: {sum(days.values())} frames from {min(days):%Y-%m-%d} to {max(days):%Y-%m-%d}"
         for name, days in by_version.items()

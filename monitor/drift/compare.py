@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from monitor.measures import CLASS_SHARE, MEASURES, Measure, mean_of
-from monitor.records import ALL, BaselineHistogram, Floats, Histogram, Ints, Measurement, Scope, SeriesKey, Window
+from monitor.records import (
+    ALL,
+    Baseline,
+    BaselineHistogram,
+    Floats,
+    Histogram,
+    Ints,
+    Measurement,
+    Scope,
+    SeriesKey,
+    Window,
+)
 from monitor.stats import null
 from monitor.stats.divergence import smooth
 from monitor.stats.groups import regroup
@@ -20,10 +31,12 @@ UNMEASURED = frozenset({"status"})
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class BaselineSeries:
     """One series of a baseline made ready: probabilities over groups, and what cuts a window into the same groups."""
 
     frames: int
+    effective: float
+    """Independent values, as `Histogram.effective`."""
     shares: Floats
     """[groups], smoothed."""
     mean: float | None
@@ -35,19 +48,21 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class References:
-    """A baseline made ready for one model version."""
+class ReadyBaseline:
+    """A baseline made ready for one model version. `from_images`: it knows no cameras, and serves them all."""
 
     baseline_id: int | None
-    by_key: Mapping[SeriesKey, Reference]
+    by_key: Mapping[SeriesKey, BaselineSeries]
     min_n: int
+    from_images: bool
 
-    def of(self, key: SeriesKey) -> Reference | None:
-        """What `key` is compared with: its camera's own series, or all cameras' where that is too small or absent."""
-        own = self.by_key.get(key)
-        if own is not None and own.frames >= self.min_n:
-            return own
-        return self.by_key.get(_of_camera(key, ALL)) or own
+    def of(self, key: SeriesKey) -> BaselineSeries | None:
+        """What `key` is compared with: its own series, or that of the images.
+
+        Cameras differ in light and lens, so a camera that a baseline from logs does not know is not compared with
+        the others: where it stands among them is no drift.
+        """
+        return self.by_key.get(_of_camera(key, ALL) if self.from_images else key)
 
 
 def _of_camera(key: SeriesKey, camera: str) -> SeriesKey:
@@ -76,14 +91,27 @@ def class_counts(histograms: Mapping[SeriesKey, Histogram]) -> dict[SeriesKey, d
     return found
 
 
-def references(
-    baseline_id: int | None, rows: Mapping[SeriesKey, BaselineHistogram], version: str, min_n: int
-) -> References:
-    """Make a baseline's rows ready to compare windows of `version` with; no rows give no references."""
-    rows = {replace(key, scope=replace(key.scope, version=version)): row for key, row in rows.items()}
+def make_ready(
+    baseline: Baseline | None,
+    rows: Mapping[SeriesKey, BaselineHistogram],
+    version: str,
+    min_n: int,
+    stages: Sequence[str] = (),
+) -> ReadyBaseline:
+    """Make a baseline and its rows ready to compare windows of `version` with; None knows nothing.
+
+    Images know no stages: a baseline of them serves each of `stages`, where the model has any.
+    """
+    from_images = baseline is not None and baseline.source == "images"
+    rows = {
+        replace(key, scope=replace(key.scope, version=version, stage=stage)): row
+        for key, row in rows.items()
+        for stage in (stages if from_images and stages else (key.scope.stage,))
+    }
     ready = {
-        key: Reference(
+        key: BaselineSeries(
             row.histogram.frames,
+            row.histogram.effective,
             smooth(regroup(row.histogram.counts, row.cuts)),
             mean_of(key.signal, row.histogram),
             row.histogram.edges_id,
@@ -93,14 +121,14 @@ def references(
         if key.signal not in UNMEASURED
     }
     for mix, counts in class_counts({key: row.histogram for key, row in rows.items()}).items():
-        frames = ready[SeriesKey(mix.scope, COUNTED)].frames
         classes = tuple(sorted(counts))
+        detections = ready[SeriesKey(mix.scope, COUNTED)]
         shares = smooth([*(counts[name] for name in classes), 0])
-        ready[mix] = Reference(frames, shares, None, CLASS_SHARE, classes=classes)
+        whole = BaselineSeries(detections.frames, detections.effective, shares, None, CLASS_SHARE, classes=classes)
+        ready[mix] = whole
         for name in classes:
-            share = counts[name] / sum(counts.values())
-            ready[replace(mix, class_name=name)] = Reference(frames, shares, share, CLASS_SHARE, classes=classes)
-    return References(baseline_id, ready, min_n)
+            ready[replace(mix, class_name=name)] = replace(whole, mean=counts[name] / sum(counts.values()))
+    return ReadyBaseline(baseline.id if baseline else None, ready, min_n, from_images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,36 +136,37 @@ class _Found:
     """What a window says of one series. `counts` are the detections by class of a mix of classes."""
 
     frames: int
+    effective: float
     mean: float | None
     edges_id: str
     fine: Ints | None = None
     counts: Mapping[str, int] | None = None
 
-    def groups(self, reference: Reference) -> Ints:
-        """[groups] counts, cut as the reference is."""
+    def groups(self, before: BaselineSeries) -> Ints:
+        """[groups] counts, cut as the baseline's series is."""
         if self.counts is None:
-            return regroup(self.fine, reference.cuts)  # type: ignore[arg-type]
-        known = [self.counts.get(name, 0) for name in reference.classes]
+            return regroup(self.fine, before.cuts)  # type: ignore[arg-type]
+        known = [self.counts.get(name, 0) for name in before.classes]
         return np.array([*known, sum(self.counts.values()) - sum(known)], dtype=np.int64)
 
 
-_NOTHING = _Found(0, None, "")
+_NOTHING = _Found(0, 0.0, None, "")
 
 
 def _found(histograms: Mapping[SeriesKey, Histogram], signals: frozenset[str]) -> dict[SeriesKey, _Found]:
     found = {
-        key: _Found(h.frames, mean_of(key.signal, h), h.edges_id, fine=h.counts)
+        key: _Found(h.frames, h.effective, mean_of(key.signal, h), h.edges_id, fine=h.counts)
         for key, h in histograms.items()
         if key.signal in signals and key.signal not in UNMEASURED
     }
     if CLASS_SHARE not in signals:
         return found
     for mix, counts in class_counts(histograms).items():
-        frames = histograms[SeriesKey(mix.scope, COUNTED)].frames
-        found[mix] = _Found(frames, None, CLASS_SHARE, counts=counts)
+        detections = histograms[SeriesKey(mix.scope, COUNTED)]
+        whole = _Found(detections.frames, detections.effective, None, CLASS_SHARE, counts=counts)
+        found[mix] = whole
         for name, count in counts.items():
-            share = count / sum(counts.values())
-            found[replace(mix, class_name=name)] = _Found(frames, share, CLASS_SHARE, counts=counts)
+            found[replace(mix, class_name=name)] = replace(whole, mean=count / sum(counts.values()))
     return found
 
 
@@ -154,31 +183,31 @@ def _measures(key: SeriesKey) -> Iterator[Measure]:
             yield measure
 
 
-def _state(found: _Found, reference: Reference | None, measure: Measure, min_n: int) -> str:
+def _state(found: _Found, before: BaselineSeries | None, measure: Measure, min_n: int) -> str:
     if found.frames == 0:
         return "no_data"
-    if measure.needs_baseline and reference is None:
+    if measure.needs_baseline and before is None:
         return "no_baseline"
-    smallest = min(found.frames, reference.frames) if measure.needs_baseline and reference else found.frames
+    smallest = min(found.frames, before.frames) if measure.needs_baseline and before else found.frames
     return "ok" if smallest >= min_n else "insufficient"
 
 
 def _judge(
-    key: SeriesKey, found: _Found, known: References, window: Window, contract_hash: str
+    key: SeriesKey, found: _Found, known: ReadyBaseline, window: Window, contract_hash: str
 ) -> Iterator[Measurement]:
-    reference = known.of(key)
-    if reference is not None and found.frames and found.edges_id != reference.edges_id:
-        reference = None
-    p = smooth(found.groups(reference)) if reference is not None and found.frames else None
+    before = known.of(key)
+    if before is not None and found.frames and found.edges_id != before.edges_id:
+        before = None
+    p = smooth(found.groups(before)) if before is not None and found.frames else None
     for measure in _measures(key):
-        state = _state(found, reference, measure, known.min_n)
+        state = _state(found, before, measure, known.min_n)
         value = noise = None
         if state == "ok":
             value = found.mean
-            if measure.function is not None and reference is not None and p is not None:
-                value = measure.function(p, reference.shares)
+            if measure.function is not None and before is not None and p is not None:
+                value = measure.function(p, before.shares)
                 if measure.null_scale is not None:
-                    noise = null.quantile(p.size, found.frames, reference.frames, measure.null_scale)
+                    noise = null.quantile(p.size, found.effective, before.effective, measure.null_scale)
         yield Measurement(
             key=key,
             measure=measure.name,
@@ -186,18 +215,18 @@ def _judge(
             value=value,
             state=state,
             n=found.frames,
-            baseline_n=reference.frames if reference else 0,
-            baseline_id=known.baseline_id if reference else None,
+            baseline_n=before.frames if before else 0,
+            baseline_id=known.baseline_id if before else None,
             contract_hash=contract_hash,
             noise=noise,
             now_mean=found.mean,
-            baseline_mean=reference.mean if reference else None,
+            baseline_mean=before.mean if before else None,
         )
 
 
 def compare(
     histograms: Mapping[SeriesKey, Histogram],
-    known: References,
+    known: ReadyBaseline,
     window: Window,
     signals: Iterable[str],
     contract_hash: str,
@@ -206,11 +235,12 @@ def compare(
 
     `histograms` are the window's own by camera; the sums over the cameras are made here. Measured are each series of
     the window and each that the baseline holds and the window does not (`no_data`): by camera and over all cameras,
-    whole and by slice, whole and by class. The states:
+    whole and by slice, whole and by class. What is summed over cameras moves with the mix of cameras too: when one
+    stands still, or sends more frames than its part in the baseline. The states:
 
     - `ok`: there is a value.
     - `insufficient`: fewer than `known.min_n` frames gave a value, in the window or in the baseline.
-    - `no_baseline`: nothing to compare with: no such series under this recipe and on these edges.
+    - `no_baseline`: nothing to compare with: no such series of this camera, under this recipe and on these edges.
     - `no_data`: the baseline knows the series and no frame of the window gave a value.
     """
     chosen = frozenset(signals)

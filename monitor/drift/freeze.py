@@ -10,8 +10,7 @@ import numpy as np
 
 from monitor.drift.compare import UNMEASURED, with_all_cameras
 from monitor.imaging.stats import ImageStats
-from monitor.measures import PIXEL_WEIGHT
-from monitor.records import ALL, BaselineHistogram, Floats, Histogram, Ints, Scope, SeriesKey
+from monitor.records import ALL, PIXEL_WEIGHT, BaselineHistogram, Floats, Histogram, Ints, Scope, SeriesKey
 from monitor.signals import SIGNALS, Signal
 from monitor.stats.groups import equal_mass_cuts
 from monitor.stats.histogram import weigh
@@ -69,13 +68,14 @@ def image_histograms(model: str, images: Sequence[ImageStats]) -> dict[SeriesKey
 def _of_values(signal: Signal, values: Floats) -> Histogram:
     counts = np.bincount(signal.edges.bin_of(values), minlength=signal.edges.count + 2)
     total = int(np.rint(values * signal.scale).sum())
-    return Histogram(signal.edges.id, counts, len(values), len(values), total)
+    return Histogram(signal.edges.id, counts, len(values), len(values), total, squares=len(values))
 
 
 def _of_pixels(pixels: Ints) -> Histogram:
     edges = SIGNALS["pixel_brightness"].edges
     counts = np.concatenate(([0], weigh(pixels, PIXEL_WEIGHT).sum(axis=0), [0]))
-    return Histogram(edges.id, counts, len(pixels), len(pixels), int(np.rint(counts @ edges.middles())))
+    total = int(np.rint(counts @ edges.middles()))
+    return Histogram(edges.id, counts, len(pixels), len(pixels), total, squares=len(pixels))
 
 
 def content_hash(rows: Mapping[SeriesKey, BaselineHistogram]) -> str:
@@ -86,7 +86,7 @@ def content_hash(rows: Mapping[SeriesKey, BaselineHistogram]) -> str:
         filled = np.flatnonzero(histogram.counts)
         place = (scope.stage, scope.camera, scope.slice_name, scope.slice_value)
         identity = (*place, key.signal, key.class_name, key.recipe, histogram.edges_id)
-        numbers = (histogram.n, histogram.frames, histogram.total)
+        numbers = (histogram.n, histogram.frames, histogram.total, histogram.squares)
         arrays = (filled.tolist(), histogram.counts[filled].tolist(), row.cuts.tolist())
         lines.append(json.dumps([*identity, *numbers, *arrays], separators=(",", ":")))
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from monitor.drift.compare import COUNTED, Reference, references
+from monitor.drift.compare import COUNTED, BaselineSeries, make_ready
 from monitor.measures import MEASURES
 from monitor.records import ALL, Baseline, BaselineHistogram, SeriesKey
 from monitor.spec.contract import AlertRule, Contract
@@ -24,7 +24,8 @@ class RuleSupport:
     """What a baseline can do for one rule, judged by the series that it knows least of.
 
     `noise` is what chance alone reaches once in a thousand windows of `min_n` independent frames; `enough_n` is the n
-    from which it is no more than the rule's threshold (infinite: with this baseline never).
+    from which it is no more than the rule's threshold (infinite: with this baseline never). Windows are taken to give
+    their values as unevenly as the baseline's frames do.
     """
 
     rule: str
@@ -118,7 +119,7 @@ def _lacks(
     least = contract.drift.min_n
     for camera in contract.cameras.list:
         if (got := cameras.get(camera.name, 0)) < least:
-            yield f"camera {camera.name} has {got} frames, fewer than {least}: all cameras together stand in for it"
+            yield f"camera {camera.name} has {got} frames, fewer than {least}: it is not compared"
     for declared in contract.classes:
         if (got := classes.get(declared.name, (0, 0))[0]) < least:
             yield f"class {declared.name} is on {got} frames, fewer than {least}: nothing is said of it by itself"
@@ -131,13 +132,13 @@ def _lacks(
 def _rules(
     contract: Contract, baseline: Baseline, rows: Mapping[SeriesKey, BaselineHistogram]
 ) -> tuple[RuleSupport, ...]:
-    known = references(baseline.id, rows, baseline.version, contract.drift.min_n)
+    known = make_ready(baseline, rows, baseline.version, contract.drift.min_n)
     supports = []
     for rule in contract.alerts:
         found = [
-            _support(rule, key, reference)
-            for key in known.by_key
-            if _watches(rule, key, baseline) and (reference := known.of(key)) and MEASURES[rule.measure].null_scale
+            _support(rule, key, series)
+            for key, series in known.by_key.items()
+            if _watches(rule, key, baseline) and series.frames >= known.min_n and MEASURES[rule.measure].null_scale
         ]
         supports += [max(found, key=lambda support: support.noise)] if found else []
     return tuple(supports)
@@ -154,8 +155,8 @@ def _watches(rule: AlertRule, key: SeriesKey, baseline: Baseline) -> bool:
     )
 
 
-def _support(rule: AlertRule, key: SeriesKey, reference: Reference) -> RuleSupport:
-    groups, frames = reference.shares.size, reference.frames
+def _support(rule: AlertRule, key: SeriesKey, series: BaselineSeries) -> RuleSupport:
+    groups, even = series.shares.size, series.effective / series.frames
     scale = MEASURES[rule.measure].null_scale or 1.0
     return RuleSupport(
         rule.name,
@@ -164,8 +165,8 @@ def _support(rule: AlertRule, key: SeriesKey, reference: Reference) -> RuleSuppo
         rule.above,
         rule.min_n,
         key.scope.camera,
-        frames,
+        series.frames,
         groups,
-        null.quantile(groups, rule.min_n, frames, scale),
-        null.enough(groups, frames, rule.above, scale),
+        null.quantile(groups, rule.min_n * even, series.effective, scale),
+        null.enough(groups, series.effective, rule.above, scale) / even,
     )

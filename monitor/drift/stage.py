@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from monitor.drift.compare import UNMEASURED, References, compare, references
+from monitor.drift.compare import UNMEASURED, ReadyBaseline, compare, make_ready
 from monitor.drift.windows import Measured, undone
 from monitor.measures import CLASS_SHARE
-from monitor.records import Baseline, Window
+from monitor.records import QUIET, Window
 from monitor.signals import SIGNALS
 from monitor.spec.load import LoadedContract
 from monitor.store import baselines, histograms, measurements
-from monitor.store.database import Connection, Database
+from monitor.store.database import Connection, Database, server_time
 from monitor.store.measurements import MeasuredWindow
 
 
@@ -25,20 +25,29 @@ def run(database: Database, loaded: LoadedContract, now: datetime) -> int:
         DependencyAway: Postgres is not there.
     """
     drift, model = loaded.contract.drift, loaded.contract.model.name
+    # Intake refuses what is older than `raw_days`, so windows further back gain no frames; a week is for an outage.
+    since = now - timedelta(days=loaded.contract.retention.raw_days) - QUIET
     with database.begin() as conn:
-        frames = measurements.window_frames(conn, model, drift.window)
+        frames = histograms.window_frames(conn, model, drift.window, since)
+        clock = server_time(conn)
     done = 0
     for version, by_start in frames.items():
         with database.begin() as conn:
             baseline = baselines.active(conn, model, version)
-            known = measurements.measured_windows(conn, model, version, drift.window)
+            known = measurements.measured_windows(conn, model, version, drift.window, since)
         measured = {m.window: Measured(m.frames, m.baseline_id) for m in known}
         number = baseline.id if baseline else None
-        due = undone(by_start, measured, number, drift.window, drift.settle, now)
+        due = [
+            window
+            for window in undone(by_start, measured, number, drift.window, drift.settle, now)
+            # Silence in a window that has not passed yet by the server's clock is none: `now` is ahead.
+            if window.start in by_start or window.end + drift.settle <= clock
+        ]
         if not due:
             continue
         with database.begin() as conn:
-            ready = _references(conn, baseline, version, drift.min_n)
+            rows = baselines.histograms(conn, baseline.id) if baseline else {}
+        ready = make_ready(baseline, rows, version, drift.min_n, loaded.contract.model.stages)
         for window in due:
             with database.begin() as conn:
                 _measure(conn, loaded, version, window, ready)
@@ -46,20 +55,13 @@ def run(database: Database, loaded: LoadedContract, now: datetime) -> int:
     return done
 
 
-def _references(conn: Connection, baseline: Baseline | None, version: str, min_n: int) -> References:
-    if baseline is None:
-        return references(None, {}, version, min_n)
-    return references(baseline.id, baselines.histograms(conn, baseline.id), version, min_n)
-
-
-def _measure(conn: Connection, loaded: LoadedContract, version: str, window: Window, ready: References) -> None:
+def _measure(conn: Connection, loaded: LoadedContract, version: str, window: Window, ready: ReadyBaseline) -> None:
     model, watched = loaded.contract.model.name, loaded.contract.drift.signals
     # Frames are counted before the roll-ups are read: what arrives in between makes the window undone once more.
-    frames = measurements.frames_between(conn, model, version, window)
+    frames = histograms.frames_between(conn, model, version, window)
     measurements.claim_window(conn, model, version, MeasuredWindow(window, frames, ready.baseline_id, loaded.hash))
     read = [name for name in SIGNALS if name in watched and name not in UNMEASURED]
     if CLASS_SHARE in watched and "confidence" not in read:
         read.append("confidence")
-    found = histograms.read(conn, model, window.start, window.end, version=version, signals=read)
-    live = {key: histogram for key, histogram in found.items() if not key.scope.shadow}
-    measurements.save(conn, compare(live, ready, window, watched, loaded.hash))
+    found = histograms.read(conn, model, window.start, window.end, version=version, signals=read, shadow=False)
+    measurements.save(conn, compare(found, ready, window, watched, loaded.hash))

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from monitor.records import Window
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-QUIET = timedelta(days=7)
-"""A version without a frame for this long is out of use: its silence is no longer measured."""
+from monitor.records import QUIET, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +17,6 @@ class Measured:
     baseline_id: int | None
 
 
-def window_of(moment: datetime, length: timedelta) -> Window:
-    """The window that `moment` falls into; windows are counted from 1970-01-01 UTC, so a day's starts at midnight."""
-    start = EPOCH + (moment - EPOCH) // length * length
-    return Window(start, start + length)
-
-
 def due(frames: Mapping[datetime, int], length: timedelta, settle: timedelta, now: datetime) -> list[Window]:
     """Windows of one model version that can be measured at `now`, oldest first.
 
@@ -34,8 +24,15 @@ def due(frames: Mapping[datetime, int], length: timedelta, settle: timedelta, no
     its end. Windows in which a running version was silent are due too (silence is a finding), up to seven days after
     its last frame.
     """
-    starts = {start + step * length for start in frames for step in range(QUIET // length + 1)}
-    return [Window(start, start + length) for start in sorted(starts) if start + length + settle <= now]
+    last = now - settle - length
+    found = []
+    at = min(frames, default=now)
+    for start in sorted(frames):
+        at = max(at, start)
+        while at <= min(start + QUIET, last):
+            found.append(Window(at, at + length))
+            at += length
+    return found
 
 
 def undone(
@@ -46,15 +43,20 @@ def undone(
     settle: timedelta,
     now: datetime,
 ) -> list[Window]:
-    """The due windows that were never measured, have gained frames since, or had no baseline where there now is one.
+    """The windows that were never measured, have gained frames since, or had no baseline where there now is one.
 
-    Frames that retention has removed make no window undone, and neither does a newer baseline: what was judged by
-    another keeps its number.
+    `frames` and `measured` may leave out what lies too far back to gain a frame; of `measured`, never a window that
+    had no baseline. Frames that retention has removed make no window undone, and neither does a newer baseline: what
+    was judged by another keeps its number.
     """
-    return [
+    grown = {
         window
         for window in due(frames, length, settle, now)
-        if (done := measured.get(window)) is None
-        or frames.get(window.start, 0) > done.frames
-        or (done.baseline_id is None and baseline_id is not None)
-    ]
+        if (done := measured.get(window)) is None or frames.get(window.start, 0) > done.frames
+    }
+    waiting = {
+        window
+        for window, done in measured.items()
+        if done.baseline_id is None and baseline_id is not None and window.end + settle <= now
+    }
+    return sorted(grown | waiting, key=lambda window: window.start)

@@ -61,7 +61,8 @@ def run(database: Database, task: Task, now: datetime, progress: Progress | None
 
     Raises:
         UsageError: no such signal.
-        DependencyAway: the database cannot be used now; the hours before are repaired, run it again for the rest.
+        DependencyAway, TryAgain: the database cannot be used now, or somebody changed the same roll-ups; the hours
+            before are repaired, run it again for the rest.
     """
     if task.signal is not None and task.signal not in SIGNALS:
         raise UsageError(f"there is no signal {task.signal!r}; there are {', '.join(SIGNALS)}")

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitor.records import HISTOGRAM_BINS, DetectionRecord, Floats, FrameColumns, FrameRecord, ImageStatsRecord, Ints
+from monitor.imaging.stats import HISTOGRAM_BINS
+from monitor.records import (
+    PIXEL_WEIGHT,
+    DetectionRecord,
+    Floats,
+    FrameColumns,
+    FrameRecord,
+    ImageStatsRecord,
+    Ints,
+    microseconds,
+)
 from monitor.spec.contract import OTHER, Contract
+from monitor.stats.histogram import weigh
 
-FRAME_WEIGHT = 1000
-"""What the brightness histogram of every frame sums to, whatever its resolution."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 Flags = npt.NDArray[np.bool_]
 
 
@@ -77,11 +83,6 @@ _REMEDY = {
     "box_degenerate": "write x1, y1, x2, y2 with x2 > x1 and y2 > y1",
     "box_outside_image": "write boxes in pixels of the original image, or set clip_boxes in [output]",
 }
-
-
-def microseconds(at: datetime) -> int:
-    """An aware time as microseconds since 1970-01-01 UTC."""
-    return (at - _EPOCH) // _MICROSECOND
 
 
 def columns_of(
@@ -154,21 +155,7 @@ def _slices(record: FrameRecord, rules: Rules) -> dict[str, str]:
 def _histograms(images: Sequence[ImageStatsRecord | None]) -> Ints:
     none = [0] * HISTOGRAM_BINS
     counts = np.array([none if i is None else i.histogram for i in images], dtype=np.int64)
-    return share_out(counts.reshape(-1, HISTOGRAM_BINS))
-
-
-def share_out(counts: Ints, total: int = FRAME_WEIGHT) -> Ints:
-    """Rows of counts [n, b] >= 0 → rows of integers in the same proportion that sum to `total`; a row of zeros stays.
-
-    Largest remainder (Hamilton's apportionment): every share is rounded down, and what is missing goes one by one to
-    the largest remainders, the lower bin first among equals. In integers throughout, so the same everywhere.
-    """
-    sums = counts.sum(axis=1, keepdims=True)
-    whole, rest = np.divmod(counts * total, np.maximum(sums, 1))
-    missing = np.where(sums > 0, total, 0) - whole.sum(axis=1, keepdims=True)
-    rank = np.argsort(np.argsort(-rest, axis=1, kind="stable"), axis=1, kind="stable")
-    shared: Ints = whole + (rank < missing)
-    return shared
+    return weigh(counts.reshape(-1, HISTOGRAM_BINS), PIXEL_WEIGHT)
 
 
 def _judge(records: Sequence[FrameRecord], rules: Mapping[str, Rules]) -> _Detections:

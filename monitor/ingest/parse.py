@@ -6,7 +6,7 @@ can hold it, that the time is believable, and that the model's contract knows th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -46,15 +46,23 @@ class Parsed:
     """[n] the line of each frame."""
     rejects: list[Reject]
     lines: int
+    """How many were looked at."""
     duplicate: int
     """Lines that say again what an earlier line of the batch says."""
     blank: int
 
 
-def parse(lines: Sequence[bytes], first_line: int, contracts: Mapping[str, LoadedContract], now: datetime) -> Parsed:
+def parse(
+    lines: Sequence[bytes],
+    first_line: int,
+    contracts: Mapping[str, LoadedContract],
+    now: datetime,
+    only: Collection[int] | None = None,
+) -> Parsed:
     """Decode and check lines, the first of which is number `first_line` (from 1) of its file.
 
-    A line longer than MAX_LINE may be given cut to MAX_LINE + 1 bytes or more. Never raises on account of a line.
+    A line longer than MAX_LINE may be given cut to MAX_LINE + 1 bytes or more. `only`: the numbers of the lines to
+    look at (None: all). Never raises on account of a line.
     """
     rules = {name: Rules.of(loaded.contract, now) for name, loaded in contracts.items()}
     records: list[FrameRecord] = []
@@ -64,6 +72,8 @@ def parse(lines: Sequence[bytes], first_line: int, contracts: Mapping[str, Loade
     seen: dict[str, bytes] = {}
     duplicate = blank = 0
     for number, line in enumerate(lines, first_line):
+        if only is not None and number not in only:
+            continue
         if not line or line.isspace():
             blank += 1
             continue
@@ -85,7 +95,7 @@ def parse(lines: Sequence[bytes], first_line: int, contracts: Mapping[str, Loade
         digests.append(digest)
     columns, parts = columns_of(records, digests, rules)
     rejects.extend(Reject(numbers[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in parts)
-    return Parsed(columns, numbers, rejects, len(lines), duplicate, blank)
+    return Parsed(columns, numbers, rejects, len(lines) if only is None else len(only), duplicate, blank)
 
 
 def conflict(event_id: str) -> RecordRejected:
@@ -102,6 +112,11 @@ def shown(said: str) -> str:
     return ascii(said if len(said) <= 60 else said[:57] + "...")
 
 
+def plain(said: str) -> str:
+    """A text that quotes what came from outside, with all that is not printable spelt out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in said)
+
+
 def _read(line: bytes) -> FrameRecord:
     if len(line) > MAX_LINE:
         raise RecordRejected(
@@ -113,9 +128,9 @@ def _read(line: bytes) -> FrameRecord:
     except UnicodeDecodeError as error:
         raise RecordRejected("not_utf8", f"the line is not UTF-8 ({error.reason}); write logs in UTF-8") from None
     except msgspec.ValidationError as error:
-        raise _misfit(str(error)) from None
+        raise _misfit(plain(str(error)[:500])) from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _not_json(line, str(error)) from None
+        raise _not_json(line, plain(str(error)[:200])) from None
     # JSON keeps control characters and, for most writers, all but ASCII behind a backslash and u.
     if b"\\u" in line or not line.isascii():
         _check_texts(record)
@@ -127,7 +142,7 @@ def _misfit(said: str) -> RecordRejected:
         return RecordRejected("unknown_schema", f"{said}; this release reads records of schema_version 1")
     if said.startswith("Number out of range"):
         return RecordRejected("out_of_range", f"{said}; write a finite number or leave the field out")
-    return RecordRejected("invalid", f"{said[:500]}; `monitor spec record-schema` prints what a record may hold")
+    return RecordRejected("invalid", f"{said}; `monitor spec record-schema` prints what a record may hold")
 
 
 def _not_json(line: bytes, said: str) -> RecordRejected:
@@ -143,7 +158,7 @@ def _not_json(line: bytes, said: str) -> RecordRejected:
         )
     return RecordRejected(
         "not_json",
-        f"{said[:200]}; one line holds one whole JSON object (was the file renamed before it was complete?)",
+        f"{said}; one line holds one whole JSON object (was the file renamed before it was complete?)",
     )
 
 

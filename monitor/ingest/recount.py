@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from monitor.ingest.rollup import roll_up
-from monitor.records import FrameColumns, RollupCell, RollupColumns, RollupPlace
+from monitor.records import FrameColumns, RollupColumns
 from monitor.signals import SIGNALS
+from monitor.upkeep import RollupCell, RollupPlace
 
 Cells = dict[RollupPlace, RollupCell]
 _NOTHING = RollupCell()
@@ -34,6 +35,7 @@ class Difference:
                 ("values", self.stored.n, self.counted.n),
                 ("frames", self.stored.frames, self.counted.frames),
                 ("total", self.stored.total, self.counted.total),
+                ("squares", self.stored.squares, self.counted.squares),
             )
             if said != found
         ]
@@ -63,7 +65,8 @@ class Difference:
 
 
 def _plain(cell: RollupCell) -> dict[str, Any]:
-    return {"n": cell.n, "frames": cell.frames, "total": cell.total, "bins": sorted(cell.counts.items())}
+    sums = {name: getattr(cell, name) for name in ("n", "frames", "total", "squares")}
+    return {**sums, "bins": sorted(cell.counts.items())}
 
 
 def is_current(place: RollupPlace) -> bool:
@@ -94,7 +97,8 @@ def cells_of(rows: RollupColumns) -> Cells:
         counts = dict(zip(rows.bins[chosen].tolist(), rows.counts[chosen].tolist(), strict=True))
         series, edges_id, minutes = rows.series[row]
         place = RollupPlace(series, edges_id, minutes, int(rows.start_us[i]))
-        found[place] = RollupCell(int(rows.n[i]), int(rows.frames[i]), int(rows.total[i]), counts)
+        n, frames, total, squares = (int(column[i]) for column in (rows.n, rows.frames, rows.total, rows.squares))
+        found[place] = RollupCell(n, frames, total, squares, counts)
     return found
 
 
@@ -115,6 +119,7 @@ def rows_of(cells: Mapping[RollupPlace, RollupCell]) -> RollupColumns:
         n=ints(cell.n for cell in cells.values()),
         frames=ints(cell.frames for cell in cells.values()),
         total=ints(cell.total for cell in cells.values()),
+        squares=ints(cell.squares for cell in cells.values()),
         cells=ints(map(len, filled)),
         bins=flat[:, 0],
         counts=flat[:, 1],

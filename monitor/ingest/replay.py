@@ -18,7 +18,7 @@ from monitor.ingest.parse import RAW_KEPT, parse
 from monitor.ingest.spool import BATCH_BYTES, BATCH_LINES, Lines
 from monitor.ingest.stage import Contracts, Summary, take_again
 from monitor.records import Reject
-from monitor.store import frames, histograms, rejects
+from monitor.store import frames, histograms, ledger, rejects
 from monitor.store.database import Connection, Database
 from monitor.store.rejects import Rejected, RejectKey, Which
 
@@ -81,9 +81,11 @@ def replay(database: Database, contracts: Contracts, which: Which, now: datetime
         total.refused += len(refused)
         total.reasons.update(one.reason for one in refused.values())
         with database.begin() as conn:
-            rejects.restate(conn, refused)
+            changed = rejects.restate(conn, refused)
+            before, reasons = [was for was, _ in changed], [said for _, said in changed]
+            ledger.count_again(conn, page[0].source, before, reasons, now)
     with database.begin() as conn:
-        histograms.merge(conn)
+        histograms.merge(conn, now)
     return total
 
 
@@ -150,7 +152,8 @@ def _attempt(conn: Connection, contracts: Contracts, keys: Sequence[RejectKey], 
     files = sorted({one.file_name for one in held})
     name = "replay:" + hashlib.sha256(" ".join(map(str, texts)).encode()).hexdigest()
     said = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
-    batch_id, summary = take_again(conn, held[0].source, name, said, Lines(1, list(texts.values())), contracts, now)
+    lines, before = Lines(1, list(texts.values())), [one.reason for one in held]
+    batch_id, summary = take_again(conn, held[0].source, name, said, lines, contracts, now, before)
     if summary.rejected:
         numbered = dict(enumerate(texts, 1))
         raise _RefusedAgain({numbered[r.line_number]: r for r in rejects.refused_lines(conn, batch_id)})

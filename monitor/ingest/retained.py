@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from monitor.records import Hold
 from monitor.spec.contract import RetentionSpec
+from monitor.upkeep import Hold
 
 _DAY = timedelta(days=1)
 

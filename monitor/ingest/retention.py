@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from monitor.errors import ContractInvalid
 from monitor.ingest.retained import Horizons, Verdict, horizons, judge
-from monitor.records import Hold
 from monitor.spec.contract import RetentionSpec
 from monitor.spec.load import LoadedContract, parse_contract
 from monitor.store import contracts as remembered
 from monitor.store import retention
 from monitor.store.database import Connection, Database
+from monitor.upkeep import Hold
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ def run(database: Database, contracts: Mapping[str, LoadedContract], now: dateti
     with database.begin() as conn:
         found = _judged(conn, contracts, now)
     if found.horizon is None:
+        _log.info("%s", found.blocked)
         taken.blocked = found.blocked
         return taken
     _drop_detached(database, taken, now)  # what a kill left, which may bear the name of a day that goes now
@@ -85,6 +89,7 @@ def run(database: Database, contracts: Mapping[str, LoadedContract], now: dateti
             detached = retention.detach_day(conn, verdict.day, now)
         if not detached:
             taken.in_use = going[place:]  # it is one lock for all days
+            _log.warning("%d days of frames are in use and stay until the next run", len(taken.in_use))
             break
     _drop_detached(database, taken, now)
     for model, before in found.horizon.rollups.items():

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from monitor.records import ALL, HISTOGRAM_BINS, FrameColumns, Ints, RollupColumns, Scope, SeriesKey
+from monitor.imaging.stats import HISTOGRAM_BINS
+from monitor.records import ALL, FrameColumns, Ints, RollupColumns, Scope, SeriesKey
 from monitor.signals import SIGNALS, Signal
 
 MINUTES = (60, 15)
@@ -45,6 +46,8 @@ class _Lane:
     start_us: Ints
     frames: Ints
     """[r] distinct frames."""
+    squares: Ints
+    """[r] sum over those of (units of the frame)²."""
     series: list[tuple[Scope, str, str]]
     series_row: Ints
 
@@ -59,6 +62,7 @@ class _Tally:
     n: Ints
     frames: Ints
     total: Ints
+    squares: Ints
     cells: Ints
     bins: Ints
     counts: Ints
@@ -67,9 +71,9 @@ class _Tally:
 def roll_up(columns: FrameColumns) -> RollupColumns:
     """What these frames add to the roll-ups.
 
-    `n` counts values, `frames` the frames that gave one, `total` sums round(value x scale), halves to even. `status`
-    has no bins and the outcome in the place of the class; `pixel_brightness` adds the frame's own histogram: its `n`
-    counts frames and its `total` sums count x middle of the bin.
+    `n` counts values, `frames` the frames that gave one, `total` sums round(value x scale), halves to even, `squares`
+    sums (values of the frame)². `status` has no bins and the outcome in the place of the class; `pixel_brightness`
+    adds the frame's own histogram: its `n` counts frames and its `total` sums count x middle of the bin.
     """
     frames = _members(columns)
     detections = _of_detections(frames, columns)
@@ -152,13 +156,17 @@ def _lane(name: str, members: _Members, columns: FrameColumns, minutes: int) -> 
     for code in series.tolist():
         scope, text = members.scopes[code // len(distinct)], distinct[code % len(distinct)]
         named.append((scope, ALL, text) if name == "image" else (scope, text, ""))
-    pairs = np.unique(row * len(columns) + members.frame)
+    pairs, units = np.unique(row * len(columns) + members.frame, return_counts=True)
+    pair_row = pairs // max(len(columns), 1)
+    squares = np.zeros(len(codes), dtype=np.int64)
+    np.add.at(squares, pair_row, units * units)
     return _Lane(
         minutes=minutes,
         unit=members.unit,
         row=row,
         start_us=starts[codes % max(len(starts), 1)],
-        frames=np.bincount(pairs // max(len(columns), 1), minlength=len(codes)),
+        frames=np.bincount(pair_row, minlength=len(codes)),
+        squares=squares,
         series=named,
         series_row=series_row,
     )
@@ -188,7 +196,7 @@ def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
         np.add.at(total, row, np.rint(known * signal.scale).astype(np.int64)[unit])
         cells, counts = _count(row * width + signal.edges.bin_of(known)[unit], None, rows * width)
     # A frame gives a frame's signal one value at most; detections always have all of theirs.
-    frames = lane.frames if signal.per == "detection" else n
+    frames, squares = (lane.frames, lane.squares) if signal.per == "detection" else (n, n)
     held = np.flatnonzero(n)
     return _Tally(
         signal=signal,
@@ -197,6 +205,7 @@ def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
         n=n[held],
         frames=frames[held],
         total=total[held],
+        squares=squares[held],
         cells=np.bincount(cells // width, minlength=rows)[held],
         bins=cells % width,
         counts=counts,
@@ -231,6 +240,7 @@ def _gathered(tallies: list[_Tally]) -> RollupColumns:
         n=np.concatenate([tally.n for tally in tallies]),
         frames=np.concatenate([tally.frames for tally in tallies]),
         total=np.concatenate([tally.total for tally in tallies]),
+        squares=np.concatenate([tally.squares for tally in tallies]),
         cells=np.concatenate([tally.cells for tally in tallies]),
         bins=np.concatenate([tally.bins for tally in tallies]),
         counts=np.concatenate([tally.counts for tally in tallies]),

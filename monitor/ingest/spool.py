@@ -10,8 +10,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +24,9 @@ DEFAULT_SOURCE = "spool"
 BATCH_LINES = 10_000
 BATCH_BYTES = 16 << 20
 _PIECE = 1 << 20
+_LONGEST_NAME = 255
+"""Bytes of a name in a folder, on all the usual file systems."""
+_REASON = ".reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Waiting:
     path: Path
     source: str
     name: str
+    stamp: tuple[int, int] | None = None
+    """Time of change and size when it was found: another file that takes its name meanwhile is not mistaken for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +71,57 @@ class Spool:
         """The whole files in `incoming/`, by name."""
         return find_files(self.incoming)
 
-    def done(self, file: Waiting, now: datetime) -> Path:
-        """Move a file that was taken in to `done/` of the day."""
-        return _move(file.path, self._done / f"{now:%Y-%m-%d}" / file.name)
+    def done(self, file: Waiting, now: datetime) -> Path | None:
+        """Move a file that was taken in to `done/` of the day; None: it is not there any more.
 
-    def quarantine(self, file: Waiting, reason: str) -> Path:
-        """Move a file nothing could be taken from aside, with the reason (a sentence) in a file beside it."""
-        moved = _move(file.path, self._quarantine / file.name)
-        moved.with_name(moved.name + ".reason").write_text(reason + "\n", encoding="utf-8")
+        Raises:
+            DependencyAway: it cannot be moved.
+        """
+        return _move(file, self._done / f"{now:%Y-%m-%d}")
+
+    def quarantine(self, file: Waiting, reason: str) -> Path | None:
+        """Move a file nothing could be taken from aside, with the reason (a sentence) in a file beside it.
+
+        None and no reason: it is not there any more.
+
+        Raises:
+            DependencyAway: it cannot be moved, or its reason not be written.
+        """
+        moved = _move(file, self._quarantine, spare=len(_REASON))
+        if moved is None:
+            return None
+        try:
+            moved.with_name(moved.name + _REASON).write_text(reason + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DependencyAway(
+                f"{moved} was set aside and its reason cannot be written beside it: {error.strerror}; mend the "
+                f"folder. The reason: {reason}"
+            ) from error
         return moved
 
 
 def find_files(folder: Path, source: str | None = None) -> list[Waiting]:
     """The `*.jsonl` files below a folder, by name, without links, hidden and temporary files.
 
-    Without `source` the first folder below names the source.
+    Without `source` the first folder below names the source. A folder that cannot be looked into is among them as
+    itself: `open_file` then says why.
     """
     found = []
     for path in _walk(folder):
         name = path.relative_to(folder)
         of = source or (_said(name.parts[0]) if len(name.parts) > 1 else DEFAULT_SOURCE)
-        found.append(Waiting(path, of, _said(str(name))))
+        found.append(Waiting(path, of, _said(str(name)), _stamp(path)))
     return sorted(found, key=lambda file: file.name)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
     except FileNotFoundError:
+        return
+    except OSError:
+        yield folder
         return
     for entry in entries:
         if entry.name.startswith("."):
@@ -162,29 +192,53 @@ def _skip_line(stream: BinaryIO) -> None:
             return
 
 
-def _move(path: Path, target: Path) -> Path:
-    """Move a file without ever writing over another; if it is gone, another worker has moved it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    place, number = target, 1
-    while not _reserved(place):
-        number += 1
-        place = target.with_name(f"{target.stem}-{number}{target.suffix}")
+def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        os.replace(path, place)
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
+    """Move a file below `folder` without ever writing over another; its name leaves `spare` bytes of room.
+
+    None: another worker has moved it, or another file has taken its name and waits for a turn of its own.
+    """
+    *folders, name = Path(file.name).parts
+    where = folder.joinpath(*(_cut(each, _LONGEST_NAME) for each in folders))
+    if _stamp(file.path) != file.stamp:
+        return None
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+        place = _reserve(where, name.removesuffix(SUFFIX), _LONGEST_NAME - spare)
+        try:
+            os.replace(file.path, place)
+        except OSError:
+            place.unlink(missing_ok=True)
+            raise
     except FileNotFoundError:
-        place.unlink(missing_ok=True)
+        return None
     except OSError as error:
-        place.unlink(missing_ok=True)
         raise DependencyAway(
-            f"{path} cannot be moved to {place}: {error.strerror}; mend it, then try again"
+            f"{file.path} cannot be moved below {where}: {error.strerror}; mend the folder, then try again"
         ) from error
     return place
 
 
-def _reserved(place: Path) -> bool:
-    """Whether the name was free. An empty file now holds it, which the move replaces (or, killed before, leaves)."""
-    try:
-        place.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
+def _reserve(folder: Path, stem: str, longest: int) -> Path:
+    """A free name. An empty file now holds it, which the move replaces (or, killed before, leaves)."""
+    for number in count(1):
+        end = SUFFIX if number == 1 else f"-{number}{SUFFIX}"
+        place = folder / (_cut(stem, longest - len(end)) + end)
+        with suppress(FileExistsError):
+            place.touch(exist_ok=False)
+            break
+    return place
+
+
+def _cut(name: str, longest: int) -> str:
+    """The name without what is beyond `longest` bytes."""
+    while len(os.fsencode(name)) > longest:
+        name = name[:-1]
+    return name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,17 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.errors import UsageError
-from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse
+from monitor.errors import DependencyAway, MonitorError, TryAgain, UsageError
+from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
 from monitor.ingest.rollup import roll_up
 from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
 from monitor.records import Reject
 from monitor.spec.load import LoadedContract
 from monitor.store import frames, histograms, ledger
 from monitor.store.database import Connection, Database
-from monitor.store.ledger import Counts
+from monitor.store.ledger import Counts, Earlier
+
+_log = logging.getLogger(__name__)
 
 Contracts = Mapping[str, LoadedContract]
+FAULTS_SAID = 20
+"""How many files are named when there are many that cannot be taken in or moved."""
 
 
 @dataclass(slots=True)
@@ -42,12 +47,20 @@ class Summary:
     rejected: int = 0
     blank: int = 0
     repeated: int = 0
-    """Lines of batches that were taken in before and of which nothing new came."""
+    """Lines that were taken in before, or rejected before and still are in a batch of which nothing new came."""
     detections_rejected: int = 0
     good_before: int = 0
     """Of the repeated lines, how many had been stored or were duplicates."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Why lines and detections were set aside."""
+    why_rejected: Counter[str] = field(default_factory=Counter)
+    why_set_aside: Counter[str] = field(default_factory=Counter)
+    """Why detections were."""
+    why_still: Counter[str] = field(default_factory=Counter)
+    """Of the repeated lines, why some still are rejected."""
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Why lines and detections were set aside."""
+        return self.why_rejected + self.why_set_aside + self.why_still
 
     def add(self, other: Summary) -> None:
         """Count another summary in."""
@@ -78,17 +91,18 @@ def drain(
     what became of the batch.
 
     Raises:
-        DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`.
-        UsageError: files wait and no contract is in force, or some cannot be read; the others were taken in.
+        DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`. Or
+            some files were taken in and cannot be moved; they stay, and the others were moved.
+        UsageError: files wait and no contract is in force, or some cannot be read or are refused by the database;
+            the others were taken in.
     """
     spool = Spool(spool_dir)
 
-    def put_away(file: Waiting, summary: Summary) -> None:
+    def put_away(file: Waiting, summary: Summary) -> bool:
         if summary.stored + summary.duplicate + summary.good_before:
-            spool.done(file, now)
-        else:
-            summary.quarantined = 1
-            spool.quarantine(file, _why_nothing(summary))
+            return spool.done(file, now) is not None
+        summary.quarantined = int(spool.quarantine(file, _why_nothing(summary)) is not None)
+        return bool(summary.quarantined)
 
     return load(database, spool.waiting(), contracts, now, progress, put_away)
 
@@ -99,11 +113,14 @@ def load(
     contracts: Contracts,
     now: datetime,
     progress: Progress | None = None,
-    put_away: Callable[[Waiting, Summary], None] | None = None,
+    put_away: Callable[[Waiting, Summary], bool] | None = None,
 ) -> Summary:
-    """Take in files from wherever they lie; `put_away` is called when all of a file is in. Otherwise as `drain`."""
+    """Take in files from wherever they lie; otherwise as `drain`.
+
+    `put_away` is called when all of a file is in, and returns whether it was still there to be moved.
+    """
     total = Summary()
-    faults: list[str] = []
+    faults: list[MonitorError] = []
     known: set[int] = set()
     for file in files:
         if not contracts:
@@ -113,15 +130,23 @@ def load(
         except FileNotFoundError:
             continue  # another worker was faster
         except UsageError as error:
-            faults.append(str(error))
+            faults.append(error)
             continue
-        if put_away is not None:
-            put_away(file, summary)
+        moved = False
+        try:
+            moved = put_away is None or put_away(file, summary)
+        except DependencyAway as error:
+            faults.append(error)
+        # A file that cannot be moved comes again at every turn, and is not news then.
+        if moved or summary.repeated < summary.lines:
+            _log.info("%s", _sentence(file.name, summary))
         total.add(summary)
     with database.begin() as conn:
-        histograms.merge(conn)
+        histograms.merge(conn, now)
     if faults:
-        raise UsageError("\n".join(faults))
+        more = len(faults) - FAULTS_SAID
+        said = [*map(str, faults[:FAULTS_SAID]), *([f"and {more} more"] if more > 0 else [])]
+        raise type(faults[0])("\n".join(said))
     return total
 
 
@@ -135,7 +160,12 @@ def _load_file(
 ) -> Summary:
     total = Summary(files=1)
     with open_file(file.path) as stream, _collector_off():
-        digest = hash_of(stream)
+        try:
+            digest = hash_of(stream)
+        except OSError as error:
+            raise UsageError(
+                f"{file.path} cannot be read: {error.strerror}; mend its disk or drop it again"
+            ) from error
         for lines in read_batches(stream, MAX_LINE):
             # The lines are part of the name, so that batches of another size are never mistaken for these.
             name = f"{digest}:{lines.first}-{lines.last}"
@@ -155,31 +185,36 @@ def _take(
     now: datetime,
     known: set[int],
 ) -> Summary:
-    """One batch. One that was taken in before is looked at again only if lines of it had been rejected: the contract,
+    """One batch. Of one that was taken in before only the lines that were rejected are looked at again: the contract,
     or the clock, may have been mended since. What then is new goes into the ledger as a batch of its own."""
     with database.begin() as conn:
-        attempts = ledger.find_attempts(conn, file.source, name)
+        earlier = ledger.find_earlier(conn, file.source, name)
     count = len(lines.lines)
-    repeated = Summary(lines=count, repeated=count, good_before=sum(one.stored + one.duplicate for one in attempts))
-    if attempts and not attempts[-1].rejected:
-        return repeated
-    parsed = parse(lines.lines, lines.first, contracts, now)
+    if earlier and not earlier.rejected:
+        return _seen(count, earlier)
+    parsed = parse(lines.lines, lines.first, contracts, now, earlier.rejected if earlier else None)
     with database.begin() as conn:
         frames.make_days(conn, frames.days_of(parsed.columns))
     content = hashlib.sha256(b"\n".join(lines.lines)).digest()
-    attempt = f"{name}+{len(attempts) + 1}" if attempts else name
+    attempt = f"{name}+{earlier.attempts + 1}" if earlier else name
     try:
-        with database.begin() as conn:
+        with ledger.entry(database, f"lines {lines.first}-{lines.last} of {plain(file.name)}") as conn:
             batch_id = ledger.open_batch(conn, file.source, attempt, file.name, content, now)
             if batch_id is None:  # another worker took it in just now
-                return repeated
-            summary, series = _store(conn, batch_id, file.source, lines, parsed, known)
-            if attempts and not summary.stored:
-                repeated.reasons = summary.reasons
+                return _seen(count, ledger.find_earlier(conn, file.source, name))
+            before = ledger.pass_on(conn, file.source, name, batch_id, now) if earlier else []
+            if earlier and len(before) != len(earlier.rejected):
+                raise TryAgain(f"lines of {plain(file.name)} were just replayed; the file is looked at again")
+            summary, series = _store(conn, batch_id, file.source, lines, parsed, known, before)
+            if earlier and not summary.stored:
                 raise _NothingNew
     except _NothingNew:
+        repeated = _seen(count, earlier)
+        repeated.good_before += summary.duplicate
+        repeated.why_still = summary.why_rejected
         return repeated
     known |= series
+    summary.lines, summary.repeated = count, count - parsed.lines
     return summary
 
 
@@ -191,10 +226,12 @@ def take_again(
     lines: Lines,
     contracts: Contracts,
     now: datetime,
+    before: Iterable[str],
 ) -> tuple[int, Summary]:
     """Lines that had been set aside, as a batch of its own in the caller's transaction: its number, what came of it.
 
-    The partitions must be there. Lines that are refused once more are rejects of the new batch.
+    `before` are the reasons for which the lines had been rejected. The partitions must be there. Lines that are
+    refused once more are rejects of the new batch.
 
     Raises:
         UsageError: a batch of this name was taken in before.
@@ -204,11 +241,25 @@ def take_again(
     if batch_id is None:
         raise UsageError(f"batch {name!r} of source {source!r} was taken in before")
     parsed = parse(lines.lines, lines.first, contracts, now)
-    return batch_id, _store(conn, batch_id, source, lines, parsed, set())[0]
+    return batch_id, _store(conn, batch_id, source, lines, parsed, set(), before)[0]
+
+
+def _seen(count: int, earlier: Earlier | None) -> Summary:
+    """What is to say of a batch that was taken in before."""
+    if earlier is None:
+        return Summary(lines=count, repeated=count)
+    still = Counter(earlier.rejected.values())
+    return Summary(lines=count, repeated=count, good_before=earlier.good, why_still=still)
 
 
 def _store(
-    conn: Connection, batch_id: int, source: str, lines: Lines, parsed: Parsed, known: set[int]
+    conn: Connection,
+    batch_id: int,
+    source: str,
+    lines: Lines,
+    parsed: Parsed,
+    known: set[int],
+    before: Iterable[str],
 ) -> tuple[Summary, set[int]]:
     """All rows of one batch; returns what became of the lines, and the ids of the series it counted in."""
     placed = frames.insert_frames(conn, batch_id, source, parsed.columns)
@@ -227,8 +278,7 @@ def _store(
         blank=parsed.blank,
         detections_rejected=sum(not reject.whole_line for reject in rejects),
     )
-    ledger.close_batch(conn, batch_id, counts)
-    reasons = Counter(reject.reason for reject in rejects)
+    ledger.close_batch(conn, batch_id, counts, rejects, before)
     return Summary(
         lines=counts.lines,
         stored=counts.stored,
@@ -236,7 +286,8 @@ def _store(
         rejected=counts.rejected,
         blank=counts.blank,
         detections_rejected=counts.detections_rejected,
-        reasons=reasons,
+        why_rejected=Counter(reject.reason for reject in rejects if reject.whole_line),
+        why_set_aside=Counter(reject.reason for reject in rejects if not reject.whole_line),
     ), series
 
 
@@ -266,7 +317,7 @@ def _why_nothing(summary: Summary) -> str:
         return (
             "The file is empty. Producers write a temporary name and rename when the file is whole; drop it again so."
         )
-    reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.most_common())
+    reasons = _listed(summary.reasons)
     if not reasons:
         return (
             "The file holds blank lines only. One line holds one frame as JSON; drop the file again with its lines."
@@ -275,6 +326,24 @@ def _why_nothing(summary: Summary) -> str:
         f"None of the {summary.lines} lines could be taken in: {reasons}. Table `reject` keeps them with a sentence "
         "each; mend the contract or the producer, then move this file back to incoming."
     )
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+
+
+def _sentence(name: str, s: Summary) -> str:
+    """One line about a file that adds up to its lines."""
+    parts = [f"{s.stored} stored", f"{s.duplicate} duplicate", f"{s.rejected} rejected"]
+    if s.rejected:
+        parts[-1] += f" ({_listed(s.why_rejected)})"
+    parts += [f"{s.blank} blank"] if s.blank else []
+    parts += [f"{s.repeated} taken in before"] if s.repeated else []
+    said = f"{plain(name)}: {s.lines} line{'' if s.lines == 1 else 's'} = {' + '.join(parts)}"
+    if s.detections_rejected:
+        plural = "" if s.detections_rejected == 1 else "s"
+        said += f"; {s.detections_rejected} detection{plural} set aside ({_listed(s.why_set_aside)})"
+    return said + "; in quarantine" * s.quarantined
 
 
 @contextmanager

@@ -147,20 +147,40 @@ def _rule(contract: Contract, rule: AlertRule, place: Place, unread: Container[s
 
 
 def _drowned(contract: Contract, rule: AlertRule, place: Place, unread: Container[str]) -> Iterator[Fault]:
-    """Refuse a threshold that chance alone reaches on average, even against a baseline known exactly."""
-    mix = rule.signal == CLASS_SHARE
-    if ("classes" if mix else "drift") in unread:
+    """Refuse a threshold that chance alone reaches on average, even against a baseline known exactly.
+
+    The criterion is the mean of the law of chance at `min_n` frames: where that reaches `above`, the greater part of
+    what the rule demands (`above` plus `allowance`) is chance, and `above` is a wish rather than a threshold.
+    """
+    if ("classes" if rule.signal == CLASS_SHARE else "drift") in unread:
         return
-    groups = len(contract.classes) + 1 if mix else contract.drift.groups
-    scale = COMPARISONS[rule.measure]
+    groups, scale = _groups(contract, rule), COMPARISONS[rule.measure]
     noise = null.expected(groups, rule.min_n, inf, scale)
     if noise >= rule.above:
         enough = floor(null.expected(groups, 1, inf, scale) / rule.above) + 1
         yield Fault(
             (*place, "min_n"),
-            f"at {rule.min_n} frames chance alone makes {rule.measure} over {groups} groups about {noise:.2g}, which "
-            f"reaches above = {rule.above:g}; from min_n = {enough} on the rule means something, or raise above",
+            f"at {rule.min_n} frames chance alone makes {rule.measure} over {groups} groups {noise:.2g} on average, "
+            f"which reaches above = {rule.above:g}; from min_n = {enough} on the rule means something, or raise "
+            "above",
         )
+
+
+def fewest(contract: Contract, rule: AlertRule) -> int:
+    """Frames of the smallest window that a rule judges."""
+    return max(rule.min_n, contract.drift.min_n)
+
+
+def allowance(contract: Contract, rule: AlertRule) -> float:
+    """What chance alone exceeds in one of a thousand windows of the `fewest` frames: a rule allows for it.
+
+    At the least: against a baseline known exactly, in as many groups as the contract asks for, one value a frame.
+    """
+    return null.quantile(_groups(contract, rule), fewest(contract, rule), inf, COMPARISONS[rule.measure])
+
+
+def _groups(contract: Contract, rule: AlertRule) -> int:
+    return len(contract.classes) + 1 if rule.signal == CLASS_SHARE else contract.drift.groups
 
 
 def _criterion(

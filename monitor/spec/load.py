@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -35,6 +36,11 @@ class LoadedContract:
     @property
     def model(self) -> str:
         return self.contract.model.name
+
+    @property
+    def file(self) -> str:
+        """Name of the file."""
+        return self.path.name
 
     @property
     def cameras(self) -> tuple[Camera, ...]:
@@ -150,13 +156,35 @@ def _original(place: Place, left_out: set[Place]) -> Place:
     return (place[0], position, *place[2:])
 
 
+def _model_named_in(path: Path) -> str | None:
+    """The model that a contract names, whatever else is wrong with the file; None where that cannot be read."""
+    try:
+        model = tomllib.loads(_read(path).decode("utf-8-sig")).get("model")
+    except (UsageError, ValueError, RecursionError):
+        return None
+    name = model.get("name") if isinstance(model, dict) else None
+    return name if isinstance(name, str) else None
+
+
+class Remembered(Protocol):
+    """A contract that was in force before: its model, the name of its file, its text."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
 class Shelf:
     """The contracts of a folder, one a model, that are in force.
 
     `refresh` looks at the folder again. Once in force, a contract stays so until another one for its model is read
     without faults: a faulty file, a half-written one and a removed one (a slip, a mount that has gone) must not end
-    the watch. To give a model up, remove its file and restart. Of two files for one model the one in force stays; at
-    the start it is the first by name.
+    the watch. Nor must a restart meanwhile: what was in force before stays so while its file is faulty, a faulty file
+    of another name names its model, or the folder cannot be read. To give a model up, remove its file and restart. Of
+    two files for one model the one in force stays; at the start it is the first by name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -166,17 +194,24 @@ class Shelf:
         self.complaints: dict[Path, str] = {}
         """What is wrong with the folder's files now."""
 
-    def refresh(self) -> list[str]:
-        """Look again; returns a sentence for each thing that has changed since the last look."""
+    def refresh(self, remembered: Iterable[Remembered] = ()) -> list[str]:
+        """Look again; returns a sentence for each thing that has changed since the last look.
+
+        `remembered` are the contracts that were in force before the restart, one a model at most.
+        """
         complaints: dict[Path, str] = {}
+        faults: dict[Path, str] = {}
         found: dict[str, list[LoadedContract]] = {}
         for path in self._files(complaints):
             try:
                 loaded = load_contract(path)
             except UsageError as error:
-                complaints[path] = f"{error}\n{self._kept(path)}"
+                faults[path] = str(error)
             else:
                 found.setdefault(loaded.model, []).append(loaded)
+        lost = [one for one in remembered if one.model not in self.contracts and one.model not in found]
+        self.contracts = {**self.contracts, **self._recalled(lost, faults, self.folder in complaints)}
+        complaints |= {path: f"{said}\n{self._kept(path)}" for path, said in faults.items()}
         contracts = dict(self.contracts)
         for model, rivals in found.items():
             contracts[model] = self._choose(model, rivals, complaints)
@@ -204,6 +239,21 @@ class Shelf:
                 f"{self.folder} cannot be read ({error.strerror}); make it a folder with one contract (TOML) a model"
             )
             return []
+
+    def _recalled(
+        self, lost: Iterable[Remembered], faulty: Collection[Path], unreadable: bool
+    ) -> dict[str, LoadedContract]:
+        """Those of the remembered contracts that a faulty file, or a folder that cannot be read, would end."""
+        recalled: dict[str, LoadedContract] = {}
+        for one in lost:
+            places = [path for path in faulty if path.name == one.file or _model_named_in(path) == one.model]
+            if not places and not unreadable:
+                continue
+            place = self.folder / one.file if unreadable or self.folder / one.file in places else places[0]
+            # A text that this version of the product no longer takes is no contract any more.
+            with suppress(ContractInvalid):
+                recalled[one.model] = _loaded(place, one.text.encode())
+        return recalled
 
     def _kept(self, path: Path) -> str:
         kept = [f"contract {c.hash} of {c.model} stays in force" for c in self.contracts.values() if c.path == path]

@@ -31,10 +31,10 @@ def quantile(counts: npt.ArrayLike, edges: npt.ArrayLike, q: float) -> float | N
     return float(e[place - 1] + max(0.0, share) * (e[place] - e[place - 1]))
 
 
-def weigh(counts: npt.ArrayLike, weight: int = 1000) -> npt.NDArray[np.int64]:
-    """Scale each row of [n, bins] to sum to `weight`, in whole counts: largest remainder, ties to the lower bin.
+def weigh(counts: npt.ArrayLike, weight: int) -> npt.NDArray[np.int64]:
+    """Scale each row of [n, bins] to sum to `weight`, in whole counts; an empty row stays empty.
 
-    An empty row stays empty.
+    Largest remainder (Hamilton's apportionment), ties to the lower bin; in integers, so the same everywhere.
 
     Raises:
         ValueError: not two-dimensional, or a negative count.

@@ -118,6 +118,57 @@ def unjudged(conn: Connection, model: str, rule: str, length: timedelta) -> list
     return [Unjudged(row[0], Window(row[1], row[2]), row[3]) for row in rows]
 
 
+def reopened(
+    conn: Connection, model: str, rule: str, length: timedelta, *, signal: str, measure: str, min_n: int
+) -> list[Unjudged]:
+    """Windows that the rule judged without a verdict, and none after them with one, which now have a number.
+
+    The number is one of `signal` and `measure` on at least `min_n` frames, of whichever series. Oldest first.
+    """
+    rows = conn.execute(
+        text(
+            "SELECT w.version, w.window_start, w.window_end, w.baseline_id FROM judged j"
+            " JOIN measured_window w ON w.model = j.model AND w.version = j.version AND w.window_end <= j.window_end"
+            " AND (j.decided_end IS NULL OR w.window_end > j.decided_end)"
+            " WHERE j.model = :model AND j.rule = :rule AND w.window_end - w.window_start = :length AND EXISTS ("
+            "SELECT FROM measurement m WHERE m.model = w.model AND m.version = w.version AND NOT m.shadow"
+            " AND m.window_start = w.window_start AND m.window_end = w.window_end AND m.signal = :signal"
+            " AND m.measure = :measure AND m.state = 'ok' AND m.n >= :min_n) ORDER BY w.window_end, w.version"
+        ),
+        {
+            "model": model,
+            "rule": rule,
+            "length": length,
+            "signal": signal,
+            "measure": measure,
+            "min_n": min_n,
+        },
+    )
+    return [Unjudged(row[0], Window(row[1], row[2]), row[3]) for row in rows]
+
+
+def reopen(conn: Connection, model: str, rule: str, version: str, window: Window) -> None:
+    """Make `window` and those after it unjudged again; nothing where it, or a later one, has had a verdict."""
+    conn.execute(
+        text(
+            "WITH back AS (UPDATE judged SET window_end = :start WHERE model = :model AND rule = :rule"
+            " AND version = :version AND window_end > :start AND (decided_end IS NULL OR decided_end <= :start)"
+            " RETURNING 1)"
+            " UPDATE alert SET window_end = :start, revision = revision + 1 FROM back WHERE model = :model"
+            " AND rule = :rule AND version = :version AND window_end > :start"
+        ),
+        {"model": model, "rule": rule, "version": version, "start": window.start},
+    )
+
+
+def settle(conn: Connection, model: str, rule: str, version: str, window_end: datetime) -> None:
+    """Say that the windows up to this one are judged for good."""
+    conn.execute(
+        text("UPDATE judged SET decided_end = :end WHERE model = :model AND rule = :rule AND version = :version"),
+        {"model": model, "rule": rule, "version": version, "end": window_end},
+    )
+
+
 def advance(conn: Connection, model: str, rule: str, version: str, window_end: datetime) -> bool:
     """Take a window for this transaction to judge; False: it, or a later one, has been judged already.
 

@@ -32,9 +32,9 @@ def save(conn: Connection, baseline: Baseline, rows: Mapping[SeriesKey, Baseline
         conn.execute(
             text(
                 "INSERT INTO baseline_histogram (baseline_id, stage, camera, slice_name, slice_value, signal,"
-                " class_name, recipe, edges_id, n, frames, total, bins, counts, cuts) VALUES (:id, :stage, :camera,"
-                " :slice_name, :slice_value, :signal, :class_name, :recipe, :edges_id, :n, :frames, :total, :bins,"
-                " :counts, :cuts)"
+                " class_name, recipe, edges_id, n, frames, total, squares, bins, counts, cuts)"
+                " VALUES (:id, :stage, :camera, :slice_name, :slice_value, :signal, :class_name, :recipe, :edges_id,"
+                " :n, :frames, :total, :squares, :bins, :counts, :cuts)"
             ),
             [{"id": saved.id, **_row(key, row)} for key, row in rows.items()],
         )
@@ -56,6 +56,7 @@ def _row(key: SeriesKey, row: BaselineHistogram) -> dict[str, Any]:
         "n": histogram.n,
         "frames": histogram.frames,
         "total": histogram.total,
+        "squares": histogram.squares,
         "bins": filled.tolist(),
         "counts": histogram.counts[filled].tolist(),
         "cuts": row.cuts.tolist(),
@@ -108,7 +109,7 @@ def histograms(conn: Connection, baseline_id: int) -> dict[SeriesKey, BaselineHi
         )
         counts = np.zeros(signal.edges.count + 2, dtype=np.int64)
         counts[np.array(row["bins"], dtype=np.int64)] = row["counts"]
-        whole = Histogram(row["edges_id"], counts, row["n"], row["frames"], row["total"])
+        whole = Histogram(row["edges_id"], counts, row["n"], row["frames"], row["total"], row["squares"])
         key = SeriesKey(scope, row["signal"], row["class_name"], row["recipe"])
         found[key] = BaselineHistogram(whole, np.array(row["cuts"], dtype=np.int64))
     return found

@@ -1,8 +1,9 @@
-"""Contracts that were ever in force, by hash, and the cameras that they declare."""
+"""Contracts that were ever in force, by hash, which of them are so now, and the cameras that they declare."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -25,7 +26,7 @@ class DeclaredCamera(Protocol):
 
 
 class ContractText(Protocol):
-    """A contract as it is kept: whose it is, its text and the text's hash, and its cameras."""
+    """A contract as it is kept: whose it is, its text and the text's hash, its file's name, and its cameras."""
 
     @property
     def model(self) -> str: ...
@@ -34,12 +35,28 @@ class ContractText(Protocol):
     @property
     def text(self) -> str: ...
     @property
+    def file(self) -> str: ...
+    @property
     def cameras(self) -> Sequence[DeclaredCamera]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The contract of a model that is in force: its text, and the name of the file that held it."""
+
+    model: str
+    file: str
+    text: str
+
+
 _KEEP = text("""
-    INSERT INTO contract (contract_hash, model, text, taken_up_at) VALUES (:hash, :model, :text, :now)
-    ON CONFLICT DO NOTHING
+    INSERT INTO contract (contract_hash, model, text, file, in_force, taken_up_at)
+    VALUES (:hash, :model, :text, :file, false, :now) ON CONFLICT DO NOTHING
+""")
+_OUT = text("UPDATE contract SET in_force = false WHERE model = :model AND in_force AND contract_hash <> :hash")
+_IN = text("""
+    UPDATE contract SET in_force = true, file = :file
+    WHERE contract_hash = :hash AND (NOT in_force OR file <> :file)
 """)
 _PLACE = text("""
     INSERT INTO camera (model, name, site, line, "group") VALUES (:model, :name, :site, :line, :group)
@@ -48,17 +65,38 @@ _PLACE = text("""
 """)
 
 
-def remember(conn: Connection, loaded: ContractText, now: datetime) -> bool:
-    """Keep a contract's text and say where its cameras hang; a repeat changes nothing.
+def take_up(conn: Connection, contracts: Iterable[ContractText], now: datetime) -> None:
+    """Keep the contracts that are in force, and end all others. `now` is an aware datetime."""
+    models = []
+    for loaded in contracts:
+        remember(conn, loaded, now)
+        models.append(loaded.model)
+    conn.execute(
+        text("UPDATE contract SET in_force = false WHERE in_force AND model <> ALL(:models)"), {"models": models}
+    )
 
-    Cameras that a contract no longer declares are kept: their numbers still stand. `now` is an aware datetime.
+
+def remember(conn: Connection, loaded: ContractText, now: datetime) -> bool:
+    """Keep a contract's text as the one in force for its model, and say where its cameras hang.
+
+    A repeat changes nothing. Cameras that a contract no longer declares are kept: their numbers still stand. `now` is
+    an aware datetime.
 
     Returns:
         True when this text was not known before.
     """
-    new = conn.execute(_KEEP, {"hash": loaded.hash, "model": loaded.model, "text": loaded.text, "now": now})
+    values = {"hash": loaded.hash, "model": loaded.model, "file": loaded.file}
+    new = conn.execute(_KEEP, {**values, "text": loaded.text, "now": now})
+    conn.execute(_OUT, {"model": loaded.model, "hash": loaded.hash})
+    conn.execute(_IN, {"hash": loaded.hash, "file": loaded.file})
     place_cameras(conn, loaded.model, loaded.cameras)
     return new.rowcount == 1
+
+
+def in_force(conn: Connection) -> list[Kept]:
+    """The contracts that were in force when they were last taken up, by model."""
+    rows = conn.execute(text("SELECT model, file, text FROM contract WHERE in_force ORDER BY model"))
+    return [Kept(*row) for row in rows]
 
 
 def place_cameras(conn: Connection, model: str, cameras: Sequence[DeclaredCamera]) -> None:
@@ -74,8 +112,7 @@ def place_cameras(conn: Connection, model: str, cameras: Sequence[DeclaredCamera
 
 
 def newest_texts(conn: Connection) -> dict[str, str]:
-    """The contract of each model that was taken up last, as text."""
-    rows = conn.execute(
-        text("SELECT DISTINCT ON (model) model, text FROM contract ORDER BY model, taken_up_at DESC, contract_hash")
-    )
+    """The contract of each model that is in force, or else was taken up last, as text."""
+    order = "model, in_force DESC, taken_up_at DESC, contract_hash"
+    rows = conn.execute(text(f"SELECT DISTINCT ON (model) model, text FROM contract ORDER BY {order}"))  # noqa: S608
     return {row.model: row.text for row in rows}

@@ -8,18 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 
-from monitor.errors import DependencyAway, UsageError
+from monitor.errors import DependencyAway, TryAgain, UsageError
 from monitor.settings import Settings
 from monitor.store import embedded
 
-__all__ = ["OLDEST_MAJOR", "Connection", "Database", "Engine", "is_away", "open_database"]
+__all__ = ["OLDEST_MAJOR", "Connection", "Database", "Engine", "is_away", "open_database", "server_time"]
 
 OLDEST_MAJOR = 15
 
+_SHUTDOWN = frozenset({"57P01", "57P02", "57P03", "57P05"})
+"""Ended by an administrator or a crash, still starting up, ended for being idle."""
+_READ_ONLY = "25006"
+_CANCELED = "57014"
+_LOCK_NOT_AVAILABLE = "55P03"
 _CONNECT_ARGS = {
     "application_name": "monitor",
     "connect_timeout": 10,
@@ -45,14 +52,21 @@ class Database:
 
         Raises:
             DependencyAway: the server is not there, or went away meanwhile; nothing of the block was kept, unless the
-                link broke during the commit itself.
+                link broke during the commit itself. Or this process has no connection left.
+            TryAgain: the server broke the block off for others' sake or for its time limit; nothing of it was kept.
         """
         try:
             with self.engine.begin() as connection:
                 yield connection
+        except PoolExhausted as error:
+            raise DependencyAway(
+                "all connections of this process to the database are in use; try again when it has less to do at once"
+            ) from error
         except DBAPIError as error:
             if is_away(error):
                 raise DependencyAway(_away(self.engine.url, error)) from error
+            if sentence := _broken_off(error):
+                raise TryAgain(sentence) from error
             raise
 
 
@@ -77,15 +91,38 @@ def open_database(settings: Settings) -> Iterator[Database]:
         yield Database(engine, postgres)
 
 
+def server_time(conn: Connection) -> datetime:
+    """The server's own clock."""
+    now: datetime = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
+
+
 def is_away(error: DBAPIError) -> bool:
     """Whether an error of the driver says that the server is gone, shutting down or out of room: worth another try.
 
-    By SQLSTATE: 08 connection, 53 resources, 57 operator (a shutdown), 25006 read-only (a standby took over).
+    By SQLSTATE: 08 connection, 53 resources, 57P a shutdown or a start, 25006 read-only (a standby took over).
     """
-    state = getattr(error.orig, "sqlstate", None)
+    state = _sqlstate(error)
     if state is None:
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-    return state[:2] in {"08", "53", "57"} or state == "25006"
+    return state[:2] in {"08", "53"} or state in _SHUTDOWN or state == _READ_ONLY
+
+
+def _broken_off(error: DBAPIError) -> str:
+    """The sentence for work that the server broke off though nothing is wrong with it; empty for any other error."""
+    state = _sqlstate(error) or ""
+    if state == _CANCELED:
+        return (
+            f"the database broke a statement off ({_reason(error)}) and nothing of it was kept; ask for less at a "
+            "time, or try again when the server has less to do"
+        )
+    if state.startswith("40") or state == _LOCK_NOT_AVAILABLE:
+        return f"other work on the database was in the way ({_reason(error)}) and nothing was kept; try again"
+    return ""
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
 
 
 @contextmanager
@@ -123,14 +160,23 @@ def _checked_url(text_url: str) -> URL:
             "MONITOR_DATABASE_URL is not of the form postgresql://user@host:5432/database; write it so, or unset it "
             "to use the embedded Postgres"
         )
+    # Else a piece of the password would pass for the host, or for the database, and be shown as such.
+    if "@" in (url.host or "") or "@" in url.database:
+        raise UsageError(
+            "MONITOR_DATABASE_URL has an @ beside the one before its host; write an @ of the user's name or of the "
+            "password as %40, and a / there as %2F"
+        )
     return url.set(drivername="postgresql+psycopg")
 
 
 def _away(url: URL, error: DBAPIError) -> str:
     """The sentence for a server that is away. Of the URL only what can hold no password is shown."""
     where = url.host or url.query.get("host") or "the local socket"
-    reason = " ".join(str(error.orig).split())
     return (
-        f"the database {url.database!r} on {where} cannot be used now ({reason}); see that the server runs and lets "
-        "this user in, then try again"
+        f"the database {url.database!r} on {where} cannot be used now ({_reason(error)}); see that the server runs "
+        "and lets this user in, then try again"
     )
+
+
+def _reason(error: DBAPIError) -> str:
+    return " ".join(str(error.orig).split())

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DataError, IntegrityError
 
-from monitor.records import HISTOGRAM_BINS, FrameColumns, Ints
+from monitor.imaging.stats import HISTOGRAM_BINS
+from monitor.records import EPOCH, FrameColumns, Ints
 from monitor.store import binary
 from monitor.store.database import Connection
 
@@ -42,7 +43,7 @@ class Placed:
 
 def days_of(columns: FrameColumns) -> list[date]:
     """The days (UTC) on which the frames were captured, ascending."""
-    return [date(1970, 1, 1) + timedelta(days=int(day)) for day in np.unique(columns.captured_us // _DAY_US)]
+    return [EPOCH.date() + timedelta(days=int(day)) for day in np.unique(columns.captured_us // _DAY_US)]
 
 
 def make_days(conn: Connection, days: Iterable[date]) -> int:

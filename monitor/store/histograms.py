@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 import numpy as np
 from sqlalchemy import text
 
-from monitor.records import Histogram, RollupColumns, Scope, SeriesKey
+from monitor.records import EPOCH, Histogram, RollupColumns, Scope, SeriesKey, Window
 from monitor.signals import SIGNALS
 from monitor.store import binary
 from monitor.store.database import Connection
 
 _MERGE_LOCK = 7_301_002
 """Advisory lock of whoever merges."""
+_HOUR = timedelta(hours=1)
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 def series_id(key: SeriesKey, edges_id: str, minutes: int) -> int:
@@ -75,6 +77,7 @@ def append(conn: Connection, batch_id: int, rows: RollupColumns, known: Collecti
             "n": binary.fixed(rows.n, binary.INT4),
             "frames": binary.fixed(rows.frames, binary.INT4),
             "total": binary.fixed(rows.total, binary.INT8),
+            "squares": binary.fixed(rows.squares, binary.INT8),
             "bins": binary.arrays(binary.fixed(rows.bins, binary.INT2), rows.cells, binary.INT2),
             "counts": binary.arrays(binary.fixed(rows.counts, binary.INT4), rows.cells, binary.INT4),
         },
@@ -108,12 +111,12 @@ def _add_series(conn: Connection, series: dict[int, tuple[SeriesKey, str, int]])
 
 # What batches appended and what was merged before becomes one row of batch 0. A row that is alone is only renamed.
 _RENAME = text("""
-    UPDATE rollup r SET batch_id = 0 WHERE r.batch_id > 0 AND NOT EXISTS (
+    UPDATE rollup r SET batch_id = 0 WHERE r.batch_id > 0 AND r.start_at < :over AND NOT EXISTS (
         SELECT FROM rollup o
         WHERE o.series_id = r.series_id AND o.start_at = r.start_at AND o.batch_id <> r.batch_id)
 """)
 _MERGE = text("""
-    WITH fresh AS (DELETE FROM rollup WHERE batch_id > 0 RETURNING *),
+    WITH fresh AS (DELETE FROM rollup WHERE batch_id > 0 AND start_at < :over RETURNING *),
     old AS (
         DELETE FROM rollup r USING (SELECT DISTINCT series_id, start_at FROM fresh) f
         WHERE r.series_id = f.series_id AND r.start_at = f.start_at AND r.batch_id = 0
@@ -121,7 +124,7 @@ _MERGE = text("""
     ),
     parts AS (SELECT * FROM fresh UNION ALL SELECT * FROM old),
     sums AS (
-        SELECT series_id, start_at, sum(n) AS n, sum(frames) AS frames, sum(total) AS total
+        SELECT series_id, start_at, sum(n) AS n, sum(frames) AS frames, sum(total) AS total, sum(squares) AS squares
         FROM parts GROUP BY series_id, start_at
     ),
     cells AS (
@@ -132,8 +135,9 @@ _MERGE = text("""
         SELECT series_id, start_at, array_agg(bin ORDER BY bin) AS bins, array_agg(count ORDER BY bin) AS counts
         FROM cells GROUP BY series_id, start_at
     )
-    INSERT INTO rollup (series_id, start_at, batch_id, n, frames, total, bins, counts)
-    SELECT s.series_id, s.start_at, 0, s.n, s.frames, s.total, coalesce(p.bins, '{}'), coalesce(p.counts, '{}')
+    INSERT INTO rollup (series_id, start_at, batch_id, n, frames, total, squares, bins, counts)
+    SELECT s.series_id, s.start_at, 0, s.n, s.frames, s.total, s.squares, coalesce(p.bins, '{}'),
+           coalesce(p.counts, '{}')
     FROM sums s LEFT JOIN packed p USING (series_id, start_at)
 """)
 
@@ -143,17 +147,18 @@ def hold_merges(conn: Connection) -> None:
     conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MERGE_LOCK})
 
 
-def merge(conn: Connection) -> int:
-    """Make one row of every (series, start); returns how many rows were touched.
+def merge(conn: Connection, now: datetime) -> int:
+    """Make one row of every (series, start) of the hours that are over at `now`; returns how many rows were touched.
 
-    Whatever the order in which batches came, the table is then the same. One merge at a time; loading goes on
-    beside it.
+    Whatever the order in which batches came, those hours are then the same; the running hour is left alone, or each
+    of its batches would write it all again. One merge at a time; loading goes on beside it.
     """
     hold_merges(conn)
     # The cells of a large load are sorted in memory; with the default they would go to disk in many small runs.
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
-    alone = conn.execute(_RENAME).rowcount
-    return alone + conn.execute(_MERGE).rowcount
+    over = {"over": EPOCH + (now - EPOCH) // _HOUR * _HOUR}
+    alone = conn.execute(_RENAME, over).rowcount
+    return alone + conn.execute(_MERGE, over).rowcount
 
 
 # Sums and bins are two kinds of rows of one statement, so they are of one moment, and are joined here: Postgres
@@ -163,26 +168,29 @@ _SERIES = """
     WHERE s.model = :model AND s.minutes = :minutes AND s.edges_id = ANY(:edges)
       AND (CAST(:version AS text) IS NULL OR s.version = :version)
       AND (CAST(:signals AS text[]) IS NULL OR s.signal = ANY(:signals))
+      AND (CAST(:shadow AS boolean) IS NULL OR s.shadow = :shadow)
 """
 _KEYS = text(
     "SELECT series_id, model, version, stage, camera, slice_name, slice_value, shadow, signal, class_name, recipe,"
     f" edges_id {_SERIES} ORDER BY series_id"
 )
+# Each series is looked up in the index by itself (OFFSET 0 keeps the planner from making that a join again): its
+# estimate of a period is so far too high that it would read the whole table.
 _READ = text(f"""
     WITH part AS (
-        SELECT r.*, CASE WHEN :apart THEN r.start_at ELSE :start END AS at
-        FROM (SELECT s.series_id {_SERIES}) AS chosen JOIN rollup r USING (series_id)
-        WHERE r.start_at >= :start AND r.start_at < :end
+        SELECT r.* FROM (SELECT s.series_id {_SERIES}) AS chosen CROSS JOIN LATERAL (
+            SELECT * FROM rollup
+            WHERE series_id = chosen.series_id AND start_at >= :start AND start_at < :end OFFSET 0) r
     ),
     cells AS (
-        SELECT p.series_id, p.at, c.bin, sum(c.count)::bigint AS count
-        FROM part p, unnest(p.bins, p.counts) AS c (bin, count) GROUP BY p.series_id, p.at, c.bin
+        SELECT p.series_id, c.bin, sum(c.count)::bigint AS count
+        FROM part p, unnest(p.bins, p.counts) AS c (bin, count) GROUP BY p.series_id, c.bin
     )
-    SELECT series_id, at, sum(n) AS n, sum(frames) AS frames, sum(total) AS total,
+    SELECT series_id, sum(n) AS n, sum(frames) AS frames, sum(total) AS total, sum(squares) AS squares,
            NULL::smallint[] AS bins, NULL::bigint[] AS counts
-    FROM part GROUP BY series_id, at
+    FROM part GROUP BY series_id
     UNION ALL
-    SELECT series_id, at, NULL, NULL, NULL, array_agg(bin), array_agg(count) FROM cells GROUP BY series_id, at
+    SELECT series_id, NULL, NULL, NULL, NULL, array_agg(bin), array_agg(count) FROM cells GROUP BY series_id
 """)  # noqa: S608 (made of constants)
 
 
@@ -195,42 +203,13 @@ def read(
     version: str | None = None,
     minutes: int = 60,
     signals: Collection[str] | None = None,
+    shadow: bool | None = None,
 ) -> dict[SeriesKey, Histogram]:
-    """Each series of a model over [start, end) as one histogram; live and shadow series stand side by side.
+    """Each series of a model over [start, end) as one histogram.
 
     `start` and `end` are whole spans of `minutes`, in UTC. Only series on the edges that the signals have now are
-    read. None: all versions, all signals.
+    read. None: all versions, all signals, live and shadow series side by side.
     """
-    rows = _read(conn, model, start, end, version, minutes, signals, apart=False)
-    return {key: histogram for key, _, histogram in rows}
-
-
-def read_hours(
-    conn: Connection,
-    model: str,
-    start: datetime,
-    end: datetime,
-    *,
-    version: str | None = None,
-    minutes: int = 60,
-    signals: Collection[str] | None = None,
-) -> dict[tuple[SeriesKey, datetime], Histogram]:
-    """As `read`, but one histogram for each span of `minutes` (an hour, or a quarter) that holds something."""
-    rows = _read(conn, model, start, end, version, minutes, signals, apart=True)
-    return {(key, at.astimezone(UTC)): histogram for key, at, histogram in rows}
-
-
-def _read(
-    conn: Connection,
-    model: str,
-    start: datetime,
-    end: datetime,
-    version: str | None,
-    minutes: int,
-    signals: Collection[str] | None,
-    *,
-    apart: bool,
-) -> Iterator[tuple[SeriesKey, datetime, Histogram]]:
     values = {
         "model": model,
         "start": start,
@@ -238,25 +217,62 @@ def _read(
         "version": version,
         "minutes": minutes,
         "signals": None if signals is None else list(signals),
+        "shadow": shadow,
         "edges": sorted({signal.edges.id for signal in SIGNALS.values()}),
-        "apart": apart,
     }
-    sums: dict[tuple[int, datetime], tuple[int, int, int]] = {}
-    cells: dict[tuple[int, datetime], tuple[list[int], list[int]]] = {}
-    for number, at, n, frames, total, bins, counts in conn.execute(_READ, values):
+    sums: dict[int, tuple[int, int, int, int]] = {}
+    cells: dict[int, tuple[list[int], list[int]]] = {}
+    for number, n, frames, total, squares, bins, counts in conn.execute(_READ, values):
         if bins is None:
-            sums[number, at] = int(n), int(frames), int(total)
+            sums[number] = int(n), int(frames), int(total), int(squares)
         else:
-            cells[number, at] = bins, counts
+            cells[number] = bins, counts
     # After the rows, so that no row speaks of a series that is not known yet.
     keys = {number: said for number, *said in conn.execute(_KEYS, values)}
-    for (number, at), (n, frames, total) in sorted(sums.items()):
+    found: dict[SeriesKey, Histogram] = {}
+    for number in sorted(sums):
         *scope, signal, class_name, recipe, edges_id = keys[number]
         known = SIGNALS.get(signal)
         if known is None or known.edges.id != edges_id:
             continue
         dense = np.zeros(known.edges.count + 2, dtype=np.int64)
-        if (number, at) in cells:
-            bins, counts = cells[number, at]
+        if number in cells:
+            bins, counts = cells[number]
             dense[bins] = counts
-        yield SeriesKey(Scope(*scope), signal, class_name, recipe), at, Histogram(edges_id, dense, n, frames, total)
+        found[SeriesKey(Scope(*scope), signal, class_name, recipe)] = Histogram(edges_id, dense, *sums[number])
+    return found
+
+
+_LIVE_FRAMES = """
+    FROM series s CROSS JOIN LATERAL (
+        SELECT start_at, n FROM rollup
+        WHERE series_id = s.series_id AND start_at >= :start AND start_at < :end OFFSET 0) r
+    WHERE s.model = :model AND s.signal = 'status' AND s.class_name = '' AND s.slice_name = '' AND NOT s.shadow
+      AND s.minutes = 60
+"""
+_BY_WINDOW = text(
+    f"SELECT s.version, date_bin(:length, r.start_at, :epoch) AS start, sum(r.n) {_LIVE_FRAMES}"
+    " GROUP BY 1, 2 ORDER BY 1, 2"
+)
+_BETWEEN = text(f"SELECT coalesce(sum(r.n), 0) {_LIVE_FRAMES} AND s.version = :version")
+
+
+def window_frames(
+    conn: Connection, model: str, length: timedelta, since: datetime = EPOCH
+) -> dict[str, dict[datetime, int]]:
+    """Live frames of each version by start of the window, for the windows that have any.
+
+    Windows of `length` are counted from `EPOCH`; the first one is that which `since` lies in.
+    """
+    start = EPOCH + (since - EPOCH) // length * length
+    values = {"model": model, "length": length, "epoch": EPOCH, "start": start, "end": _FOR_EVER}
+    found: dict[str, dict[datetime, int]] = {}
+    for version, at, frames in conn.execute(_BY_WINDOW, values):
+        found.setdefault(version, {})[at] = int(frames)
+    return found
+
+
+def frames_between(conn: Connection, model: str, version: str, window: Window) -> int:
+    """Live frames of one version in a window of whole hours."""
+    values = {"model": model, "version": version, "start": window.start, "end": window.end}
+    return int(conn.execute(_BETWEEN, values).scalar_one())

@@ -1,7 +1,8 @@
 """Job runs: what ran, when, and how it ended. The scheduler only ticks; the truth stands here.
 
 A run is `hold` (one process at a time), `claim` (each scheduled time once), the work, `finish`. The lock of `hold`
-lives and dies with its transaction, so whoever gets it knows that a run still marked `running` was cut off.
+lives and dies with its transaction, so whoever gets it knows that a run still marked `running` was cut off. What every
+process does for itself is neither held nor claimed, only finished; the last to finish a turn has the word.
 """
 
 from __future__ import annotations
@@ -50,6 +51,16 @@ class JobHealth:
         return self.done_at is not None and now - self.done_at > 3 * every + timedelta(minutes=1)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a job has come."""
+
+    through: datetime | None
+    """Start of its newest good run: what there was to do by then is done. None: it never had one."""
+    error: str
+    """What its newest run failed of; empty where that was a good one, or is still under way."""
+
+
 def hold(conn: Connection, job: str) -> bool:
     """Take `job` for as long as the transaction of `conn` stays open; False: another process is at it."""
     statement = text("SELECT pg_try_advisory_xact_lock(hashtextextended('monitor.job.' || :job, 0))")
@@ -78,18 +89,28 @@ def claim(conn: Connection, job: str, scheduled_for: datetime, now: datetime, *,
 
 
 def finish(
-    conn: Connection, job: str, scheduled_for: datetime, now: datetime, *, every: timedelta, did: int, error: str
+    conn: Connection,
+    job: str,
+    scheduled_for: datetime,
+    began: datetime,
+    ended: datetime,
+    *,
+    every: timedelta,
+    did: int,
+    error: str,
 ) -> None:
     """Write how the run ended (`error` empty: done) and drop runs older than 100 turns and a day."""
     conn.execute(
         text(
-            "UPDATE job_run SET state = :state, finished_at = :now, did = :did, error = :error"
-            " WHERE job = :job AND scheduled_for = :at"
+            "INSERT INTO job_run (job, scheduled_for, started_at, finished_at, state, did, error)"
+            " VALUES (:job, :at, :began, :ended, :state, :did, :error) ON CONFLICT (job, scheduled_for) DO UPDATE"
+            " SET started_at = :began, finished_at = :ended, state = :state, did = :did, error = :error"
         ),
         {
             "job": job,
             "at": scheduled_for,
-            "now": now,
+            "began": began,
+            "ended": ended,
             "state": "failed" if error else "done",
             "did": did,
             "error": error[:2000],
@@ -99,6 +120,17 @@ def finish(
     conn.execute(
         text("DELETE FROM job_run WHERE job = :job AND scheduled_for < :oldest"), {"job": job, "oldest": oldest}
     )
+
+
+def standing(conn: Connection, job: str, now: datetime) -> Standing:
+    """How far `job` had come by `now`; runs of later turns, which another clock may have left, do not count."""
+    statement = text(
+        "SELECT (SELECT started_at FROM job_run WHERE job = :job AND scheduled_for <= :now AND state = 'done'"
+        " ORDER BY scheduled_for DESC LIMIT 1),"
+        " coalesce((SELECT error FROM job_run WHERE job = :job AND scheduled_for <= :now"
+        " ORDER BY scheduled_for DESC LIMIT 1), '')"
+    )
+    return Standing(*conn.execute(statement, {"job": job, "now": now}).one())
 
 
 def health(conn: Connection, jobs: Sequence[str]) -> list[JobHealth]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 from sqlalchemy import text
 
-from monitor.records import Measurement, Scope, SeriesKey, Window
+from monitor.records import Measurement, Scope, SeriesKey, Window, microseconds
+from monitor.store import binary
 from monitor.store.database import Connection
 
 _COLUMNS = (
@@ -36,10 +38,6 @@ _COLUMNS = (
     "now_mean",
     "baseline_mean",
 )
-_LIVE_FRAMES = (
-    "s.model = :model AND s.signal = 'status' AND s.class_name = '' AND s.slice_name = '' AND NOT s.shadow"
-    " AND s.minutes = 60"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,46 +50,18 @@ class MeasuredWindow:
     contract_hash: str
 
 
-def window_frames(conn: Connection, model: str, length: timedelta) -> dict[str, dict[datetime, int]]:
-    """Live frames of each version by start of the window, for the windows that have any; from roll-ups.
-
-    Windows of `length` are counted from 1970-01-01 UTC.
-    """
-    rows = conn.execute(
-        text(
-            "SELECT s.version, date_bin(:length, r.start_at, timestamptz '1970-01-01 00:00+00') AS start, sum(r.n)"  # noqa: S608 - constants
-            f" FROM series s JOIN rollup r USING (series_id) WHERE {_LIVE_FRAMES} GROUP BY 1, 2 ORDER BY 1, 2"
-        ),
-        {"model": model, "length": length},
-    )
-    found: dict[str, dict[datetime, int]] = {}
-    for version, start, frames in rows:
-        found.setdefault(version, {})[start] = int(frames)
-    return found
-
-
-def frames_between(conn: Connection, model: str, version: str, window: Window) -> int:
-    """Live frames of one version in a window of whole hours; from roll-ups."""
-    return int(
-        conn.execute(
-            text(
-                f"SELECT coalesce(sum(r.n), 0) FROM series s JOIN rollup r USING (series_id) WHERE {_LIVE_FRAMES}"  # noqa: S608 - constants
-                " AND s.version = :version AND r.start_at >= :start AND r.start_at < :end"
-            ),
-            {"model": model, "version": version, "start": window.start, "end": window.end},
-        ).scalar_one()
-    )
-
-
-def measured_windows(conn: Connection, model: str, version: str, length: timedelta) -> list[MeasuredWindow]:
-    """The windows of `length` that were measured, oldest first."""
+def measured_windows(
+    conn: Connection, model: str, version: str, length: timedelta, since: datetime
+) -> list[MeasuredWindow]:
+    """The windows of `length` that were measured, oldest first: those that end after `since`, and those that had no
+    baseline."""
     rows = conn.execute(
         text(
             "SELECT window_start, window_end, frames, baseline_id, contract_hash FROM measured_window"
             " WHERE model = :model AND version = :version AND window_end - window_start = :length"
-            " ORDER BY window_start"
+            " AND (window_end > :since OR baseline_id IS NULL) ORDER BY window_start"
         ),
-        {"model": model, "version": version, "length": length},
+        {"model": model, "version": version, "length": length, "since": since},
     )
     return [MeasuredWindow(Window(start, end), *rest) for start, end, *rest in rows]
 
@@ -123,41 +93,46 @@ def claim_window(conn: Connection, model: str, version: str, measured: MeasuredW
     )
 
 
-def save(conn: Connection, measurements: Iterable[Measurement]) -> None:
+def save(conn: Connection, measurements: Sequence[Measurement]) -> None:
     """Add measurements; those of a window that is measured anew are cleared by `claim_window` first."""
-    driver: Any = conn.connection.driver_connection
-    statement = f"COPY measurement ({', '.join(_COLUMNS)}) FROM STDIN"
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for m in measurements:
-            copy.write_row(_row(m))
+    if not measurements:
+        return
+    scopes = [m.key.scope for m in measurements]
+    judged = np.array([m.baseline_id is not None for m in measurements])
+    ids = np.array([m.baseline_id for m in measurements if m.baseline_id is not None], dtype=np.int64)
+    columns = {
+        "model": binary.texts([s.model for s in scopes]),
+        "version": binary.texts([s.version for s in scopes]),
+        "stage": binary.texts([s.stage for s in scopes]),
+        "camera": binary.texts([s.camera for s in scopes]),
+        "slice_name": binary.texts([s.slice_name for s in scopes]),
+        "slice_value": binary.texts([s.slice_value for s in scopes]),
+        "shadow": binary.flags(np.array([s.shadow for s in scopes], dtype=bool)),
+        "signal": binary.texts([m.key.signal for m in measurements]),
+        "class_name": binary.texts([m.key.class_name for m in measurements]),
+        "recipe": binary.texts([m.key.recipe for m in measurements]),
+        "measure": binary.texts([m.measure for m in measurements]),
+        "window_start": _times([m.window.start for m in measurements]),
+        "window_end": _times([m.window.end for m in measurements]),
+        "value": _numbers([m.value for m in measurements]),
+        "state": binary.texts([m.state for m in measurements]),
+        "n": binary.fixed(np.array([m.n for m in measurements]), binary.INT8),
+        "baseline_n": binary.fixed(np.array([m.baseline_n for m in measurements]), binary.INT8),
+        "baseline_id": binary.sparse(binary.fixed(ids, binary.INT8), judged),
+        "contract_hash": binary.texts([m.contract_hash for m in measurements]),
+        "noise": _numbers([m.noise for m in measurements]),
+        "now_mean": _numbers([m.now_mean for m in measurements]),
+        "baseline_mean": _numbers([m.baseline_mean for m in measurements]),
+    }
+    binary.copy_in(conn, "measurement", columns)
 
 
-def _row(m: Measurement) -> tuple[Any, ...]:
-    scope = m.key.scope
-    return (
-        scope.model,
-        scope.version,
-        scope.stage,
-        scope.camera,
-        scope.slice_name,
-        scope.slice_value,
-        scope.shadow,
-        m.key.signal,
-        m.key.class_name,
-        m.key.recipe,
-        m.measure,
-        m.window.start,
-        m.window.end,
-        m.value,
-        m.state,
-        m.n,
-        m.baseline_n,
-        m.baseline_id,
-        m.contract_hash,
-        m.noise,
-        m.now_mean,
-        m.baseline_mean,
-    )
+def _times(moments: Sequence[datetime]) -> binary.Ragged:
+    return binary.times(np.array([microseconds(at) for at in moments], dtype=np.int64))
+
+
+def _numbers(values: Sequence[float | None]) -> binary.Ragged:
+    return binary.nullable(np.array(values, dtype=np.float64))
 
 
 def read(
@@ -192,7 +167,8 @@ def read(
     }
     where = [f"{name} = :{name}" for name, value in wanted.items() if value is not None] + ["NOT shadow"]
     where += ["window_start >= :start"] if start else []
-    where += ["window_end <= :end"] if end else []
+    # What starts at the end or later cannot end before it; said, it bounds the scan of the key.
+    where += ["window_end <= :end AND window_start < :end"] if end else []
     filters = " AND ".join(where)
     if last is not None:
         newest = f"SELECT DISTINCT window_end FROM measurement WHERE {filters} ORDER BY 1 DESC LIMIT :last"  # noqa: S608 - names are constants

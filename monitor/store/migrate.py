@@ -60,9 +60,11 @@ class Schema:
                 return f"the schema (revision {self.found}) lacks {', '.join(self.missing)}; run `monitor db upgrade`"
 
 
-def check(engine: Engine) -> Schema:
-    """Compare the database's schema with this release's. Changes nothing."""
-    with engine.connect() as connection:
+def check(database: Engine | Connection) -> Schema:
+    """Compare the database's schema with this release's. Changes nothing; uses the connection that is given."""
+    if isinstance(database, Connection):
+        return _check(database)
+    with database.connect() as connection:
         return _check(connection)
 
 

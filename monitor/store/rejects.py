@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Self
@@ -205,18 +205,25 @@ def settle_replayed(conn: Connection, keys: Collection[RejectKey], batch_id: int
     conn.execute(text(update), {**_arrays(keys), "batch": batch_id, "now": now})
 
 
-def restate(conn: Connection, why: Mapping[RejectKey, Reject]) -> None:
-    """Give open rejects the reason for which they were refused this time; one that has not changed is not written."""
-    if not why:
-        return
+def restate(conn: Connection, why: Mapping[RejectKey, Reject]) -> list[tuple[str, str]]:
+    """Give open rejects the reason for which they were refused this time.
+
+    Returns of each, for whoever counts reasons, the one it had and the one it has.
+    """
+    chosen = Which(keys=tuple(why))
+    hold = text(f"SELECT r.batch_id, r.line_number, r.part, r.reason {_from(chosen)} FOR UPDATE OF r")
+    held = {RejectKey(*key): str(reason) for *key, reason in conn.execute(hold, _values(chosen))} if why else {}
+    if not held:
+        return []
+    said = [why[key] for key in held]
     reason, detail = "(CAST(:reasons AS text[]))[k.place]", "(CAST(:details AS text[]))[k.place]"
     update = (
         f"UPDATE reject r SET reason = {reason}, detail = {detail} {_THESE}"  # noqa: S608 - constants
         f" AND (r.reason, r.detail) IS DISTINCT FROM ({reason}, {detail})"
     )
-    said: Sequence[Reject] = list(why.values())
     values = {"reasons": [one.reason for one in said], "details": [one.detail for one in said]}
-    conn.execute(text(update), {**_arrays(why), **values})
+    conn.execute(text(update), {**_arrays(held), **values})
+    return [(was, one.reason) for was, one in zip(held.values(), said, strict=True)]
 
 
 def drop(conn: Connection, which: Which, note: str, now: datetime) -> int:

@@ -10,14 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
-from monitor.errors import DependencyAway
-from monitor.records import RollupCell, RollupColumns, RollupPlace, Scope, SeriesKey
+from monitor.records import RollupColumns, Scope, SeriesKey
 from monitor.store import histograms
 from monitor.store.database import Connection, Database
-
-_OVERTAKEN = "40001"
+from monitor.upkeep import RollupCell, RollupPlace
 
 
 @contextmanager
@@ -29,27 +26,20 @@ def snapshot(database: Database) -> Iterator[Connection]:
     repair.
 
     Raises:
-        DependencyAway: the database cannot be used now, or somebody changed the very rows that were to be repaired;
-            nothing was kept.
+        DependencyAway: the database cannot be used now.
+        TryAgain: somebody changed the very rows that were to be repaired; nothing was kept.
     """
-    try:
-        with database.begin() as conn:
-            conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-            # Before the first query, which freezes the view: which partitions there are is not part of that view.
-            conn.execute(text("LOCK TABLE ONLY frame IN ACCESS SHARE MODE"))
-            yield conn
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _OVERTAKEN:
-            raise
-        raise DependencyAway(
-            "somebody else changed the roll-ups that were to be repaired; this hour was left as it is: run it again"
-        ) from error
+    with database.begin() as conn:
+        conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        # Before the first query, which freezes the view: which partitions there are is not part of that view.
+        conn.execute(text("LOCK TABLE ONLY frame IN ACCESS SHARE MODE"))
+        yield conn
 
 
 _STORED = text("""
     SELECT s.model, s.version, s.stage, s.camera, s.slice_name, s.slice_value, s.shadow, s.signal, s.class_name,
         s.recipe, s.edges_id, s.minutes, CAST(extract(epoch FROM r.start_at) * 1000000 AS bigint),
-        r.n, r.frames, r.total, r.bins, r.counts
+        r.n, r.frames, r.total, r.squares, r.bins, r.counts
     FROM series s JOIN rollup r USING (series_id)
     WHERE r.start_at >= :start AND r.start_at < :end
       AND (CAST(:model AS text) IS NULL OR s.model = :model)
@@ -74,12 +64,13 @@ def stored(
         n,
         frames,
         total,
+        squares,
         bins,
         counts,
     ) in conn.execute(_STORED, values):
         series = SeriesKey(Scope(*scope), of_signal, class_name, recipe)
         cell = found.setdefault(RollupPlace(series, edges_id, minutes, start_us), RollupCell())
-        cell.add(RollupCell(n, frames, total, dict(zip(bins, counts, strict=True))))
+        cell.add(RollupCell(n, frames, total, squares, dict(zip(bins, counts, strict=True))))
     return found
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 from sqlalchemy import text
 
-from monitor.records import ALL, Histogram, Ints, Measurement, Scope, SeriesKey, Window
+from monitor.records import Histogram, Ints, Measurement, Scope, SeriesKey, Window
 from monitor.signals import SIGNALS
 from monitor.store.database import Connection
+
+BOUND_S = 5
+"""Seconds that one statement of a page may take."""
 
 _PRODUCED = text("""
     SELECT s.model, s.version, s.stage, min(old.start_at), max(new.start_at) + interval '1 hour'
@@ -45,12 +48,11 @@ _CAMERA_FRAMES = text("""
     FULL JOIN newest ON newest.camera = c.name LEFT JOIN counted ON counted.camera = newest.camera
     ORDER BY 1 LIMIT 500
 """)
-_LEDGER = text("""
-    SELECT count(*), coalesce(sum(lines), 0), coalesce(sum(stored), 0), coalesce(sum(duplicate), 0),
-        coalesce(sum(rejected), 0), coalesce(sum(blank), 0), coalesce(sum(detections_rejected), 0), max(received_at)
-    FROM batch
+_INTAKE = text("""
+    SELECT outcome, reason, sum(count)::bigint, sum(mended)::bigint, max(last_at) FROM intake_total
+    GROUP BY outcome, reason ORDER BY 3 DESC, 1, 2
 """)
-_REASONS = text("SELECT reason, whole_line, count(*) FROM reject GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 30")
+_MOST_REASONS = 30
 _LAST_WINDOW = text("""
     SELECT window_start, window_end FROM measured_window
     WHERE model = :model AND version = :version AND window_end <= :at ORDER BY window_end DESC LIMIT 1
@@ -61,8 +63,8 @@ _CHOSEN = """
         AND start_at >= :start AND start_at < :end
 """
 _TOTALS = text(
-    "SELECT signal, class_name, recipe, edges_id, sum(n), sum(frames), sum(total) FROM series JOIN rollup"  # noqa: S608
-    f" USING (series_id) {_CHOSEN} GROUP BY signal, class_name, recipe, edges_id"
+    "SELECT signal, class_name, recipe, edges_id, sum(n), sum(frames), sum(total), sum(squares)"  # noqa: S608
+    f" FROM series JOIN rollup USING (series_id) {_CHOSEN} GROUP BY signal, class_name, recipe, edges_id"
 )
 _BINS = text(
     "SELECT signal, class_name, recipe, edges_id, bin, sum(count) FROM series JOIN rollup USING (series_id)"  # noqa: S608
@@ -70,7 +72,7 @@ _BINS = text(
     " GROUP BY signal, class_name, recipe, edges_id, bin"
 )
 _BASELINE_HISTOGRAMS = text("""
-    SELECT camera, signal, recipe, edges_id, bins, counts, n, frames, total FROM baseline_histogram
+    SELECT camera, signal, recipe, edges_id, bins, counts, n, frames, total, squares FROM baseline_histogram
     WHERE baseline_id = :id AND camera IN ('', :camera) AND stage = :stage AND slice_name = '' AND class_name = ''
 """)
 _MEASUREMENTS = text("""
@@ -96,7 +98,8 @@ _ALERTS = text("""
     LEFT JOIN LATERAL (
         SELECT evidence FROM alert_event WHERE alert_key = a.alert_key AND episode = a.episode
         ORDER BY event_id DESC LIMIT 1) e ON true
-    WHERE a.state = ANY(:states) AND (:model = '' OR a.model = :model)
+    WHERE a.state = ANY(:states) AND (a.model, a.rule) IN (
+        SELECT * FROM unnest(CAST(:models AS text[]), CAST(:rules AS text[])))
     ORDER BY a.state = 'firing' DESC, array_position(ARRAY['critical', 'warning', 'info'], a.severity),
         a.since NULLS LAST, a.alert_key LIMIT :limit
 """)
@@ -127,18 +130,38 @@ class CameraFrames:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """Lines, or single detections, set aside for one reason: `ever`, of which `mended` are so no more."""
+
+    reason: str
+    whole_line: bool
+    ever: int
+    mended: int
+
+    @property
+    def left(self) -> int:
+        """How many are still set aside."""
+        return self.ever - self.mended
+
+
+@dataclass(frozen=True, slots=True)
 class Intake:
-    """What the ledger counted in lines; `reasons` holds (reason, whole line or one detection, how many)."""
+    """What came in since the start, every line counted once. `reasons`: the 30 commonest ever."""
 
     batches: int
-    lines: int
     stored: int
     duplicate: int
     rejected: int
+    """Still rejected."""
+    rejected_ever: int
     blank: int
-    detections_rejected: int
     last_received_at: datetime | None
-    reasons: tuple[tuple[str, bool, int], ...]
+    reasons: tuple[SetAside, ...]
+
+    @property
+    def lines(self) -> int:
+        """All lines."""
+        return self.stored + self.duplicate + self.rejected + self.blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +197,10 @@ class AlertRow:
     sentence: str
 
 
-def bound(conn: Connection, seconds: int = 5) -> None:
-    """Make the transaction read-only and give each of its statements `seconds` at most. Call it first."""
+def bound(conn: Connection) -> None:
+    """Make the transaction read-only and give each of its statements BOUND_S at most. Call it first."""
     conn.execute(text("SET TRANSACTION READ ONLY"))
-    conn.execute(text(f"SET LOCAL statement_timeout = '{seconds:d}s'"))
+    conn.execute(text(f"SET LOCAL statement_timeout = '{BOUND_S:d}s'"))
 
 
 def server(conn: Connection) -> tuple[str, datetime]:
@@ -199,11 +222,22 @@ def camera_frames(conn: Connection, of: Produced, at: datetime, window: Window) 
 
 
 def intake(conn: Connection) -> Intake:
-    """What the ledger counted since the start, with the 30 commonest reasons for setting something aside."""
-    totals = conn.execute(_LEDGER).one()
-    reasons = tuple((str(reason), bool(whole), int(n)) for reason, whole, n in conn.execute(_REASONS))
-    batches, lines, stored, duplicate, rejected, blank, detections_rejected = (int(count) for count in totals[:7])
-    return Intake(batches, lines, stored, duplicate, rejected, blank, detections_rejected, totals[7], reasons)
+    """What came in since the start, from the ledger's sums."""
+    rows = conn.execute(_INTAKE).all()
+    sums = {outcome: (int(count), last_at) for outcome, reason, count, _, last_at in rows if not reason}
+    reasons = [SetAside(row[1], row[0] == "rejected", int(row[2]), int(row[3])) for row in rows if row[1]]
+    lines = [one for one in reasons if one.whole_line]
+    batches, last_received_at = sums.get("batch", (0, None))
+    return Intake(
+        batches=batches,
+        stored=sums.get("stored", (0, None))[0],
+        duplicate=sums.get("duplicate", (0, None))[0],
+        rejected=sum(one.left for one in lines),
+        rejected_ever=sum(one.ever for one in lines),
+        blank=sums.get("blank", (0, None))[0],
+        last_received_at=last_received_at,
+        reasons=tuple(reasons[:_MOST_REASONS]),
+    )
 
 
 def last_window(conn: Connection, of: Produced, at: datetime) -> Window | None:
@@ -220,10 +254,10 @@ def histograms(conn: Connection, of: Produced, camera: str, window: Window) -> d
     values = {**_of(of), "camera": camera, "start": window.start, "end": window.end}
     scope = Scope(of.model, of.version, of.stage, camera)
     found: dict[SeriesKey, Histogram] = {}
-    for signal, class_name, recipe, edges_id, n, frames, total in conn.execute(_TOTALS, values):
+    for signal, class_name, recipe, edges_id, *sums in conn.execute(_TOTALS, values):
         if (counts := _empty(signal, edges_id)) is not None:
             key = SeriesKey(scope, signal, class_name, recipe)
-            found[key] = Histogram(edges_id, counts, int(n), int(frames), int(total))
+            found[key] = Histogram(edges_id, counts, *map(int, sums))
     for signal, class_name, recipe, edges_id, place, count in conn.execute(_BINS, values):
         one = found.get(SeriesKey(scope, signal, class_name, recipe))
         if one is not None and one.edges_id == edges_id:
@@ -240,10 +274,10 @@ def baseline_histograms(
     """
     rows = conn.execute(_BASELINE_HISTOGRAMS, {"id": baseline_id, "stage": stage, "camera": camera})
     found: dict[tuple[str, str, str], Histogram] = {}
-    for of_camera, signal, recipe, edges_id, bins, counts, n, frames, total in rows:
+    for of_camera, signal, recipe, edges_id, bins, counts, *sums in rows:
         if (dense := _empty(signal, edges_id)) is not None:
             dense[bins] = counts
-            found[of_camera, signal, recipe] = Histogram(edges_id, dense, n, frames, total)
+            found[of_camera, signal, recipe] = Histogram(edges_id, dense, *sums)
     return found
 
 
@@ -271,9 +305,16 @@ def trend(
     return [TrendPoint(*row) for row in conn.execute(_TREND, values)]
 
 
-def alerts(conn: Connection, states: Sequence[str], *, model: str = ALL, limit: int = 200) -> list[AlertRow]:
-    """Alerts in one of `states` (of one model, or all of them): firing first, then the gravest, then the oldest."""
-    rows = conn.execute(_ALERTS, {"states": list(states), "model": model, "limit": limit})
+def alerts(
+    conn: Connection, states: Sequence[str], rules: Collection[tuple[str, str]], *, limit: int = 200
+) -> list[AlertRow]:
+    """Alerts of `rules`, each (model, rule), in one of `states`: firing first, then the gravest, then the oldest.
+
+    What a rule left behind that is in force no longer is judged by nobody, so nobody is to be told of it.
+    """
+    models, names = [model for model, _ in rules], [rule for _, rule in rules]
+    values = {"states": list(states), "models": models, "rules": names, "limit": limit}
+    rows = conn.execute(_ALERTS, values)
     return [AlertRow(row[0], Scope(*row[1:7]), *row[7:]) for row in rows]
 
 

@@ -18,8 +18,8 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from monitor.records import Hold
 from monitor.store.database import Connection
+from monitor.upkeep import Hold
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _DETACH_LOCK = 7_301_003

@@ -42,16 +42,17 @@ def create_app(site: Site, metrics: Metrics) -> FastAPI:
         code, text = pages.status(request.query_params)
         return HTMLResponse(text, status_code=code)
 
+    # What asks no database runs in the loop itself and never waits behind pages that do.
     @app.get("/static/page.css")
-    def page_style() -> Response:
+    async def page_style() -> Response:
         return Response(style, media_type="text/css")
 
     @app.get("/metrics")
-    def scrape() -> Response:
+    async def scrape() -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
     @app.get("/healthz")
-    def alive() -> JSONResponse:
+    async def alive() -> JSONResponse:
         return JSONResponse({"alive": True})
 
     @app.get("/readyz")
@@ -66,8 +67,8 @@ def why_not_ready(site: Site) -> list[str]:
     """Sentences that say what keeps the daemon from doing its work; empty: nothing does."""
     reasons = []
     try:
-        with site.database.begin():
-            schema = migrate.check(site.database.engine)
+        with site.begin() as conn:
+            schema = migrate.check(conn)
         if schema.state is not migrate.State.CURRENT:
             reasons.append(str(schema))
     except MonitorError as error:

@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -67,7 +68,7 @@ class Metrics:
             MonitorError: the last error, after every part was tried.
         """
         parts: dict[str, Callable[[Connection], Iterable[Metric]]] = {
-            "alerts": _alerts,
+            "alerts": lambda conn: _alerts(conn, contracts),
             "jobs": lambda conn: _jobs(conn, jobs),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
@@ -97,10 +98,11 @@ class Metrics:
             families = [*self._own(), *(family for part in self._read.values() for family in part)]
         left, dropped = self._budget - 2, 0
         for family in families:
-            dropped += max(0, len(family.samples) - left)
-            family.samples = family.samples[: max(0, left)]
-            left -= len(family.samples)
-            yield family
+            shown = copy(family)  # the next scrape starts from the whole one
+            shown.samples = family.samples[: max(0, left)]
+            dropped += len(family.samples) - len(shown.samples)
+            left -= len(shown.samples)
+            yield shown
         yield _number("monitor_series", "Series on this page, these two apart.", self._budget - 2 - left)
         yield _number("monitor_series_dropped", "Series left out of this page for want of budget.", dropped)
 
@@ -129,13 +131,15 @@ def _number(name: str, help_text: str, number: float) -> GaugeMetricFamily:
 
 def _intake(conn: Connection) -> Iterator[Metric]:
     counted = reporting.intake(conn)
-    for what in ("stored", "duplicate", "rejected"):
-        yield CounterMetricFamily(f"monitor_lines_{what}", f"Log lines {what}.", value=getattr(counted, what))
+    # A counter must never fall, so a line that was rejected and taken in later stays counted among the rejected.
+    lines = {"stored": counted.stored, "duplicate": counted.duplicate, "rejected": counted.rejected_ever}
+    for what, count in lines.items():
+        yield CounterMetricFamily(f"monitor_lines_{what}", f"Log lines {what}.", value=count)
     set_aside = CounterMetricFamily(
         "monitor_set_aside", "Lines and single detections set aside, by reason.", labels=["reason", "part"]
     )
-    for reason, whole, n in counted.reasons:
-        set_aside.add_metric([reason, "line" if whole else "detection"], n)
+    for one in counted.reasons:
+        set_aside.add_metric([one.reason, "line" if one.whole_line else "detection"], one.ever)
     yield set_aside
     if counted.last_received_at is not None:
         newest = counted.last_received_at.timestamp()
@@ -157,8 +161,9 @@ def _contracts(contracts: Mapping[str, LoadedContract], now: datetime) -> Iterat
     yield _number("monitor_refreshed_timestamp_seconds", "When these figures were read.", now.timestamp())
 
 
-def _alerts(conn: Connection) -> Iterator[Metric]:
-    rows = reporting.alerts(conn, _ALL_STATES, limit=BUDGET)
+def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterator[Metric]:
+    in_force = [(model, rule.name) for model, loaded in contracts.items() for rule in loaded.contract.alerts]
+    rows = reporting.alerts(conn, _ALL_STATES, in_force, limit=BUDGET)
     severities = dict.fromkeys(("critical", "warning", "info"), 0)
     active: dict[tuple[str, ...], float] = {}
     scores: dict[tuple[str, ...], reporting.AlertRow] = {}

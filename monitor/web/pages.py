@@ -8,11 +8,13 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from monitor.errors import DependencyAway
+from monitor.errors import DependencyAway, TryAgain
+from monitor.records import EPOCH
 from monitor.store import reporting
 from monitor.web import pictures
 from monitor.web.view import TRENDS, Asked, NotThere, Site, Status, status
 
+_END = datetime(9999, 1, 1, tzinfo=UTC)
 _TONES = {"critical": "bad", "warning": "watch", "info": "quiet"}
 
 
@@ -27,13 +29,14 @@ class Pages:
         """The status page for `query` (model, version, stage, camera, at), or the page that says why not."""
         try:
             asked = read_query(query)
-            with self._site.database.begin() as conn:
-                reporting.bound(conn)
+            with self._site.begin() as conn:
                 shown = status(conn, self._site, asked)
         except NotThere as error:
             return 404, self._message("Not here", str(error))
         except DependencyAway as error:
             return 503, self._message("The database is away", str(error))
+        except TryAgain as error:
+            return 503, self._message("Not just now", str(error))
         if not isinstance(shown, Status):
             return 200, self._templates.get_template("first_steps.html").render(around=shown)
         return 200, self._templates.get_template("status.html").render(page=shown, around=shown.around, trends=TRENDS)
@@ -53,9 +56,11 @@ def read_query(query: Mapping[str, str]) -> Asked:
         try:
             # A plus sign arrives as a space where nobody wrote it as %2B.
             at = datetime.fromisoformat(said.replace(" ", "+") if said.count(" ") and "T" in said else said)
-        except ValueError:
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except (ValueError, OverflowError):
             raise NotThere(f"at={said!r} is no point in time; write it as 2026-05-01T12:00Z") from None
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        if not EPOCH <= at < _END:
+            raise NotThere(f"at={said!r} is no time that frames can be of; choose one from 1970 to 9998")
     return Asked(query.get("model", ""), query.get("version", ""), query.get("stage"), query.get("camera", ""), at)
 
 
@@ -120,7 +125,8 @@ def _number(value: float | None, digits: int = 3) -> str:
         return "–"
     if abs(value) < 0.001:
         return f"{round(value, 4) + 0.0:.4f}" if value else "0"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.{digits}g}".rstrip(".")
+    # What rounds up to one place more would be written with an exponent.
+    return f"{value:,.0f}" if abs(value) >= 10**digits - 0.5 else f"{value:#.{digits}g}".rstrip(".")
 
 
 def _title_of(signal: str) -> str:

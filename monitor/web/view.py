@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from monitor.alerts.evaluate import limit, matches
-from monitor.errors import MonitorError
+from monitor.errors import MonitorError, TryAgain
 from monitor.measures import CLASS_SHARE, mean_of
-from monitor.records import ALL, Baseline, Histogram, Measurement, SeriesKey, Window
+from monitor.records import ALL, EPOCH, Baseline, Histogram, Measurement, SeriesKey, Window
 from monitor.signals import SIGNALS
 from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
@@ -44,6 +46,10 @@ DRAWN = (
 """Signals whose distributions are drawn, in this order."""
 TONES = ("bad", "watch", "well", "quiet")
 """How something stands, the gravest first."""
+READERS = 4
+"""Pages that are read from the database at once; the jobs need the other connections."""
+PATIENCE_S = 10.0
+"""How long a page waits for its turn."""
 TRENDS = (("confidence", "mean"), ("brightness", "mean"), ("confidence", "PSI"), ("brightness", "PSI"))
 
 
@@ -56,6 +62,24 @@ class Site:
     jobs: Mapping[str, timedelta]
     clock: Callable[[], datetime]
     spool_dir: str
+    turns: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(READERS))
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A bounded, read-only transaction, for READERS at a time.
+
+        Raises:
+            DependencyAway: the database is away.
+            TryAgain: too many are reading, or a statement took too long.
+        """
+        if not self.turns.acquire(timeout=PATIENCE_S):
+            raise TryAgain("too many pages are being read at once; load this one again in a moment")
+        try:
+            with self.database.begin() as conn:
+                reporting.bound(conn)
+                yield conn
+        finally:
+            self.turns.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +200,11 @@ def status(conn: Connection, site: Site, asked: Asked) -> Status | Surroundings:
     if asked.camera and asked.camera not in {one.camera for one in cameras}:
         raise NotThere(f"no camera is called {asked.camera!r} here; choose one of the page's list")
     day = Window(at - timedelta(days=1), at)
-    trend = Window(max(at - TREND, min(of.first_at, at - timedelta(days=1))), at)
+    trend = Window(_trend_start(of, at, window.end - window.start), at)
     baseline = baselines.active(conn, of.model, of.version)
     loaded = site.contracts().get(of.model)
     rules = loaded.contract.alerts if loaded else ()
+    in_force = [(of.model, rule.name) for rule in rules]
     return Status(
         around=around,
         of=of,
@@ -197,8 +222,8 @@ def status(conn: Connection, site: Site, asked: Asked) -> Status | Surroundings:
         drift=_drift(conn, of, asked.camera, tuple(one.camera for one in cameras), found_window, rules),
         trends=_trends(conn, of, [asked.camera] if asked.camera else [one.camera for one in cameras], trend),
         trend=trend,
-        alerts=tuple(reporting.alerts(conn, ("firing", "pending"), model=of.model)),
-        resolved=tuple(reporting.alerts(conn, ("resolved",), model=of.model, limit=5)),
+        alerts=tuple(reporting.alerts(conn, ("firing", "pending"), in_force)),
+        resolved=tuple(reporting.alerts(conn, ("resolved",), in_force, limit=5)),
     )
 
 
@@ -217,6 +242,12 @@ def _moment(
     return "end", newest.end if newest is not None and newest.start < of.last_at <= newest.end else of.last_at
 
 
+def _trend_start(of: reporting.Produced, at: datetime, length: timedelta) -> datetime:
+    """Start of the window of `length` in which the trends begin, for the first frame seldom comes at its start."""
+    first = max(at - TREND, min(of.first_at, at - timedelta(days=1)))
+    return EPOCH + (first - EPOCH) // length * length
+
+
 def _chosen(choices: list[reporting.Produced], asked: Asked) -> reporting.Produced:
     for one in choices:
         if (
@@ -233,20 +264,25 @@ def _pictures(
     conn: Connection, of: reporting.Produced, camera: str, window: Window, baseline: Baseline | None
 ) -> tuple[Picture, ...]:
     now = reporting.histograms(conn, of, camera, window)
-    reference = {} if baseline is None else reporting.baseline_histograms(conn, baseline.id, of.stage, camera)
-    found = (_picture(signal, now, reference, camera) for signal in DRAWN)
+    reference: dict[tuple[str, str, str], Histogram] = {}
+    if baseline is not None:
+        stage = "" if baseline.source == "images" else of.stage  # images know no stages, and serve all
+        reference = reporting.baseline_histograms(conn, baseline.id, stage, camera)
+    # As in the drift stage: images stand for every camera, logs of some cameras for no other.
+    whose = ALL if baseline is not None and baseline.source == "images" else camera
+    found = (_picture(signal, now, reference, whose) for signal in DRAWN)
     return tuple(one for one in found if one is not None)
 
 
 def _picture(
-    signal: str, now: Mapping[SeriesKey, Histogram], reference: Mapping[tuple[str, str, str], Histogram], camera: str
+    signal: str, now: Mapping[SeriesKey, Histogram], reference: Mapping[tuple[str, str, str], Histogram], whose: str
 ) -> Picture | None:
     of_signal = {key: one for key, one in now.items() if key.signal == signal and not key.class_name}
     if not of_signal:
         return None
     key, current = max(of_signal.items(), key=lambda item: item[1].n)
     known = SIGNALS[signal]
-    before = reference.get((camera, signal, key.recipe)) or reference.get((ALL, signal, key.recipe))
+    before = reference.get((whose, signal, key.recipe))
     drawn = pictures.distribution(known.edges, current, before)
     if drawn is None:
         return None
@@ -307,13 +343,10 @@ def _drift_row(one: Measurement, rules: tuple[AlertRule, ...]) -> DriftRow:
 def _standing(one: Measurement, threshold: float | None) -> tuple[str, str]:
     """How a measurement stands, as a word and a tone."""
     if one.value is None:
-        words = {"insufficient": "too few frames", "no_baseline": "no baseline", "no_data": "no data"}
-        return words.get(one.state, one.state), "quiet"
+        return one.standing, "quiet"
     if threshold is not None and one.value > threshold:
         return "drifted", "bad"
-    if one.noise is not None and one.value > one.noise:
-        return "beyond chance", "watch"
-    return "steady", "well"
+    return one.standing, "watch" if one.noise is not None and one.value > one.noise else "well"
 
 
 def _trends(conn: Connection, of: reporting.Produced, cameras: list[str], period: Window) -> tuple[Trend, ...]:

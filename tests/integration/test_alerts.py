@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from monitor.alerts import stage
 from monitor.records import Alert, AlertEvent, Baseline, Measurement, Scope, SeriesKey, Window
@@ -135,6 +136,30 @@ def test_a_life_from_ok_to_resolved(database: Database) -> None:
     assert fired.evidence["since"] == (START + DAY).isoformat()
     assert fired.evidence["baseline"]["id"] == number
     assert [w["value"] for w in fired.evidence["windows"]] == [0.1, 0.6, 0.7]
+
+
+def test_what_a_window_is_judged_by_is_read_between_two_bounds(database: Database) -> None:
+    """However long the history before and after it is: both bounds stand in the condition on the primary key."""
+    number = freeze(database)
+    for day, value in enumerate((0.1, 0.6, 0.7)):
+        measure(database, day, brightness(value), number)
+    read: list[tuple[str, Any]] = []
+
+    def note(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if "FROM measurement " in statement:
+            read.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    judge(database)
+    event.remove(database.engine, "before_cursor_execute", note)
+    assert len(read) == 2 * 3 + 2, "each rule its windows; the one that fires its recent windows and its neighbours"
+    with database.begin() as conn:
+        conn.execute(text("SET LOCAL enable_seqscan = off"))
+        for statement, parameters in read:
+            plan = "\n".join(conn.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", parameters).scalars())
+            (bounds,) = re.findall("Index Cond: (.*)", plan)
+            assert "window_start >= " in bounds
+            assert "window_start < " in bounds
 
 
 def test_a_second_run_does_nothing(database: Database) -> None:

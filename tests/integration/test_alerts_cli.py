@@ -125,7 +125,8 @@ def test_show_says_everything(drifted: Settings, capsys: pytest.CaptureFixture[s
     assert facts["baseline"].startswith("mean 131.2 (grey level 0-255), n 1,680 (baseline ")
     assert facts["baseline"].endswith(" from logs, 2026-02-01 to 2026-03-01)")
     assert facts["runbook"] == "runbooks/light.md"
-    assert [line.split()[2] for line in said if line.endswith("  ok")] == ["0.100", "0.610", "0.720"]
+    windows = [line.split()[2] for line in said if line.endswith(("  steady", "  beyond chance"))]
+    assert windows == ["0.100", "0.610", "0.720"]
     assert said[-2] == "history"
     assert said[-1].startswith("  2026-03-04 02:00  firing    Brightness of cam-1")
 

@@ -164,7 +164,7 @@ def test_a_receiver_that_asks_for_time_gets_it(database: Database, receiver: Rec
     channel = WebhookChannel(receiver.url)
     deliver.run(database, [channel], NOW)
     assert deliver.run(database, [channel], NOW + 9 * MINUTE) == 0
-    assert deliver.run(database, [channel], NOW + 10 * MINUTE) == 1
+    assert deliver.run(database, [channel], NOW + 11 * MINUTE) == 1
 
 
 def test_redirects_are_not_followed(database: Database, receiver: Receiver) -> None:
@@ -219,11 +219,35 @@ def test_a_kill_between_sending_and_marking_sends_again_under_the_same_key(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     channel = WebhookChannel(receiver.url)
     # Until the dead worker's claim ends, nobody touches the message, nor the one behind it.
-    assert deliver.run(database, [channel], NOW + deliver.CLAIM - timedelta(seconds=1)) == 0
-    assert deliver.run(database, [channel], NOW + deliver.CLAIM) == 2
+    assert deliver.run(database, [channel], NOW + deliver.CLAIM - timedelta(seconds=10)) == 0
+    assert deliver.run(database, [channel], NOW + deliver.CLAIM + timedelta(seconds=10)) == 2
     assert receiver.said == [("cam-1", "firing"), ("cam-1", "firing"), ("cam-1", "resolved")]
     keys = [headers["webhook-id"] for headers, _ in receiver.got]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_in_a_long_run_a_claim_counts_from_its_own_moment(database: Database) -> None:
+    """Each message takes three quarters of a claim; another worker who looks in meanwhile finds it held."""
+    for number in range(4):
+        tell(database, f"cam-{number}", "firing")
+    passed = [0.0]
+    found: list[int] = []
+    stamps: list[timedelta] = []
+
+    class Slow:
+        name = "webhook"
+
+        def send(self, delivery: Delivery, now: datetime) -> None:
+            stamps.append(now - NOW)
+            passed[0] += 0.75 * deliver.CLAIM.total_seconds()
+            with database.begin() as conn:
+                at = NOW + timedelta(seconds=passed[0])
+                held = text("SELECT count(*) FROM outbox WHERE attempts = 1 AND sent_at IS NULL AND not_before > :at")
+                found.append(conn.execute(held, {"at": at}).scalar_one())
+
+    assert deliver.run(database, [Slow()], NOW, stopwatch=lambda: 100 + passed[0]) == 4
+    assert found == [1, 1, 1, 1]
+    assert stamps == [number * 0.75 * deliver.CLAIM for number in range(4)]
 
 
 def test_nothing_is_sent_within_a_transaction(database: Database) -> None:

@@ -60,6 +60,19 @@ def test_a_file_loaded_by_hand_and_dropped_later_is_stored_once(
     assert list((settings.spool_dir / "done").rglob("b.jsonl"))
 
 
+def test_the_spool_is_taken_in_as_of_another_time(
+    settings: Settings, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    incoming = settings.spool_dir / "incoming"
+    incoming.mkdir(parents=True)
+    log.rename(incoming / "b.jsonl")
+    assert run(settings, "run", "--at", "2026-03-01T06:00") == 0
+    assert "future: 1" in capsys.readouterr().out, "its frames are of today"
+    assert not list((settings.spool_dir / "done").iterdir())
+    with pytest.raises(UsageError, match="is still to come"):
+        run(settings, "run", "--at", "2999-01-01")
+
+
 def test_a_path_that_is_not_there_is_a_sentence(settings: Settings, log: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.jsonl does not exist"):
         run(settings, "logs", str(log.parent / "gone.jsonl"))

@@ -87,15 +87,15 @@ def drop(folder: Path, name: str, records: list[dict[str, Any] | bytes]) -> Path
 
 def tables(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     """Everything that intake writes, but for numbers of batches, names of batches and files, and times of arrival."""
-    frame_columns = "captured_at, source, event_id, to_jsonb(frame) - 'batch_id'"
     queries = {
         "batch": "SELECT source, sha256, lines, stored, duplicate, rejected, blank, detections_rejected FROM batch",
+        "intake_total": "SELECT source, outcome, reason, count, mended FROM intake_total",
         "reject": "SELECT source, sha256, line_number, part, whole_line, reason, detail, raw FROM reject"
         " JOIN batch USING (batch_id)",
         "frame_key": "SELECT * FROM frame_key",
-        "frame": f"SELECT {frame_columns} FROM frame",
+        "frame": "SELECT captured_at, source, event_id, to_jsonb(frame) - 'batch_id' FROM frame",
         "series": "SELECT * FROM series",
-        "rollup": "SELECT * FROM rollup",
+        "rollup": "SELECT series_id, start_at, batch_id = 0, to_jsonb(rollup) - 'batch_id' FROM rollup",
     }
     with database.begin() as conn:
         return {
@@ -217,7 +217,9 @@ def test_a_quarantined_file_is_taken_in_once_the_contract_is_mended(
     (tmp_path / "done" / "2026-03-02" / "b.jsonl").rename(tmp_path / "incoming" / "b.jsonl")
     mended = contract(tmp_path, CONTRACT.replace('{ name = "cam-2" }', '{ name = "cam-2" }, { name = "cam-3" }'))
     summary = drain(database, tmp_path, mended, NOW)
-    assert (summary.stored, summary.duplicate, summary.rejected) == (3, 1, 0)
+    assert (summary.lines, summary.stored, summary.duplicate, summary.rejected, summary.repeated) == (4, 3, 0, 0, 1)
+    assert count(database, "SELECT sum(lines) FROM batch") == 4 + 3, "a line counts each time it is looked at"
+    assert count(database, "SELECT sum(count - mended) FROM intake_total WHERE outcome <> 'batch'") == 4, "here once"
     drop(tmp_path, "a.jsonl", [record(1, camera="cam-3"), record(2, camera="cam-3")])
     assert drain(database, tmp_path, mended, NOW).repeated == 2
     assert count(database, "SELECT count(*) FROM frame") == 4
@@ -241,11 +243,9 @@ def test_postgres_away_leaves_the_file_and_the_next_run_takes_it(
     with pytest.raises(DependencyAway):
         drain(database, tmp_path, contracts, NOW)
     assert left(tmp_path, "incoming") == ["a.jsonl"]
-    with engine.connect() as conn:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         conn.execute(text("SET default_transaction_read_only = off"))
-        conn.commit()
         conn.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
-        conn.commit()
     engine.dispose()
     assert stage.run(database, tmp_path, contracts, NOW) == 1
 
@@ -320,7 +320,7 @@ def test_twice_and_in_another_order_gives_the_same_tables(
 
 def empty(database: Database) -> None:
     with database.begin() as conn:
-        conn.execute(text("TRUNCATE batch, reject, frame_key, frame, series, rollup"))
+        conn.execute(text("TRUNCATE batch, reject, intake_total, frame_key, frame, series, rollup"))
 
 
 def die(*_: Any) -> None:

@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import text
 
 from monitor.cli import rejects as command
-from monitor.errors import UsageError
+from monitor.errors import TryAgain, UsageError
 from monitor.ingest import replay as replaying
 from monitor.ingest import stage
 from monitor.ingest.replay import replay
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, load_contract
-from monitor.store import rejects
+from monitor.store import ledger, rejects
 from monitor.store.database import Database
 from monitor.store.rejects import RejectKey, Which
 
@@ -157,6 +157,93 @@ def test_a_conflict_is_found_by_the_database_and_costs_the_others_nothing(databa
         (3, "replayed", "unknown_camera"),
     ]
     assert rows(database, "SELECT sum(rejected) FROM batch") == [(2,)]
+
+
+def adds_up(database: Database, lines: int) -> None:
+    """The ledger's sums count every line once, and say of what is still rejected what the rejects say."""
+    left = "SELECT reason, sum(count - mended) FROM intake_total WHERE outcome = 'rejected' AND count > mended"
+    still = "SELECT reason, count(*) FROM reject WHERE whole_line AND state <> 'replayed'"
+    by_reason = " GROUP BY 1 ORDER BY 1"
+    assert rows(database, left + by_reason) == rows(database, still + by_reason)
+    stored = rows(database, "SELECT coalesce(sum(count), 0) FROM intake_total WHERE outcome = 'stored'")
+    assert stored == rows(database, "SELECT count(*) FROM frame")
+    outcomes = "('stored', 'duplicate', 'blank', 'rejected')"
+    query = f"SELECT sum(count - mended), min(count - mended) >= 0 FROM intake_total WHERE outcome IN {outcomes}"
+    assert rows(database, query) == [(lines, True)]
+
+
+ALL_KNOWN = MENDED.replace('{ name = "cam-2" }', '{ name = "cam-2" }, { name = "cam-9" }')
+
+
+def test_the_sums_count_a_replayed_line_once(database: Database, tmp_path: Path) -> None:
+    take_in(database, tmp_path, "a.jsonl", MIXED)
+    adds_up(database, 6)
+    replay(database, contracts(tmp_path, MENDED), Which(), NOW)
+    adds_up(database, 6)
+    with database.begin() as conn:
+        assert rejects.drop(conn, Which(reason="not_json"), "a test rig", NOW) == 1
+    replay(database, contracts(tmp_path, ALL_KNOWN), Which(), NOW)
+    adds_up(database, 6)
+    assert rows(database, "SELECT count FROM intake_total WHERE outcome = 'stored'") == [(5,)]
+
+
+def test_the_sums_follow_a_line_that_is_refused_for_another_reason(database: Database, tmp_path: Path) -> None:
+    lines = [record(1), record(1, camera="cam-2"), record(1, camera="cam-2", site="x"), record(2, camera="cam-2")]
+    take_in(database, tmp_path, "a.jsonl", lines)
+    for _ in range(2):
+        replay(database, contracts(tmp_path, MENDED), Which(), NOW)
+        adds_up(database, 4)
+        query = "SELECT reason, count, mended FROM intake_total WHERE outcome = 'rejected' ORDER BY 1"
+        assert rows(database, query) == [("conflict", 2, 0), ("unknown_camera", 3, 3)]
+
+
+def test_a_file_dropped_again_hands_its_rejects_on(database: Database, tmp_path: Path) -> None:
+    take_in(database, tmp_path, "a.jsonl", MIXED)
+    assert take_in(database, tmp_path, "b.jsonl", MIXED, MENDED).stored == 2
+    adds_up(database, 6)
+    first, again = (batch for (batch,) in rows(database, "SELECT batch_id FROM batch ORDER BY 1"))
+    whole = (
+        "SELECT batch_id, line_number, replay_batch_id FROM reject WHERE whole_line AND state = '{}' ORDER BY 1, 2"
+    )
+    assert rows(database, whole.format("open")) == [(again, 3, None), (again, 5, None)]
+    assert rows(database, whole.format("replayed")) == [(first, line, again) for line in (2, 3, 4, 5)]
+    done = replay(database, contracts(tmp_path, ALL_KNOWN), Which(), NOW)
+    assert (done.stored, done.refused) == (1, 1)
+    adds_up(database, 6)
+    last = take_in(database, tmp_path, "c.jsonl", MIXED, ALL_KNOWN)
+    assert (last.repeated, last.good_before, last.why_still) == (6, 5, {"not_json": 1})
+    adds_up(database, 6)
+
+
+def test_a_file_whose_lines_were_all_replayed_is_done(database: Database, tmp_path: Path) -> None:
+    lines = [record(1, camera="cam-2"), record(2, camera="cam-2")]
+    assert take_in(database, tmp_path, "a.jsonl", lines).quarantined == 1
+    replay(database, contracts(tmp_path, MENDED), Which(), NOW)
+    again = take_in(database, tmp_path, "a.jsonl", lines, MENDED)
+    assert (again.quarantined, again.repeated, again.good_before) == (0, 2, 2)
+    adds_up(database, 2)
+
+
+def test_lines_that_are_replayed_while_their_file_is_taken_in_count_once(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [record(1), record(2, camera="cam-2"), record(3, camera="cam-2")]
+    take_in(database, tmp_path, "a.jsonl", lines)
+    number = rows(database, "SELECT min(batch_id) FROM batch")[0][0]
+    find = ledger.find_earlier
+
+    def find_and_replay(*args: Any) -> Any:
+        found = find(*args)
+        replay(database, contracts(tmp_path, MENDED), Which(keys=(RejectKey(number, 2),)), NOW)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "find_earlier", find_and_replay)
+        with pytest.raises(TryAgain, match="replayed"):
+            take_in(database, tmp_path, "a.jsonl", lines, MENDED)
+    adds_up(database, 3)
+    assert stage.drain(database, tmp_path, contracts(tmp_path, MENDED), NOW).stored == 1
+    adds_up(database, 3)
 
 
 def test_sources_keep_their_own_ids_and_large_pages_are_cut(

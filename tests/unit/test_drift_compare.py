@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, entropy
 
-from monitor.drift.compare import References, compare, references, with_all_cameras
+from monitor.drift.compare import ReadyBaseline, compare, make_ready, with_all_cameras
 from monitor.drift.freeze import freeze
 from monitor.measures import CLASS_SHARE, mean_of
-from monitor.records import Histogram, Measurement, Scope, SeriesKey, Window
+from monitor.records import Baseline, Histogram, Measurement, Scope, SeriesKey, Window
 from monitor.signals import SIGNALS
 
 WINDOW = Window(datetime(2026, 3, 5, tzinfo=UTC), datetime(2026, 3, 6, tzinfo=UTC))
@@ -31,7 +31,11 @@ def histogram(signal: str, values: np.ndarray, frames: int | None = None) -> His
     for value in values.tolist():
         counts[sum(edge <= value for edge in edges)] += 1
     total = sum(round(value * known.scale) for value in values.tolist())
-    return Histogram(known.edges.id, counts, len(values), len(values) if frames is None else frames, total)
+    n = len(values)
+    frames = n if frames is None else frames
+    each, more = divmod(n, max(frames, 1))  # dealt out as evenly as can be
+    squares = (frames - more) * each**2 + more * (each + 1) ** 2
+    return Histogram(known.edges.id, counts, n, frames, total, squares)
 
 
 def key(signal: str, camera: str = "cam-1", class_name: str = "", recipe: str = "", **scope: str) -> SeriesKey:
@@ -42,11 +46,12 @@ def grey(n: int, mean: float = 120, seed: int = 1) -> Histogram:
     return histogram("brightness", np.random.default_rng(seed).normal(mean, 10, n))
 
 
-def ready(series: Series, groups: int = 10) -> References:
-    return references(7, freeze(series, groups), "v1", MIN_N)
+def ready(series: Series, groups: int = 10, source: str = "logs") -> ReadyBaseline:
+    baseline = Baseline(7, "m", "v1", source, None, None, 0, "", "", WINDOW.start)
+    return make_ready(baseline, freeze(series, groups), "v1", MIN_N)
 
 
-def measured(now: Series, known: References, signals: tuple[str, ...] = ("brightness",)) -> list[Measurement]:
+def measured(now: Series, known: ReadyBaseline, signals: tuple[str, ...] = ("brightness",)) -> list[Measurement]:
     return compare(now, known, WINDOW, signals, "c0ffee")
 
 
@@ -98,7 +103,7 @@ def test_too_few_frames_are_no_number(n: int, state: str) -> None:
 
 
 def test_without_a_baseline_there_are_means_alone() -> None:
-    found = measured({key("brightness"): grey(60)}, references(None, {}, "v1", MIN_N))
+    found = measured({key("brightness"): grey(60)}, make_ready(None, {}, "v1", MIN_N))
     psi, mean = one(found, key("brightness")), one(found, key("brightness"), "mean")
     assert (psi.state, psi.value, psi.baseline_id, psi.baseline_n) == ("no_baseline", None, None, 0)
     assert (mean.state, mean.value) == ("ok", mean.now_mean)
@@ -112,11 +117,25 @@ def test_a_camera_that_fell_silent_is_no_data() -> None:
     assert one(found, key("brightness", "")).n == 60
 
 
-def test_a_camera_without_a_baseline_big_enough_is_compared_with_all_of_them() -> None:
-    known = ready({key("brightness", "cam-1"): grey(200), key("brightness", "cam-2"): grey(10)})
-    found = measured({key("brightness", name): grey(60) for name in ("cam-2", "cam-3")}, known)
-    assert one(found, key("brightness", "cam-2")).baseline_n == 210
-    assert one(found, key("brightness", "cam-3")).baseline_n == 210
+def test_a_camera_is_compared_with_itself_and_never_with_the_others() -> None:
+    """Three healthy cameras at three levels of light, and a fourth, as healthy, between them."""
+    levels = {"cam-1": 80, "cam-2": 120, "cam-3": 160}
+    known = ready({key("brightness", name): grey(200, mean) for name, mean in levels.items()})
+    found = measured({key("brightness", "cam-4"): grey(60, 100), key("brightness", "cam-1"): grey(60, 80)}, known)
+    new, mean = one(found, key("brightness", "cam-4")), one(found, key("brightness", "cam-4"), "mean")
+    assert (new.state, new.value, new.noise, new.baseline_id, new.baseline_mean) == ("no_baseline", *[None] * 4)
+    assert (mean.state, mean.value) == ("ok", mean.now_mean)
+    assert one(found, key("brightness", "cam-1")).state == "ok"
+    few = ready({key("brightness", "cam-1"): grey(200), key("brightness", "cam-2"): grey(10)})
+    small = one(measured({key("brightness", "cam-2"): grey(60)}, few), key("brightness", "cam-2"))
+    assert (small.state, small.value, small.baseline_n) == ("insufficient", None, 10)
+
+
+def test_a_baseline_from_images_serves_every_camera() -> None:
+    known = ready({key("brightness", ""): grey(200)}, source="images")
+    found = measured({key("brightness", name): grey(60) for name in ("cam-1", "cam-2")}, known)
+    assert {(m.key.scope.camera, m.baseline_n) for m in found} == {("", 200), ("cam-1", 200), ("cam-2", 200)}
+    assert {m.state for m in found} == {"ok"}
 
 
 def test_a_baseline_of_few_values_is_not_enough_data() -> None:
@@ -228,7 +247,12 @@ def test_histograms_of_parts_add_up_to_that_of_the_whole(a: np.ndarray, b: np.nd
     binned = np.bincount(SIGNALS["brightness"].edges.bin_of(np.concatenate((a, b))), minlength=258)
     assert (added.counts == whole.counts).all()
     assert (whole.counts == binned).all()
-    assert (added.n, added.frames, added.total) == (whole.n, whole.frames, whole.total)
+    assert (added.n, added.frames, added.total, added.squares) == (
+        whole.n,
+        whole.frames,
+        whole.total,
+        len(a) + len(b),
+    )
 
 
 @settings(derandomize=True, max_examples=40)

@@ -61,14 +61,14 @@ def series(signal: str, values: np.ndarray, camera: str = "cam-1", class_name: s
     known = SIGNALS[signal]
     counts = np.bincount(known.edges.bin_of(values), minlength=known.edges.count + 2)
     n = len(values)
-    h = Histogram(known.edges.id, counts, n, n, int(np.rint(values * known.scale).sum()))
+    h = Histogram(known.edges.id, counts, n, n, int(np.rint(values * known.scale).sum()), n)
     return {SeriesKey(Scope("m", "v1", camera=camera, **scope), signal, class_name): h}
 
 
 def status(frames: int, camera: str = "cam-1", **scope: str):
     empty = np.zeros(SIGNALS["status"].edges.count + 2, dtype=np.int64)
     key = SeriesKey(Scope("m", "v1", camera=camera, **scope), "status")
-    return {key: Histogram(SIGNALS["status"].edges.id, empty, frames, frames, 0)}
+    return {key: Histogram(SIGNALS["status"].edges.id, empty, frames, frames, 0, frames)}
 
 
 def logs(first: int = 400, second: int = 100) -> dict[SeriesKey, Histogram]:
@@ -135,11 +135,11 @@ def test_images_give_the_signals_of_pixels_for_every_camera() -> None:
     assert {k.scope for k in found} == {Scope("m", "")}
     means = sorted(image_stats(frame).brightness for frame in frames)
     grey = found[SeriesKey(Scope("m", ""), "brightness", recipe=recipe)]
-    assert grey.counts.sum() == grey.n == grey.frames == 40
+    assert grey.counts.sum() == grey.n == grey.frames == grey.squares == 40
     assert grey.total == sum(round(1000 * mean) for mean in means)
     assert grey.counts[1 + int(means[0])] >= 1
     pixels = found[SeriesKey(Scope("m", ""), "pixel_brightness", recipe=recipe)]
-    assert (pixels.counts.sum(), pixels.n) == (40_000, 40)
+    assert (pixels.counts.sum(), pixels.n, pixels.squares) == (40_000, 40, 40)
     assert pixels.total / 40_000 == pytest.approx(np.mean(means), abs=4)
     side = found[SeriesKey(Scope("m", ""), "resolution")]
     assert side.total == 40 * round(1000 * math.sqrt(24 * 32))
@@ -186,11 +186,24 @@ def test_a_baseline_that_no_window_is_big_enough_for() -> None:
     assert "freeze a bigger one" in str(grey)
 
 
-def test_a_camera_too_small_is_judged_by_all_of_them() -> None:
+def test_a_camera_too_small_is_not_compared() -> None:
     rows = freeze(logs(second=20), 10)
     ready = readiness(contract(), baseline(rows), rows)
-    assert ready.rules[0].frames == 400
-    assert "camera cam-2 has 20 frames, fewer than 30: all cameras together stand in for it" in ready.lacks
+    assert (ready.rules[0].camera, ready.rules[0].frames) == ("cam-1", 400)
+    assert "camera cam-2 has 20 frames, fewer than 30: it is not compared" in ready.lacks
+
+
+def test_uneven_frames_need_more_of_them() -> None:
+    text = CONTRACT.replace('signal = "brightness"', 'signal = "confidence"')
+    rows = freeze(logs(), 10)
+    uneven = {
+        key: replace(row, histogram=replace(row.histogram, squares=4 * row.histogram.n)) for key, row in rows.items()
+    }
+    even, crowded = (readiness(contract(text), baseline(r), r).rules[0] for r in (rows, uneven))
+    assert (even.frames, crowded.frames) == (500, 500)
+    assert even.noise == pytest.approx(quantile(10, 60, 500))
+    assert crowded.noise == pytest.approx(quantile(10, 60 / 4, 500 / 4))
+    assert quantile(10, crowded.enough_n / 4, 500 / 4) == pytest.approx(0.3)
 
 
 def test_from_images_the_report_says_what_is_not_known() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.drift.windows import Measured, due, undone, window_of
-from monitor.records import Window
+from monitor.drift.windows import Measured, due, undone
+from monitor.records import EPOCH, QUIET, Window
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
@@ -22,18 +21,8 @@ def ends(windows: list[Window]) -> list[datetime]:
     return [window.end for window in windows]
 
 
-@pytest.mark.parametrize(
-    ("moment", "length", "start"),
-    [
-        (at(5, 23, 59), DAY, at(5)),
-        (at(6), DAY, at(6)),
-        (at(5, 13), 6 * HOUR, at(5, 12)),
-        (datetime(1970, 1, 10, tzinfo=UTC), 7 * DAY, datetime(1970, 1, 8, tzinfo=UTC)),
-        (datetime(1969, 12, 31, 12, tzinfo=UTC), DAY, datetime(1969, 12, 31, tzinfo=UTC)),
-    ],
-)
-def test_windows_tumble_from_the_epoch(moment: datetime, length: timedelta, start: datetime) -> None:
-    assert window_of(moment, length) == Window(start, start + length)
+def start_of(moment: datetime, length: timedelta) -> datetime:
+    return moment - (moment - EPOCH) % length
 
 
 def test_a_window_is_due_once_it_has_settled() -> None:
@@ -53,7 +42,7 @@ def test_a_stray_ancient_frame_does_not_call_up_the_years_between() -> None:
 
 
 def test_windows_longer_than_the_silence_that_counts() -> None:
-    start = window_of(at(5), 14 * DAY).start
+    start = start_of(at(5), 14 * DAY)
     assert due({start: 5}, 14 * DAY, HOUR, start + 100 * DAY) == [Window(start, start + 14 * DAY)]
 
 
@@ -66,6 +55,8 @@ def test_what_makes_a_window_undone() -> None:
     }
     assert ends(undone(frames, measured, 1, DAY, HOUR, at(9, 2))) == [at(7), at(8), at(9)]
     assert ends(undone(frames, measured, None, DAY, HOUR, at(9, 2))) == [at(7), at(9)]
+    # What waits for a baseline may lie too far back for its frames to be read.
+    assert ends(undone({at(8): 60}, measured, 1, DAY, HOUR, at(9, 2))) == [at(8), at(9)]
     # A newer baseline judges what comes, not what was judged.
     assert ends(undone(frames, measured, 2, DAY, HOUR, at(9, 2))) == [at(7), at(8), at(9)]
 
@@ -83,10 +74,14 @@ def test_rollups_that_retention_took_away_undo_nothing() -> None:
 )
 def test_due_windows_are_settled_in_order_and_once(days: dict[int, int], length: timedelta, now: int) -> None:
     origin = at(1)
-    frames = {window_of(origin + day * DAY, length).start: n for day, n in days.items()}
+    frames = {start_of(origin + day * DAY, length): n for day, n in days.items()}
     moment = origin + now * DAY
     found = due(frames, length, HOUR, moment)
     assert found == sorted(set(found), key=lambda window: window.start)
-    assert all(window.end + HOUR <= moment and window == window_of(window.start, length) for window in found)
+    assert all(window.end - window.start == length and window.end + HOUR <= moment for window in found)
+    # Every start that a running version may be silent at, counted one by one.
+    steps = range(int(QUIET / length) + 1)
+    starts = {start + step * length for start in frames for step in steps}
+    assert {window.start for window in found} == {s for s in starts if s + length + HOUR <= moment}
     assert {s for s in frames if s + length + HOUR <= moment} <= {window.start for window in found}
     assert undone(frames, {w: Measured(frames.get(w.start, 0), 1) for w in found}, 1, length, HOUR, moment) == []

@@ -6,6 +6,7 @@ import math
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from monitor import records
 from monitor.imaging.stats import HISTOGRAM_BINS, SHARPNESS_FLOOR, image_stats, recipe_name
+from monitor.records import ImageStatsRecord
 from monitor.signals import SIGNALS
 
 Frame = npt.NDArray[np.uint8]
@@ -194,7 +195,9 @@ def test_what_is_not_a_frame_is_a_sentence(frame: Any, error: type[Exception], s
 
 
 def test_it_agrees_with_the_record_and_the_signals() -> None:
-    assert HISTOGRAM_BINS == records.HISTOGRAM_BINS == SIGNALS["pixel_brightness"].edges.count
+    record = ImageStatsRecord("r", 0, 0, 0, 0, 0, list(image_stats(noise(4, 4)).histogram))
+    assert msgspec.json.decode(msgspec.json.encode(record), type=ImageStatsRecord) == record
+    assert len(record.histogram) == HISTOGRAM_BINS == SIGNALS["pixel_brightness"].edges.count
     assert SIGNALS["sharpness"].edges.low == SHARPNESS_FLOOR
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.ingest.retained import horizons, judge, midnight
-from monitor.records import Hold
 from monitor.spec.contract import RetentionSpec
+from monitor.upkeep import Hold
 
 NOW = datetime(2026, 3, 31, 15, tzinfo=UTC)
 DAYS = [date(2026, 3, 1) + timedelta(days=i) for i in range(31)]

@@ -17,6 +17,7 @@ from monitor.ingest import rollup
 from monitor.ingest.parse import parse
 from monitor.ingest.rollup import roll_up
 from monitor.records import FrameColumns, RollupColumns, Scope, SeriesKey
+from monitor.signals import SIGNALS
 from monitor.spec.load import LoadedContract, parse_contract
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -33,7 +34,7 @@ name = "lighting"
 """
 CONTRACTS = {"line": LoadedContract(parse_contract(TEXT), TEXT, "0" * 16, Path("line.toml"))}
 Row = tuple[SeriesKey, str, int, int]
-Cells = tuple[int, int, int, dict[int, int]]
+Cells = tuple[int, int, int, int, dict[int, int]]
 
 
 def columns(*records: dict[str, Any]) -> FrameColumns:
@@ -45,7 +46,7 @@ def columns(*records: dict[str, Any]) -> FrameColumns:
 
 
 def rows(rolled: RollupColumns) -> dict[Row, Cells]:
-    """Each row by its series and start: n, frames, total, count by bin."""
+    """Each row by its series and start: n, frames, total, squares, count by bin."""
     found: dict[Row, Cells] = {}
     ends = np.cumsum(rolled.cells).tolist()
     for i in range(len(rolled)):
@@ -53,7 +54,8 @@ def rows(rolled: RollupColumns) -> dict[Row, Cells]:
         bins = dict(zip(rolled.bins[held].tolist(), rolled.counts[held].tolist(), strict=True))
         at = (*rolled.series[rolled.series_row[i]], int(rolled.start_us[i]))
         assert at not in found
-        found[at] = (int(rolled.n[i]), int(rolled.frames[i]), int(rolled.total[i]), bins)
+        numbers = (rolled.n, rolled.frames, rolled.total, rolled.squares)
+        found[at] = (*(int(column[i]) for column in numbers), bins)
     return found
 
 
@@ -81,19 +83,19 @@ def test_two_frames_by_hand() -> None:
     rolled = rows(roll_up(columns(first, second)))
     # confidence lies on 100 bins of 0.01: 0.905 in bin 91, 0.5 in bin 51, 1.0 above the top edge, in bin 101.
     assert pick(rolled, "confidence") == {
-        ("", "", 0): (4, 2, 2_905_000, {51: 2, 91: 1, 101: 1}),
-        ("carton", "", 0): (3, 2, 1_905_000, {51: 2, 91: 1}),
-        ("pouch", "", 0): (1, 1, 1_000_000, {101: 1}),
-        ("", "day", 0): (3, 1, 2_405_000, {51: 1, 91: 1, 101: 1}),
-        ("carton", "day", 0): (2, 1, 1_405_000, {51: 1, 91: 1}),
-        ("pouch", "day", 0): (1, 1, 1_000_000, {101: 1}),
+        ("", "", 0): (4, 2, 2_905_000, 9 + 1, {51: 2, 91: 1, 101: 1}),
+        ("carton", "", 0): (3, 2, 1_905_000, 4 + 1, {51: 2, 91: 1}),
+        ("pouch", "", 0): (1, 1, 1_000_000, 1, {101: 1}),
+        ("", "day", 0): (3, 1, 2_405_000, 9, {51: 1, 91: 1, 101: 1}),
+        ("carton", "day", 0): (2, 1, 1_405_000, 4, {51: 1, 91: 1}),
+        ("pouch", "day", 0): (1, 1, 1_000_000, 1, {101: 1}),
     }
     # A frame that failed gives no count of detections; three of them fall into [3, 4), bin 4.
-    assert pick(rolled, "detections", slice_value="") == {("", "", 0): (1, 1, 3, {4: 1})}
+    assert pick(rolled, "detections", slice_value="") == {("", "", 0): (1, 1, 3, 1, {4: 1})}
     assert pick(rolled, "status", 60, slice_value="") == {
-        ("", "", 0): (2, 2, 0, {}),
-        ("ok", "", 0): (1, 1, 0, {}),
-        ("timeout", "", 0): (1, 1, 0, {}),
+        ("", "", 0): (2, 2, 0, 2, {}),
+        ("ok", "", 0): (1, 1, 0, 1, {}),
+        ("timeout", "", 0): (1, 1, 0, 1, {}),
     }
     assert pick(rolled, "status", 15, slice_value="").keys() == {
         ("", "", 0),
@@ -129,9 +131,9 @@ def test_pixels_and_recipes_and_shadow() -> None:
     }
     # Bins of 8 levels: the first two stand for 4 and 12, the last for 252; each frame weighs 1000.
     assert cells == {
-        (True, "a"): (2, 2, 500 * 4 + 500 * 12 + 1000 * 252, {1: 500, 2: 500, 32: 1000}),
-        (True, "b"): (1, 1, 8000, {1: 500, 2: 500}),
-        (False, "a"): (1, 1, 8000, {1: 500, 2: 500}),
+        (True, "a"): (2, 2, 500 * 4 + 500 * 12 + 1000 * 252, 2, {1: 500, 2: 500, 32: 1000}),
+        (True, "b"): (1, 1, 8000, 1, {1: 500, 2: 500}),
+        (False, "a"): (1, 1, 8000, 1, {1: 500, 2: 500}),
     }
     resolutions = [value for (key, *_), value in rolled.items() if key.signal == "resolution"]
     assert sorted(n for n, *_ in resolutions) == [1, 4]
@@ -162,11 +164,16 @@ def test_what_two_batches_add_is_what_one_adds(records: list[dict[str, Any]], cu
     together = rows(roll_up(columns(*records)))
     added: dict[Row, Cells] = {}
     for part in (records[:cut], records[cut:]):
-        for at, (n, frames, total, bins) in rows(roll_up(columns(*part))).items():
-            was = added.get(at, (0, 0, 0, {}))
-            both = Counter(was[3]) + Counter(bins)
-            added[at] = (was[0] + n, was[1] + frames, was[2] + total, dict(both))
+        for at, (n, frames, total, squares, bins) in rows(roll_up(columns(*part))).items():
+            was = added.get(at, (0, 0, 0, 0, {}))
+            both = Counter(was[4]) + Counter(bins)
+            added[at] = (was[0] + n, was[1] + frames, was[2] + total, was[3] + squares, dict(both))
     assert added == together
+    for (key, *_), (n, frames, _, squares, _) in together.items():
+        if SIGNALS[key.signal].per == "detection":
+            assert frames <= n <= squares <= n * n <= frames * squares
+        else:
+            assert squares == frames == n
 
 
 def test_sparse_and_dense_counting_agree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,22 @@ def test_check_of_a_good_contract(folder: Path, capsys: pytest.CaptureFixture[st
     assert err == ""
 
 
+def test_check_says_from_which_value_on_each_rule_fires(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """χ²(9) and χ²(2) exceed 27.877 and 13.816 once in a thousand times (tables); JS has an eighth of PSI's law."""
+    rules = (
+        '[[alerts]]\nname = "light"\nsignal = "brightness"\nmeasure = "psi"\nabove = 0.2\n'
+        '[[alerts]]\nname = "mix"\nsignal = "class_share"\nmeasure = "js"\nabove = 0.02\nmin_n = 20\n'
+    )
+    second = '[[classes]]\nname = "b"\n'
+    (folder / "good.toml").write_text(GOOD + second + "[drift]\nmin_n = 40\n" + rules)
+    assert main(["spec", "check", str(folder / "good.toml")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [
+        f"  light: fires above 0.2 + {27.877 / 50:.2g} for chance at 50 frames, psi of brightness",
+        f"  mix: fires above 0.02 + {13.816 / 8 / 40:.2g} for chance at 40 frames, js of class_share",
+    ]
+
+
 def test_check_names_every_fault_of_every_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "bad.toml").write_text(GOOD.replace("open", "opn") + "[drift]\nmin_n = 0\nfoo = 1")
     (folder / "worse.toml").write_bytes(b"\xff")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import ContractInvalid
+from monitor.signals import SIGNALS
 from monitor.spec.contract import Contract
 from monitor.spec.load import load_contract, parse_contract
 from monitor.spec.sections import Section, read_duration, write_duration
@@ -102,6 +104,11 @@ def test_the_template_says_the_defaults_where_it_says_nothing_else() -> None:
 def test_what_is_shown_reads_back_as_the_same_contract(path: Path) -> None:
     contract = load_contract(path).contract
     assert parse_contract(as_toml(contract)) == contract
+
+
+def test_the_template_names_the_signals_that_are_kept_by_class() -> None:
+    (said,) = re.findall(r"^by_class = .*each class by itself \((.*) only\)", TEMPLATE.read_text(), re.MULTILINE)
+    assert said.split(", ") == [name for name, signal in SIGNALS.items() if signal.by_class]
 
 
 line = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -146,3 +147,75 @@ def test_a_folder_that_is_not_there_is_said_once_and_ends_nothing(folder: Path) 
     (folder / "inner").rename(folder / "away")
     assert len(shelf.refresh()) == 2
     assert in_force(shelf) == 0.5
+
+
+class Before(NamedTuple):
+    """What was in force before the restart."""
+
+    model: str
+    file: str
+    text: str
+
+
+M, N = Before("m", "a.toml", text()), Before("n", "b.toml", text("n", 0.3))
+
+
+@pytest.mark.parametrize("torn", ["", text()[:12], text().replace("0.5", "5"), text() + "[typo]\n", None])
+def test_a_restart_does_not_end_the_contract_of_a_faulty_file(folder: Path, torn: str | None) -> None:
+    before = load_contract(folder / "a.toml")
+    (folder / "a.toml").unlink()
+    if torn is None:
+        (folder / "a.toml").mkdir()
+    else:
+        (folder / "a.toml").write_text(torn)
+    shelf = Shelf(folder)
+    (said,) = shelf.refresh([M])
+    assert shelf.contracts == {"m": before}
+    assert said.endswith(f"\ncontract {before.hash} of m stays in force")
+    assert shelf.refresh([M]) == []
+    if torn is None:
+        (folder / "a.toml").rmdir()
+    (folder / "a.toml").write_text(text(threshold=0.9))
+    shelf.refresh([M])
+    assert (in_force(shelf), shelf.complaints) == (0.9, {})
+
+
+def test_a_file_without_faults_goes_before_what_was_in_force(folder: Path) -> None:
+    shelf = Shelf(folder)
+    shelf.refresh([M._replace(text=text(threshold=0.1))])
+    assert in_force(shelf) == 0.5
+
+
+def test_a_file_that_is_removed_before_the_restart_ends_its_contract(folder: Path) -> None:
+    shelf = Shelf(folder)
+    assert len(shelf.refresh([M, N])) == 1
+    assert set(shelf.contracts) == {"m"}
+    (folder / "a.toml").write_text("[")
+    fresh = Shelf(folder)
+    fresh.refresh([M, N])
+    assert set(fresh.contracts) == {"m"}, "a fault elsewhere does not bring it back"
+
+
+def test_a_faulty_file_of_another_name_keeps_the_contract_of_the_model_that_it_names(folder: Path) -> None:
+    (folder / "new.toml").write_text(text("n", threshold=5))
+    shelf = Shelf(folder)
+    news = shelf.refresh([M, N])
+    assert in_force(shelf, "n") == 0.3
+    assert shelf.contracts["n"].path == folder / "new.toml"
+    assert any(said.endswith(f"contract {shelf.contracts['n'].hash} of n stays in force") for said in news)
+
+
+def test_a_folder_that_is_not_there_at_the_restart_ends_nothing(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "gone")
+    news = shelf.refresh([M, N])
+    assert set(shelf.contracts) == {"m", "n"}
+    assert len(news) == 3
+    assert sum("stays in force until it is back" in said for said in news) == 2
+
+
+def test_a_remembered_text_that_is_no_contract_any_more_is_not_in_force(folder: Path) -> None:
+    (folder / "a.toml").write_text("[")
+    shelf = Shelf(folder)
+    (said,) = shelf.refresh([M._replace(text="[model]")])
+    assert said.endswith("no contract of this file is in force")
+    assert shelf.contracts == {}

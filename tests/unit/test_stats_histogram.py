@@ -48,13 +48,15 @@ def test_what_does_not_fit_is_refused(counts: list[int], q: float) -> None:
 
 def test_weigh_worked_by_hand() -> None:
     # Thirds of 1000: the first of the equal remainders gets the odd one.
-    assert weigh([[1, 1, 1], [0, 0, 0], [0, 5, 0]]).tolist() == [[334, 333, 333], [0, 0, 0], [0, 1000, 0]]
+    assert weigh([[1, 1, 1], [0, 0, 0], [0, 5, 0]], 1000).tolist() == [[334, 333, 333], [0, 0, 0], [0, 1000, 0]]
+    # 5, 3, 1 of 9 are 5.56, 3.33, 1.11 of 10: 5, 3, 1, and the one left over goes to .56.
+    assert weigh([[5, 3, 1]], 10).tolist() == [[6, 3, 1]]
 
 
 @settings(derandomize=True, max_examples=100)
-@given(st.lists(st.integers(0, 3_000_000), min_size=1, max_size=32))
+@given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=32))
 def test_weighed_shares_are_within_one_count_of_the_exact_ones(row: list[int]) -> None:
-    weighed = weigh([row])[0].tolist()
+    weighed = weigh([row], 1000)[0].tolist()
     assert sum(weighed) == (1000 if sum(row) else 0)
     for whole, count in zip(weighed, row, strict=True):
         assert abs(whole - (Fraction(1000 * count, sum(row)) if sum(row) else 0)) < 1
@@ -62,4 +64,4 @@ def test_weighed_shares_are_within_one_count_of_the_exact_ones(row: list[int]) -
 
 def test_a_negative_count_is_refused() -> None:
     with pytest.raises(ValueError, match="zero or more"):
-        weigh([[1, -1]])
+        weigh([[1, -1]], 1000)

@@ -53,7 +53,7 @@ def test_freeze_list_report_run_and_show(plant: Any, command: Callable[..., Answ
     code, out, _ = command(*shown)
     rows = [line.split() for line in out.splitlines() if line.startswith("  brightness")]
     assert code == 0
-    assert [(row[-1], row[3], row[4]) for row in rows] == [("ok", "60", "420")] * 2
+    assert [(row[-1], row[3], row[4]) for row in rows] == [("steady", "60", "420"), ("chance", "60", "420")]
     assert float(rows[0][1]) < float(rows[0][2])
     assert float(rows[1][1]) > 2 * float(rows[1][2])
 

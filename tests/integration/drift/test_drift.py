@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -9,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import entropy
+from scipy.stats import chi2, entropy
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from monitor.drift import baseline as freezing
 from monitor.drift import stage
 from monitor.imaging.stats import image_stats
 from monitor.records import Measurement, Window
 from monitor.spec.load import load_contract
+from monitor.store import measurements
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -226,6 +229,48 @@ def test_the_order_of_loading_does_not_matter(plant: Any) -> None:
         conn.execute(text("TRUNCATE measurement, measured_window"))
     run(plant, 4)
     assert dump(plant) == in_parts
+
+
+def test_a_new_camera_is_not_judged_by_the_others(plant: Any) -> None:
+    for camera, level in (("cam-1", 80), ("cam-2", 120), ("cam-3", 160)):
+        plant.send(range(3), cameras=(camera,), brightness=level)
+    freeze(plant, 3)
+    plant.send(range(3, 4), cameras=("cam-4",), brightness=100)
+    run(plant, 4)
+    new = brightness(plant, 3, "cam-4")
+    assert (new.state, new.value, new.baseline_id, new.baseline_mean) == ("no_baseline", None, None, None)
+    assert brightness(plant, 3, "cam-4", "mean").state == "ok"
+    assert brightness(plant, 3, "cam-1").state == "no_data"
+    assert run(plant, 4) == 0
+
+
+def test_noise_is_that_of_crowded_frames(plant: Any) -> None:
+    boxes = [{"class": "carton", "confidence": 0.9, "box": [10, 10, 100, 80]}]
+    plant.send(range(3))
+    freeze(plant, 3)
+    plant.send(range(3, 4), cameras=("cam-1",), frames=59, detections=boxes)
+    plant.send(range(3, 4), cameras=("cam-1",), frames=1, detections=21 * boxes)
+    run(plant, 4)
+    where = {"camera": "cam-1", "slice_name": "", "class_name": "", "measure": "psi", "start": START + 3 * DAY}
+    mix = one(plant.measured(signal="class_share", **where))
+    # 59 frames of one detection and one of 21: 80 values, 59 + 441 squared. The baseline: 180 frames of two each.
+    assert (mix.state, mix.n, mix.baseline_n) == ("ok", 60, 180)
+    assert mix.noise == pytest.approx((500 / 80**2 + 1 / 180) * chi2.ppf(0.999, 2))
+
+
+def test_what_postgres_refuses_is_an_error_of_the_store(plant: Any) -> None:
+    plant.send(range(1))
+    run(plant, 1)
+    measured = plant.measured(last=1)
+    with pytest.raises(IntegrityError), plant.database.begin() as conn:
+        measurements.save(conn, measured)  # they are there
+    with plant.database.begin() as conn:
+        measurements.save(conn, [])
+        measurements.save(conn, [replace(m, key=replace(m.key, recipe="again")) for m in measured])
+    again = [m for m in plant.measured(last=1) if m.key.recipe == "again"]
+    assert [replace(m, key=replace(m.key, recipe="")) for m in again] == [
+        replace(m, key=replace(m.key, recipe="")) for m in measured
+    ]
 
 
 def test_reading_is_filtered(plant: Any) -> None:

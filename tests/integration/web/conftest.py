@@ -149,7 +149,9 @@ def plant(settings: Settings, database: Database) -> Plant:
 
 
 @pytest.fixture(scope="package")
-def drifted(admin: Engine, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def drifted(
+    admin: Engine, drop: Callable[[str], None], migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Plant]:
     """For reading only: four clean days, a baseline of them, then three on which cam-1 sees a fifth less light."""
     name, folder = f"drifted_{os.getpid()}", tmp_path_factory.mktemp("drifted")
     with admin.connect() as connection:
@@ -165,8 +167,7 @@ def drifted(admin: Engine, migrated_template: str, tmp_path_factory: pytest.Temp
             made.day(day, light=0.8)
         made.context.clock = lambda: START + timedelta(days=100)
         yield made
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    drop(name)
 
 
 def browser(site: Site, metrics: Metrics) -> Callable[..., httpx.Response]:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 
 from monitor.daemon import JOBS, Job, run_job, run_once, turn_of
+from monitor.errors import TryAgain
+from monitor.spec.load import Shelf
 from monitor.store import jobs
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -53,6 +55,56 @@ def test_a_failure_is_a_sentence_in_the_record_and_stops_nobody(plant, monkeypat
     assert list(did) == [job.name for job in JOBS]
     assert ("probe", "failed", 0, "RuntimeError: the belt is stuck") in runs(plant)
     assert "job probe failed" in caplog.text
+
+
+def said_of(caplog, job: str) -> list[tuple[str, bool]]:
+    """What was logged of a job: the sentence, and whether a traceback went with it."""
+    return [
+        (one.getMessage(), one.exc_info is not None) for one in caplog.records if f"job {job}" in one.getMessage()
+    ]
+
+
+def test_a_file_that_waits_for_a_contract_is_a_sentence_said_once(plant, caplog, day_of_records):
+    contract = plant.context.settings.contracts_dir / "presses.toml"
+    held_back = contract.rename(contract.with_suffix(".later"))
+    plant.drop("early", day_of_records(0, "cam-1"))
+    for hours in (2, 3):
+        assert "intake" not in plant.jobs(1, hours)
+    ((sentence, traceback),) = said_of(caplog, "intake")
+    assert "no contract is in force; put one TOML" in sentence
+    assert not traceback
+    assert [(state, error) for job, state, _, error in runs(plant) if job == "intake"] == [
+        ("failed", sentence.removeprefix("job intake is not done: "))
+    ] * 2
+    held_back.rename(contract)
+    assert plant.jobs(1, 4)["intake"] == 60
+    contract.unlink()
+    plant.context.shelf = Shelf(plant.context.settings.contracts_dir)  # as after a restart
+    plant.drop("early", day_of_records(0, "cam-1"))
+    plant.jobs(1, 5)
+    assert len(said_of(caplog, "intake")) == 2, "it was well in between, so it is said again"
+
+
+def test_a_statement_that_was_broken_off_is_no_traceback(plant, caplog):
+    def wait_for_ever(context, now):
+        with context.database.begin() as conn:
+            conn.execute(text("SET LOCAL statement_timeout = '10ms'"))
+            conn.execute(text("SELECT pg_sleep(60)"))
+
+    assert run_job(plant.context, job_that(wait_for_ever), NOW, NOW) is None
+    ((sentence, traceback),) = said_of(caplog, "probe")
+    assert "due to statement timeout" in sentence
+    assert not traceback
+    assert not plant.context.away, "the database is there"
+
+
+def test_what_the_product_says_of_its_models_needs_no_traceback(plant, monkeypatch, caplog):
+    def measure(database, loaded, now):
+        raise TryAgain("other work was in the way")
+
+    monkeypatch.setattr("monitor.daemon.drift.run", measure)
+    plant.jobs(0)
+    assert said_of(caplog, "drift") == [("job drift is not done: model presses: other work was in the way", False)]
 
 
 def test_one_model_that_fails_does_not_stop_the_others(plant, monkeypatch):

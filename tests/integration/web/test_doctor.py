@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -41,6 +42,26 @@ def test_all_is_well_after_the_jobs_ran(plant, now):
         "runtime": ["well"],
     }
     assert "presses, contract" in found["contracts"][0].sentence
+    assert "agrees with it to" in found["clock"][0].sentence
+    assert "CPUExecutionProvider" in found["runtime"][0].sentence
+
+
+@pytest.mark.parametrize(
+    ("question", "patience", "sentence"),
+    [
+        ("import no_such_runtime", 60.0, "No module named 'no_such_runtime'"),
+        ("import os; os.abort()", 60.0, "ended with code -6"),
+        ("print('nothing')", 60.0, "did not say"),
+        ("import threading; threading.Event().wait()", 0.2, "has not loaded within 0.2 s"),
+    ],
+)
+def test_a_runtime_that_does_not_load(monkeypatch, question, patience, sentence):
+    monkeypatch.setattr(doctor, "_ASK_PROVIDERS", question)
+    monkeypatch.setattr(doctor, "RUNTIME_PATIENCE_S", patience)
+    found = doctor._model_runtime()
+    assert found.mark == "wrong"
+    assert sentence in found.sentence
+    assert "install it again" in found.sentence
 
 
 def test_overdue_jobs_and_a_faulty_contract_and_quarantine(plant, now, day_of_records):
@@ -87,6 +108,7 @@ def test_database_away_is_exit_3_and_tells_the_rest(plant, monkeypatch, capsys):
     assert "Connection refused" in printed
     assert "hush" not in printed
     assert "presses, contract" in printed
+    assert "compared with nothing" in printed
 
 
 def test_a_clock_that_is_off(plant, now, monkeypatch):
@@ -103,6 +125,7 @@ def test_nothing_configured_changes_nothing(tmp_path: Path, monkeypatch, capsys)
     assert main.main(["doctor"]) == 0
     printed = capsys.readouterr().out
     assert "no embedded Postgres yet" in printed
+    assert re.search(r"clock +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC here; compared with nothing", printed)
     assert list(tmp_path.iterdir()) == []
 
 

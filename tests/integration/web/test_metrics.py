@@ -96,6 +96,44 @@ def test_alerts_that_differ_in_no_label_give_one_sample(plant, browse):
     assert of(found, "monitor_alerts_open", severity="critical") == [1]
 
 
+def test_alerts_of_a_rule_that_was_removed_are_gone(plant, browse):
+    plant.jobs(0)
+    with plant.context.database.begin() as conn:
+        conn.execute(ALERT, {"version": "v1", "state": "firing"})
+    plant.day(0)
+    for page in (browse("/metrics").text, browse("/").text):
+        assert "brightness-drift" in page
+    contract = plant.context.settings.contracts_dir / "presses.toml"
+    contract.write_text(contract.read_text().replace("brightness-drift", "another-rule"))
+    plant.jobs(1, hours=3)
+    found = samples(browse("/metrics").text)
+    for name in ("monitor_alert_active", "monitor_drift_score", "monitor_drift_threshold"):
+        assert of(found, name, rule="brightness-drift") == []
+    assert of(found, "monitor_alerts_open", severity="critical") == [0]
+    assert "brightness-drift" not in browse("/").text
+
+
+def test_a_line_that_is_taken_in_later_does_not_make_a_counter_fall(plant, browse, day_of_records):
+    lines = day_of_records(0, "a")
+    file = plant.drop("mixed", [line | {"model": "rollers"} for line in lines[:7]] + lines[7:])
+    plant.jobs(1)
+    before = samples(browse("/metrics").text)
+    assert of(before, "monitor_lines_stored_total") == [53]
+    assert of(before, "monitor_lines_rejected_total") == [7]
+    contract = plant.context.settings.contracts_dir / "presses.toml"
+    contract.with_name("rollers.toml").write_text(contract.read_text().replace('"presses"', '"rollers"'))
+    (done,) = (plant.context.settings.spool_dir / "done").rglob("mixed.jsonl")
+    done.rename(file)
+    plant.jobs(1, hours=3)
+    after = samples(browse("/metrics").text)
+    assert of(after, "monitor_lines_stored_total") == [60]
+    assert of(after, "monitor_lines_rejected_total") == [7]
+    assert of(after, "monitor_set_aside_total", reason="unknown_model") == [7]
+    page = browse("/").text
+    assert "60 lines = 60 stored + 0 duplicate + 0 rejected + 0 blank" in page
+    assert "Nothing is set aside" in page
+
+
 def test_the_last_values_outlive_the_database(plant, browse, admin):
     plant.day(0)
     before = samples(browse("/metrics").text)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from monitor.web.app import HEADERS
+from monitor.web import view
+from monitor.web.app import HEADERS, why_not_ready
+from monitor.web.pages import Pages
 
 
 class Page(HTMLParser):
@@ -195,6 +197,35 @@ def test_ready_only_with_database_schema_and_contract(plant, browse):
     with plant.context.database.begin() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert "newer release" in browse("/readyz").json()["reasons"][0]
+
+
+def test_a_crowd_of_readers_waits_in_front_of_the_database(plant, monkeypatch):
+    monkeypatch.setattr(view, "PATIENCE_S", 0.05)
+    site = plant.site
+    pages = Pages(site)
+    for _ in range(view.READERS):
+        site.turns.acquire()
+    code, said = pages.status({})
+    assert code == 503
+    assert "too many pages are being read at once" in said
+    assert "too many pages are being read at once" in why_not_ready(site)[0]
+    site.turns.release()
+    assert [pages.status({})[0] for _ in range(2)] == [200, 200], "a page gives its turn back"
+
+
+def test_what_needs_no_database_never_waits(plant, browse, monkeypatch):
+    monkeypatch.setattr(view, "READERS", 0)
+    for address in ("/healthz", "/metrics", "/static/page.css"):
+        assert browse(address).status_code == 200
+
+
+def test_a_page_that_takes_too_long_is_a_sentence(plant, browse, monkeypatch):
+    monkeypatch.setattr("monitor.store.reporting.BOUND_S", 1)
+    with plant.context.database.begin() as conn:
+        conn.execute(text("LOCK TABLE job_run"))
+        answer = browse("/")
+    assert answer.status_code == 503
+    assert "ask for less at a time" in answer.text
 
 
 def test_pages_with_the_database_away(plant, browse, admin):

@@ -1,13 +1,13 @@
 """Housekeeping: what became of a reject, which days were dropped, which roll-ups were repaired. Only adds.
 
-Revision ID: 0002
-Revises: 0001
+Revision ID: 0003
+Revises: 0002
 """
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -21,7 +21,16 @@ STATEMENTS = (
         ADD COLUMN note text NOT NULL DEFAULT '',
         ADD COLUMN replay_batch_id bigint
     """,
-    "COMMENT ON COLUMN reject.replay_batch_id IS 'the batch by which the line was taken in after all'",
+    "COMMENT ON COLUMN reject.replay_batch_id IS 'the batch by which the line was taken in, or looked at once more'",
+    # Where a batch was delivered again, its lines are rejects of the last attempt alone; the attempts after the first
+    # bear the name of the batch, a plus sign and their number from 2.
+    r"""
+    UPDATE reject r SET state = 'replayed', settled_at = again.received_at, replay_batch_id = again.batch_id
+    FROM batch again JOIN batch b ON b.source = again.source AND b.name = substring(again.name FROM '^(.*)\+\d+$')
+        || CASE substring(again.name FROM '\d+$') WHEN '2' THEN ''
+            ELSE '+' || (CAST(substring(again.name FROM '\d+$') AS integer) - 1) END
+    WHERE again.name ~ '\+\d+$' AND r.batch_id = b.batch_id AND r.whole_line
+    """,
     # A recount of a day whose frames are gone would find nothing and must not be believed; nor may a detached
     # partition be forgotten half-way: it is detached first, its keys are deleted and the table dropped afterwards.
     """

@@ -1,0 +1,50 @@
+"""What a transaction says when the server, or this process, has no time or no room for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from monitor.errors import DependencyAway, TryAgain
+from monitor.store import migrate, reporting
+from monitor.store.database import Database
+
+
+def sleep_too_long(database: Database) -> None:
+    with database.begin() as conn:
+        reporting.bound(conn)
+        conn.execute(text("SELECT pg_sleep(60)"))
+
+
+def test_a_statement_that_takes_too_long_is_not_a_server_that_is_away(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "BOUND_S", 1)
+    with pytest.raises(TryAgain, match=r"due to statement timeout.*ask for less"):
+        sleep_too_long(database)
+    with database.begin() as conn:
+        assert conn.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_lock_that_cannot_be_had_is_other_work_in_the_way(database: Database) -> None:
+    with database.begin() as holder:
+        holder.execute(text("LOCK TABLE batch"))
+        with pytest.raises(TryAgain, match="other work on the database was in the way"), database.begin() as conn:
+            conn.execute(text("LOCK TABLE batch NOWAIT"))
+
+
+@pytest.fixture
+def narrow(engine: Engine) -> Iterator[Database]:
+    """A database of one connection."""
+    one = create_engine(engine.url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+    yield Database(one)
+    one.dispose()
+
+
+def test_no_connection_left_is_a_sentence(narrow: Database) -> None:
+    with narrow.begin(), pytest.raises(DependencyAway, match="all connections of this process"), narrow.begin():
+        pass
+    with narrow.begin() as conn:
+        assert migrate.check(conn).state is migrate.State.CURRENT, "on the connection that is there"

@@ -1,0 +1,138 @@
+"""The spool against a file system that says no: long names, folders in the way, what may not be read."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from monitor.errors import DependencyAway, UsageError
+from monitor.ingest.spool import Spool, Waiting, find_files, open_file
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NOBODY = 65_534
+
+
+def drop(spool: Spool, name: str | bytes, content: str = "{}\n") -> Waiting:
+    """Put one file into the empty spool, and find it there."""
+    (spool.incoming / os.fsdecode(name)).write_text(content, encoding="utf-8")
+    [file] = spool.waiting()
+    return file
+
+
+def moved(path: Path | None) -> Path:
+    assert path is not None
+    return path
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Root may read everything: as root, the block runs as nobody."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everyone may enter, as pytest's own is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("length", [253, 254, 255])
+@pytest.mark.parametrize("letter", ["x", "ü"])
+def test_a_longest_name_can_come_again_and_again(tmp_path: Path, length: int, letter: str) -> None:
+    spool = Spool(tmp_path)
+    size = length - len(".jsonl")
+    name = letter * (size // len(letter.encode())) + "x" * (size % len(letter.encode())) + ".jsonl"
+    assert len(name.encode()) == length
+    for place in (lambda file: spool.done(file, NOW), lambda file: spool.quarantine(file, "No line is good.")):
+        paths = [moved(place(drop(spool, name, str(number)))) for number in range(12)]
+        assert [path.read_text(encoding="utf-8") for path in paths] == [str(number) for number in range(12)]
+        assert all(path.name.startswith(letter * 50) and path.suffix == ".jsonl" for path in paths)
+    assert all(path.with_name(path.name + ".reason").read_text(encoding="utf-8") for path in paths)
+
+
+def test_a_short_name_stays_as_it_is(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    assert moved(spool.quarantine(drop(spool, "a.jsonl"), "Why.")).name == "a.jsonl"
+    assert moved(spool.quarantine(drop(spool, "a.jsonl"), "Why.")).name == "a-2.jsonl"
+
+
+def test_a_name_that_is_no_text_is_spelt_out_as_far_as_it_fits(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    place = moved(spool.done(drop(spool, b"\xff" * 200 + b".jsonl"), NOW))
+    assert place.name.startswith("\\xff\\xff")
+    assert len(place.name) <= 255 and place.suffix == ".jsonl"
+
+
+def test_a_file_in_place_of_the_day_is_said_and_the_file_stays(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "done" / "2026-03-02").write_text("", encoding="utf-8")
+    file = drop(spool, "a.jsonl")
+    with pytest.raises(DependencyAway, match=r"a\.jsonl.*2026-03-02"):
+        spool.done(file, NOW)
+    assert file.path.exists()
+
+
+@pytest.mark.parametrize("folder", ["done", "quarantine"])
+def test_a_folder_that_may_not_be_written_is_said(open_folder: Path, folder: str) -> None:
+    spool = Spool(open_folder)
+    file = drop(spool, "a.jsonl")
+    (open_folder / folder).chmod(0o555)
+    with ordinary_user(), pytest.raises(DependencyAway, match=r"a\.jsonl.*Permission denied"):
+        spool.done(file, NOW) if folder == "done" else spool.quarantine(file, "Why.")
+    assert file.path.exists()
+
+
+def test_a_reason_that_cannot_be_written_is_said_instead(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "quarantine" / "a.jsonl.reason").mkdir()
+    with pytest.raises(DependencyAway, match=r"No line is good"):
+        spool.quarantine(drop(spool, "a.jsonl"), "No line is good.")
+
+
+def test_a_file_that_is_gone_is_not_moved_and_leaves_nothing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    file = drop(spool, "a.jsonl")
+    file.path.unlink()
+    assert spool.done(file, NOW) is None
+    assert spool.quarantine(file, "Why.") is None
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_file_that_was_replaced_since_it_was_found_waits_for_its_turn(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    file = drop(spool, "a.jsonl", "one\n")
+    (tmp_path / "new").write_text("another\n", encoding="utf-8")
+    (tmp_path / "new").replace(file.path)
+    assert spool.done(file, NOW) is None
+    assert file.path.read_text(encoding="utf-8") == "another\n"
+    [again] = spool.waiting()
+    assert moved(spool.done(again, NOW)).read_text(encoding="utf-8") == "another\n"
+
+
+def test_a_folder_that_may_not_be_read_is_reported_and_the_others_are_found(open_folder: Path) -> None:
+    for name in ("a", "b", "c"):
+        (open_folder / name).mkdir()
+        (open_folder / name / "x.jsonl").write_text("{}\n", encoding="utf-8")
+    (open_folder / "b").chmod(0)
+    with ordinary_user():
+        found = find_files(open_folder)
+        assert [file.name for file in found] == ["a/x.jsonl", "b", "c/x.jsonl"]
+        with pytest.raises(UsageError, match=r"/b cannot be read: Permission denied"):
+            open_file(found[1].path)
+    (open_folder / "b").chmod(stat.S_IRWXU)

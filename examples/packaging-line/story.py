@@ -278,7 +278,7 @@ def main() -> int:
     os.environ |= {"MONITOR_STATE_DIR": str(args.state.absolute()), "MONITOR_CONTRACTS_DIR": str(HERE)}
     first = _ending(outcome, sys.stdout)
     if first:
-        print("\nIts evidence (monitor alerts show):\n", flush=True)
+        print("\nThe first alert with its evidence (monitor alerts show):\n", flush=True)
         command.main(["alerts", "show", first])
     _where_next(Settings(state_dir=args.state.absolute(), contracts_dir=HERE), first or MODEL, sys.stdout)
     print(f"\n{time.monotonic() - began:.0f} s")

@@ -36,7 +36,7 @@ from monitor.records import QUIET, Alert, AlertEvent, Baseline, Measurement, Win
 from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
 from monitor.store import alerts, baselines, histograms, measurements, outbox
-from monitor.store.alerts import Unjudged
+from monitor.store.alerts import Unjudged, Watched
 from monitor.store.database import Connection, Database
 
 LOGGED = ("log",)
@@ -106,19 +106,22 @@ def _reopen(database: Database, loaded: LoadedContract, rule: AlertRule) -> None
     """Make those windows unjudged again that had nothing to say when they were judged, and now have."""
     model, length = loaded.model, loaded.contract.drift.window
     with database.begin() as conn:
-        found = alerts.reopened(
-            conn, model, rule.name, length, signal=rule.signal, measure=rule.measure, min_n=rule.min_n
-        )
+        found = alerts.reopened(conn, model, _watched(rule), length)
         active = {version: baselines.active(conn, model, version) for version in {task.version for task in found}}
         seen: set[str] = set()
         for task in found:
             baseline = active[task.version]
             if task.version in seen or baseline is None or _is_its_own(baseline, task.window):
                 continue
-            measured = _measured(conn, rule, model, task.version, task.window)
+            measured = one_each(_measured(conn, rule, model, task.version, task.window))
             if any(verdict(rule, m) in VERDICTS for m in measured):
                 alerts.reopen(conn, model, rule.name, task.version, task.window)
                 seen.add(task.version)
+
+
+def _watched(rule: AlertRule) -> Watched:
+    by_camera, by_slice = rule.scope == "camera", rule.scope == "slice"
+    return Watched(rule.name, rule.signal, rule.measure, by_camera, by_slice, rule.by_class, rule.min_n)
 
 
 def _is_its_own(baseline: Baseline, window: Window) -> bool:

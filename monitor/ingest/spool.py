@@ -37,7 +37,7 @@ class Waiting:
     source: str
     name: str
     stamp: tuple[int, int] | None = None
-    """Time of change and size when it was found: another file that takes its name meanwhile is not mistaken for it."""
+    """Time of change and size when it was found, so that another file that took its name is not mistaken for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,20 @@ from sqlalchemy import Row, text
 from monitor.records import ALL, Alert, AlertEvent, Scope, SeriesKey, Window
 from monitor.store.database import Connection
 
+_REOPENED = text("""
+    SELECT w.version, w.window_start, w.window_end, w.baseline_id
+    FROM judged j
+    JOIN measured_window w ON w.model = j.model AND w.version = j.version AND w.window_end <= j.window_end
+        AND (j.decided_end IS NULL OR w.window_end > j.decided_end)
+    WHERE j.model = :model AND j.rule = :rule AND w.window_end - w.window_start = :length AND EXISTS (
+        SELECT FROM measurement m
+        WHERE m.model = w.model AND m.version = w.version AND m.window_start = w.window_start
+            AND m.window_end = w.window_end AND NOT m.shadow AND m.signal = :signal AND m.measure = :measure
+            AND (m.camera <> '') = :by_camera AND (m.slice_name <> '') = :by_slice
+            AND (m.class_name <> '') = :by_class
+            AND m.state = 'ok' AND m.n >= :min_n)
+    ORDER BY w.window_end, w.version
+""")
 _SCOPE = ("model", "version", "stage", "camera", "slice_name", "slice_value")
 
 
@@ -23,6 +37,19 @@ class Unjudged:
     version: str
     window: Window
     baseline_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a rule looks at, and the least frames that it judges by."""
+
+    rule: str
+    signal: str
+    measure: str
+    by_camera: bool
+    by_slice: bool
+    by_class: bool
+    min_n: int
 
 
 def read(conn: Connection, model: str = ALL, *, rule: str = "", version: str = "", prefix: str = "") -> list[Alert]:
@@ -118,32 +145,12 @@ def unjudged(conn: Connection, model: str, rule: str, length: timedelta) -> list
     return [Unjudged(row[0], Window(row[1], row[2]), row[3]) for row in rows]
 
 
-def reopened(
-    conn: Connection, model: str, rule: str, length: timedelta, *, signal: str, measure: str, min_n: int
-) -> list[Unjudged]:
-    """Windows that the rule judged without a verdict, and none after them with one, which now have a number.
+def reopened(conn: Connection, model: str, watched: Watched, length: timedelta) -> list[Unjudged]:
+    """Windows of `length` that the rule judged, without a verdict in them or after them, and that now have a number.
 
-    The number is one of `signal` and `measure` on at least `min_n` frames, of whichever series. Oldest first.
+    Oldest first.
     """
-    rows = conn.execute(
-        text(
-            "SELECT w.version, w.window_start, w.window_end, w.baseline_id FROM judged j"
-            " JOIN measured_window w ON w.model = j.model AND w.version = j.version AND w.window_end <= j.window_end"
-            " AND (j.decided_end IS NULL OR w.window_end > j.decided_end)"
-            " WHERE j.model = :model AND j.rule = :rule AND w.window_end - w.window_start = :length AND EXISTS ("
-            "SELECT FROM measurement m WHERE m.model = w.model AND m.version = w.version AND NOT m.shadow"
-            " AND m.window_start = w.window_start AND m.window_end = w.window_end AND m.signal = :signal"
-            " AND m.measure = :measure AND m.state = 'ok' AND m.n >= :min_n) ORDER BY w.window_end, w.version"
-        ),
-        {
-            "model": model,
-            "rule": rule,
-            "length": length,
-            "signal": signal,
-            "measure": measure,
-            "min_n": min_n,
-        },
-    )
+    rows = conn.execute(_REOPENED, {"model": model, "length": length, **asdict(watched)})
     return [Unjudged(row[0], Window(row[1], row[2]), row[3]) for row in rows]
 
 

@@ -1,8 +1,8 @@
 """Job runs: what ran, when, and how it ended. The scheduler only ticks; the truth stands here.
 
 A run is `hold` (one process at a time), `claim` (each scheduled time once), the work, `finish`. The lock of `hold`
-lives and dies with its transaction, so whoever gets it knows that a run still marked `running` was cut off. What every
-process does for itself is neither held nor claimed, only finished; the last to finish a turn has the word.
+lives and dies with its transaction, so whoever gets it knows that a run still marked `running` was cut off.
+What every process does for itself is neither held nor claimed, only finished; the last to finish a turn has the word.
 """
 
 from __future__ import annotations

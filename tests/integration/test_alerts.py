@@ -146,7 +146,7 @@ def test_what_a_window_is_judged_by_is_read_between_two_bounds(database: Databas
     read: list[tuple[str, Any]] = []
 
     def note(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        if "FROM measurement " in statement:
+        if "FROM measurement WHERE" in statement:
             read.append((statement, parameters))
 
     event.listen(database.engine, "before_cursor_execute", note)
@@ -362,3 +362,29 @@ def test_kills_anywhere_change_nothing(database: Database, settings: Settings) -
     ]  # fmt: skip
     assert len(messages(database)) == 8
     assert {alert.revision for alert in standing(database).values()} == {4}
+
+
+def test_windows_that_had_nothing_to_say_are_judged_when_they_have(database: Database) -> None:
+    number = freeze(database)
+    for day, value in enumerate((0.1, None, None, None)):
+        measure(database, day, brightness(value), number)
+    judge(database)
+    assert standing(database)[KEY].state == "no-data"
+    measure(database, 1, brightness(0.9), number)
+    judge(database)
+    assert (standing(database)[KEY].state, standing(database)[KEY].window_end) == ("pending", window(3).end)
+    measure(database, 2, brightness(0.9), number)
+    judge(database)
+    assert turns(database) == [(KEY, "firing", 2)]
+    assert judge(database) == 0
+
+
+def test_silence_before_a_verdict_is_not_opened_again(database: Database) -> None:
+    number = freeze(database)
+    for day, value in enumerate((None, None, 0.1)):
+        measure(database, day, brightness(value), number)
+    judge(database)
+    for day in range(2):
+        measure(database, day, brightness(0.9), number)
+    assert judge(database) == 0
+    assert standing(database)[KEY].state == "ok"

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from monitor.errors import DependencyAway, TryAgain
+from monitor.errors import DependencyAway, TryAgain, UsageError
+from monitor.settings import Settings
 from monitor.store import migrate, reporting
-from monitor.store.database import Database
+from monitor.store.database import Database, open_database
 
 
 def sleep_too_long(database: Database) -> None:
@@ -48,3 +49,13 @@ def test_no_connection_left_is_a_sentence(narrow: Database) -> None:
         pass
     with narrow.begin() as conn:
         assert migrate.check(conn).state is migrate.State.CURRENT, "on the connection that is there"
+
+
+@pytest.mark.parametrize("place", ["x@CANARY@host/db", "x@CA/CANARY@host/db", "x@CANARY:y@host/db"])
+def test_a_password_with_an_at_sign_is_never_taken_for_the_host(place: str) -> None:
+    with (
+        pytest.raises(UsageError, match="MONITOR_DATABASE_URL") as refused,
+        open_database(Settings(database_url=f"postgresql://monitor:{place}")),
+    ):
+        pass
+    assert "CANARY" not in str(refused.value)

@@ -61,7 +61,9 @@ def column(database: Database, query: str) -> list[Any]:
         return list(conn.execute(text(query)).scalars())
 
 
-def test_a_nul_in_a_fields_name_costs_its_line_alone(database: Database, tmp_path: Path, contracts: Contracts) -> None:
+def test_a_nul_in_a_fields_name_costs_its_line_alone(
+    database: Database, tmp_path: Path, contracts: Contracts
+) -> None:
     drop(tmp_path, "a.jsonl", b'{"a\\u0000b":1}', line(1))
     drop(tmp_path, "b.jsonl", line(2))
     assert drain(database, tmp_path, contracts, NOW).stored == 2
@@ -135,7 +137,8 @@ def test_what_another_worker_just_rejected_is_quarantined_for_the_true_reason(
     assert drain(database, tmp_path, contracts, NOW).quarantined == 1
     reason = (tmp_path / "quarantine" / "a.jsonl.reason").read_text(encoding="utf-8")
     assert "None of the 2 lines" in reason
-    assert "unknown_camera 1" in reason and "unknown_model 1" in reason
+    assert "unknown_camera 1" in reason
+    assert "unknown_model 1" in reason
 
 
 def test_a_rejected_line_that_came_with_another_file_meanwhile_counts_as_good(
@@ -176,10 +179,10 @@ def test_two_workers_at_once_share_the_files(database: Database, tmp_path: Path,
         found = list(pool.map(work, range(2)))
     assert sum(each.stored for each in found) == 40
     assert sum(each.quarantined for each in found) == 20
-    assert left(tmp_path, "done") == [f"2026-03-02/good-{number:02}.jsonl" for number in range(20)]
-    assert left(tmp_path, "quarantine") == sorted(
-        f"worse-{number:02}.jsonl{end}" for number in range(20) for end in ("", ".reason")
-    )
+    # A name that the other worker held for a moment is numbered.
+    done, aside = ([name.replace("-2.jsonl", ".jsonl") for name in left(tmp_path, f)] for f in ("done", "quarantine"))
+    assert done == [f"2026-03-02/good-{number:02}.jsonl" for number in range(20)]
+    assert aside == [f"worse-{number:02}.jsonl{end}" for number in range(20) for end in ("", ".reason")]
     reasons = {path.read_text(encoding="utf-8")[:60] for path in (tmp_path / "quarantine").glob("*.reason")}
     assert reasons == {"None of the 1 lines could be taken in: unknown_camera 1. Table"[:60]}
 

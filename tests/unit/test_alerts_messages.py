@@ -214,11 +214,23 @@ def test_neither_address_nor_key_stands_in_a_failure(caplog: pytest.LogCaptureFi
     assert CANARY not in caplog.text
 
 
-@pytest.mark.parametrize("url", [f"ftp://host/{CANARY}", f"//{CANARY}", f"{CANARY}", "http:///path"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"ftp://host/{CANARY}",
+        f"//{CANARY}",
+        f"{CANARY}",
+        "http:///path",
+        f"https://{CANARY}\N{ACCOUNT OF}.com/x",
+        f"http://[{CANARY}",
+        f"http://host:{CANARY}/",
+    ],
+)
 def test_an_address_that_is_none_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UsageError, match="MONITOR_WEBHOOK_URL") as refused:
         WebhookChannel(url)
     assert CANARY not in str(refused.value)
+    assert refused.value.__cause__ is refused.value.__context__ is None, "nothing of it is printed with the sentence"
 
 
 def test_a_broken_key_is_refused_without_repeating_it() -> None:

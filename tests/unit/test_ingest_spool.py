@@ -76,7 +76,8 @@ def test_a_name_that_is_no_text_is_spelt_out_as_far_as_it_fits(tmp_path: Path) -
     spool = Spool(tmp_path)
     place = moved(spool.done(drop(spool, b"\xff" * 200 + b".jsonl"), NOW))
     assert place.name.startswith("\\xff\\xff")
-    assert len(place.name) <= 255 and place.suffix == ".jsonl"
+    assert len(place.name) <= 255
+    assert place.suffix == ".jsonl"
 
 
 def test_a_file_in_place_of_the_day_is_said_and_the_file_stays(tmp_path: Path) -> None:

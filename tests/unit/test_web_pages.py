@@ -25,6 +25,12 @@ def test_a_moment_that_is_none_gets_a_sentence():
         pages.read_query({"at": "yesterday"})
 
 
+@pytest.mark.parametrize("said", ["0001-01-01", "0001-01-01T00:00+14:00", "9999-12-31T23:00-05:00", "9999-12-31"])
+def test_a_moment_that_no_frame_can_be_of_gets_a_sentence(said):
+    with pytest.raises(NotThere, match="is no "):
+        pages.read_query({"at": said})
+
+
 def test_nothing_asked_for():
     asked = pages.read_query({})
     assert (asked.model, asked.version, asked.stage, asked.camera, asked.at) == ("", "", None, "", None)
@@ -40,12 +46,18 @@ def test_nothing_asked_for():
         (0.12345, "0.123"),
         (12.345, "12.3"),
         (131.0, "131"),
+        (999.7, "1,000"),
         (12345.6, "12,346"),
         (-0.05, "-0.0500"),
     ],
 )
 def test_numbers(value, text):
     assert pages._number(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(100.0, "100"), (99.7, "100"), (33.3, "33"), (5.26, "5.3")])
+def test_numbers_of_two_digits(value, text):
+    assert pages._number(value, 2) == text
 
 
 @pytest.mark.parametrize(

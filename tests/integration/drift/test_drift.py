@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from monitor.drift import baseline as freezing
 from monitor.drift import stage
 from monitor.imaging.stats import image_stats
+from monitor.ingest import stage as intake
 from monitor.records import Measurement, Window
 from monitor.spec.load import load_contract
 from monitor.store import measurements
@@ -188,6 +190,36 @@ def test_a_baseline_from_images_serves_every_camera_and_version(plant: Any) -> N
     assert brightness(plant, 0, signal="latency_ms", version="v1").state == "no_baseline"
     sliced = plant.measured(camera="cam-1", slice_name="lighting", signal="brightness", measure="psi")
     assert {m.state for m in sliced} == {"no_baseline"}
+
+
+def test_images_serve_every_stage_of_a_model(plant: Any) -> None:
+    staged = plant.loaded.text.replace('name = "line"', 'name = "line"\nstages = ["screening", "verification"]', 1)
+    plant.loaded.path.write_text(staged, encoding="utf-8")
+    plant.loaded = load_contract(plant.loaded.path)
+    stats = [image_stats(np.full((8, 8), 100 + level % 40, dtype=np.uint8)) for level in range(300)]
+    freezing.from_images(plant.database, plant.loaded, stats, START)
+    plant.send(range(1), stage="screening")
+    run(plant, 1)
+    found = plant.measured(slice_name="", signal="brightness", measure="psi")
+    assert {(m.key.scope.stage, m.key.scope.camera): m.state for m in found} == {
+        ("screening", "cam-1"): "ok",
+        ("screening", "cam-2"): "ok",
+        ("screening", ""): "ok",
+        ("verification", ""): "no_data",
+    }
+
+
+def test_silence_in_windows_still_to_come_is_none(plant: Any) -> None:
+    now = datetime.now(UTC)
+    yesterday = (now - START) // DAY - 1
+    draw = np.random.default_rng(1)
+    lines = [plant.record(yesterday, "cam-1", number, draw) for number in range(40)]
+    incoming = plant.folder / "incoming"
+    incoming.mkdir(parents=True)
+    (incoming / "day.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    intake.run(plant.database, plant.folder, {"line": plant.loaded}, now + DAY)
+    assert stage.run(plant.database, plant.loaded, now + 5 * DAY) == 1
+    assert {m.window.start for m in plant.measured()} == {START + yesterday * DAY}
 
 
 def test_windows_of_six_hours(plant: Any, tmp_path: Path) -> None:

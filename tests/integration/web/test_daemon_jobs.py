@@ -9,10 +9,12 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
-from monitor.daemon import JOBS, Job, run_job, run_once, turn_of
-from monitor.errors import TryAgain
+from monitor.daemon import JOBS, Context, Job, run_job, run_once, turn_of
+from monitor.errors import DependencyAway, TryAgain, UsageError
 from monitor.spec.load import Shelf
 from monitor.store import jobs
 
@@ -237,3 +239,90 @@ def test_the_same_story_twice_changes_nothing(plant):
 def test_turns_are_counted_from_the_epoch():
     assert turn_of(NOW + timedelta(seconds=7.3), timedelta(seconds=5)) == NOW + timedelta(seconds=5)
     assert turn_of(NOW, timedelta(hours=1)) == NOW
+
+
+def tick(context: Context, name: str, at: datetime) -> int | None:
+    """One turn of a job, as the ticker takes it."""
+    (job,) = (job for job in JOBS if job.name == name)
+    return run_job(context, job, turn_of(at, job.every), at)
+
+
+@pytest.fixture
+def beside(plant) -> Context:
+    """A second daemon on the same database."""
+    settings = plant.context.settings
+    return Context(settings, plant.context.database, Shelf(settings.contracts_dir))
+
+
+def test_every_process_reads_the_contracts_and_what_metrics_shows(plant, beside):
+    for context in (plant.context, beside):
+        assert tick(context, "contracts", NOW) is not None
+        assert list(context.shelf.contracts) == ["presses"]
+        assert tick(context, "metrics", NOW) is not None
+        assert b'monitor_contract_info{contract_hash="' in context.metrics.exposition()
+    assert [(job, state) for job, state, _, _ in runs(plant)] == [("contracts", "done"), ("metrics", "done")]
+
+
+@pytest.mark.parametrize("name", ["intake", "drift", "alerts"])
+def test_a_process_without_contracts_leaves_the_turn_to_others(plant, beside, caplog, name):
+    tick(plant.context, "contracts", NOW)
+    assert tick(beside, name, NOW) is None
+    assert name not in [job for job, *_ in runs(plant)]
+    ((sentence, _),) = said_of(caplog, name)
+    assert "no contract is in force" in sentence
+    assert tick(plant.context, name, NOW) == 0
+
+
+def test_windows_whose_files_still_wait_are_not_measured(plant, day_of_records):
+    lines = day_of_records(0, "cam-1")
+    midnight = NOW.replace(hour=0) + timedelta(days=1)
+    early, late = midnight - timedelta(hours=12), midnight + timedelta(hours=2)
+    plant.drop("early", lines[:20])
+    tick(plant.context, "contracts", early)
+    assert tick(plant.context, "drift", early) == 0, "nothing was ever taken in"
+    assert tick(plant.context, "intake", early) == 20
+    plant.drop("late", lines[20:])
+    tick(plant.context, "contracts", late)
+    assert tick(plant.context, "drift", late) == 0
+    assert tick(plant.context, "intake", late) == 40
+    assert tick(plant.context, "drift", late + TURN) == 1
+    with plant.context.database.begin() as conn:
+        assert conn.execute(text("SELECT frames FROM measured_window")).scalars().all() == [60]
+
+
+def test_drift_and_alerts_wait_while_the_intake_fails(plant, monkeypatch, caplog):
+    def fail(*_):
+        raise UsageError("day.jsonl cannot be read; let this account read it")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("monitor.daemon.ingest.run", fail)
+        assert plant.jobs(0).keys().isdisjoint({"intake", "drift", "alerts"})
+        assert plant.jobs(0, hours=3).keys().isdisjoint({"intake", "drift", "alerts"})
+    for name in ("drift", "alerts"):
+        ((sentence, _),) = said_of(caplog, name)
+        assert "until intake is done, which failed last time: day.jsonl cannot be read" in sentence
+        assert name not in [job for job, *_ in runs(plant)]
+    assert plant.jobs(0, hours=4).keys() >= {"intake", "drift", "alerts"}
+
+
+def test_what_a_later_clock_left_behind_keeps_nobody_waiting(plant, day_of_records):
+    plant.jobs(3)  # a tick with the clock ahead
+    plant.drop("day", day_of_records(0, "cam-1"))
+    assert plant.jobs(1)["drift"] == 1
+
+
+def test_a_stop_that_cuts_a_job_off_is_no_error(plant, caplog):
+    def cut_off(context, now):
+        context.stopping.set()
+        raise DependencyAway("terminating connection due to administrator command")
+
+    assert run_job(plant.context, job_that(cut_off), NOW, NOW) is None
+    plant.context.database = replace(plant.context.database, engine=gone(plant.context.database.engine))
+    assert run_job(plant.context, job_that(cut_off), NOW + TURN, NOW + TURN) is None
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def gone(engine):
+    """An engine of the same server for a database that is not there."""
+    url = engine.url.set(database="no_such_database")
+    return create_engine(url, poolclass=NullPool)

@@ -60,6 +60,7 @@ def test_what_goes_beyond_the_budget_is_dropped_and_counted(drifted, story_start
     whole, small = Metrics(), Metrics(budget=12)
     for metrics in (whole, small):
         metrics.refresh(drifted.context.database, drifted.context.shelf.contracts, turns(), story_start)
+    assert small.exposition() == small.exposition(), "a scrape leaves nothing behind"
     everything, few = (samples(one.exposition().decode()) for one in (whole, small))
     assert len(few) == 12
     assert of(few, "monitor_series_dropped") == [len(everything) - 12]

@@ -7,9 +7,12 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
+from monitor.drift import baseline
+from monitor.imaging.stats import image_stats
 from monitor.web import view
 from monitor.web.app import HEADERS, why_not_ready
 from monitor.web.pages import Pages
@@ -240,3 +243,24 @@ def test_pages_with_the_database_away(plant, browse, admin):
         assert "see that the server runs" in answer.text
     assert browse("/healthz").status_code == 200
     assert browse("/metrics").status_code == 200
+
+
+def test_the_trends_begin_with_the_first_window(drifted, story_start):
+    with drifted.site.begin() as conn:
+        shown = view.status(conn, drifted.site, view.Asked())
+    assert shown.trend.start == story_start, "six hours before the first frame"
+    assert {len(re.findall("[ML]", line.path)) for trend in shown.trends for line in trend.lines} == {7}
+
+
+def test_images_stand_beside_every_stage(plant, day_of_records, story_start):
+    contract = plant.context.settings.contracts_dir / "presses.toml"
+    staged = contract.read_text().replace('name = "presses"', 'name = "presses"\nstages = ["screening"]', 1)
+    contract.write_text(staged)
+    plant.drop("day", [line | {"stage": "screening"} for line in day_of_records(0, "cam-1")])
+    assert plant.jobs(1)["intake"] == 60
+    images = [image_stats(np.full((8, 8), 100 + level, dtype=np.uint8)) for level in range(40)]
+    baseline.from_images(plant.context.database, plant.context.shelf.contracts["presses"], images, story_start)
+    with plant.site.begin() as conn:
+        shown = view.status(conn, plant.site, view.Asked())
+    (resolution,) = [picture for picture in shown.pictures if picture.signal == "resolution"]
+    assert (resolution.now_n, resolution.baseline_n) == (60, 40)

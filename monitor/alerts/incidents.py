@@ -1,0 +1,210 @@
+"""From alarms to what people are told: one open incident a scope and cause, its children silent.
+
+A scope is a path from the widest to the narrowest name, such as (version, site, line, camera): a camera lies under
+its line, its line under its site; () is everything. A level that a plant does not use is "". Alarms of one cause on
+one scope are one incident; an alarm under a scope with an open incident of that cause adds to it and tells nobody
+again. Many cameras that start on one signal together are one incident of the scope that they share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+Scope = tuple[str, ...]
+Key = tuple[Scope, str]
+"""Scope and cause: there is one open incident of each."""
+
+CAUSES: dict[str, str] = {
+    "brightness": "optics",
+    "pixel_brightness": "optics",
+    "contrast": "optics",
+    "sharpness": "optics",
+    "red_balance": "optics",
+    "blue_balance": "optics",
+    "class_share": "content",
+    "detections": "content",
+    "box_area": "content",
+    "box_aspect": "content",
+    "confidence": "model",
+    "override": "model",
+    "latency_ms": "service",
+    "queue_depth": "service",
+    "status": "service",
+}
+"""The cause group of each signal: what one repair is likely to mend."""
+TOGETHER = timedelta(days=2)
+"""Starts within this time are together: today and yesterday."""
+SHARE = 0.3
+FEWEST = 3
+QUIET_DAYS = 7
+"""Days without an alarm, and back within ±1 sd, after which an incident closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A lane alarmed on `day` in `scope`. `onset` is the most likely first day of the change; `group` says that the
+    stream is one of many cameras, whose scope is then not a camera's."""
+
+    day: date
+    scope: Scope
+    signal: str
+    lane: str
+    onset: date
+    group: bool = False
+
+    @property
+    def cause(self) -> str:
+        """The cause group; a signal outside the list is a cause of its own."""
+        return CAUSES.get(self.signal, self.signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What people were told of: `members` are the scopes that took part, `signals` in order of appearance."""
+
+    scope: Scope
+    cause: str
+    opened_on: date
+    onset: date
+    signals: tuple[str, ...]
+    members: frozenset[Scope]
+    last_alarm_on: date
+    closed_on: date | None = None
+    closed_because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Open incidents, and the camera alarms of the last two days that a group's incident may still take in."""
+
+    open: tuple[Incident, ...] = ()
+    recent: tuple[Alarm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What one day did: who is told of what is `opened`; `closed` incidents; `silent` alarms went into open ones."""
+
+    state: State
+    opened: tuple[Incident, ...]
+    closed: tuple[Incident, ...]
+    silent: tuple[Alarm, ...]
+
+
+def covers(wide: Scope, narrow: Scope) -> bool:
+    """Whether `narrow` is `wide` or lies under it."""
+    return narrow[: len(wide)] == wide
+
+
+def advance(
+    state: State,
+    day: date,
+    alarms: Iterable[Alarm],
+    cameras: Sequence[Scope],
+    calm: Mapping[Key, bool] | None = None,
+) -> Day:
+    """One day of incidents, in the order in which people would want to hear of it: the widest scope first.
+
+    1. Alarms of a group's stream open that group's incident, or add to the one that is open.
+    2. Cameras of `cameras` that started on one signal today or yesterday are one incident of the scope that holds
+       them, when they are max(3, 30 %) of the cameras there; the incidents that some of them had alone go into it.
+    3. Every other alarm opens an incident of its own scope, unless one of its cause is open there or above.
+    4. An incident closes after 7 days without an alarm, once `calm` says so: for (scope, cause), whether its streams'
+       mean of the last seven days lies within ±1 sd. Where nothing is said (no data), it stays open.
+
+    The same alarms in another order give the same day.
+    """
+    today = sorted(alarms, key=lambda a: (a.scope, a.signal, a.lane, a.onset))
+    held = {(i.scope, i.cause): i for i in state.open}
+    before = set(held)
+    taken_in: list[Incident] = []
+    kept = [a for a in state.recent if day - a.day < TOGETHER]
+    starts = [*kept, *(a for a in today if not a.group)]
+    gathered = [*(a for a in today if a.group), *_together(starts, cameras, day)]
+    for alarm in sorted(gathered, key=lambda a: (len(a.scope), a.scope, a.signal)):
+        _add(held, alarm)
+    for alarm in starts:
+        above = _above(held, alarm, strictly=True)
+        if above is not None:
+            held[above] = _with(held[above], alarm)
+            own = held.pop((alarm.scope, alarm.cause), None)
+            taken_in += [own] if own is not None and (alarm.scope, alarm.cause) in before else []
+    silent = []
+    for alarm in (a for a in today if not a.group):
+        if _above(held, alarm) is not None:
+            silent.append(alarm)
+        _add(held, alarm)
+    absorbed = [replace(i, closed_on=day, closed_because="part of a wider incident") for i in taken_in]
+    quiet = [i for key, i in held.items() if _quiet(i, day, (calm or {}).get(key, False))]
+    closed = [*absorbed, *(replace(i, closed_on=day, closed_because=f"{QUIET_DAYS} quiet days") for i in quiet)]
+    opened = tuple(i for key, i in held.items() if key not in before)
+    still = tuple(i for i in held.values() if i not in quiet)
+    return Day(State(still, tuple(starts)), opened, tuple(closed), tuple(silent))
+
+
+def accept(state: State, scope: Scope, day: date) -> Day:
+    """Somebody accepted a new baseline for `scope`: what is open there and below closes."""
+    gone = [i for i in state.open if covers(scope, i.scope)]
+    closed = tuple(replace(i, closed_on=day, closed_because="a new baseline was accepted") for i in gone)
+    recent = tuple(a for a in state.recent if not covers(scope, a.scope))
+    return Day(State(tuple(i for i in state.open if i not in gone), recent), (), closed, ())
+
+
+def _together(starts: Sequence[Alarm], cameras: Sequence[Scope], day: date) -> list[Alarm]:
+    """An alarm of a group for each signal on which enough of its cameras started within the two days."""
+    found = []
+    for signal in sorted({a.signal for a in starts}):
+        same = [a for a in starts if a.signal == signal]
+        scope = _gathering({a.scope for a in same}, cameras)
+        if scope is not None:
+            onset = sorted(a.onset for a in same if covers(scope, a.scope))
+            found.append(Alarm(day, scope, signal, "together", onset[len(onset) // 2], group=True))
+    return found
+
+
+def _gathering(started: set[Scope], cameras: Sequence[Scope]) -> Scope | None:
+    """The widest scope with max(3, 30 %) of its cameras among `started`, and these not all under a narrower one."""
+    depth = max((len(c) for c in cameras), default=0)
+    for level in range(depth):
+        for scope in sorted({c[:level] for c in cameras if len(c) > level}):
+            inside = {c for c in cameras if covers(scope, c)}
+            ours = started & inside
+            if len(ours) < max(FEWEST, math.ceil(SHARE * len(inside))):
+                continue
+            if len({c[: level + 1] for c in ours}) > 1:
+                return scope
+    return None
+
+
+def _above(held: Mapping[Key, Incident], alarm: Alarm, strictly: bool = False) -> Key | None:
+    """The open incident that an alarm belongs to: of its cause, widest scope first, its own last (or not at all)."""
+    for length in range(len(alarm.scope) + (not strictly)):
+        if (alarm.scope[:length], alarm.cause) in held:
+            return alarm.scope[:length], alarm.cause
+    return None
+
+
+def _add(held: dict[Key, Incident], alarm: Alarm) -> None:
+    key = _above(held, alarm)
+    if key is not None:
+        held[key] = _with(held[key], alarm)
+        return
+    held[alarm.scope, alarm.cause] = Incident(
+        alarm.scope, alarm.cause, alarm.day, alarm.onset, (alarm.signal,), frozenset({alarm.scope}), alarm.day
+    )
+
+
+def _with(incident: Incident, alarm: Alarm) -> Incident:
+    return replace(
+        incident,
+        signals=incident.signals if alarm.signal in incident.signals else (*incident.signals, alarm.signal),
+        members=incident.members | {alarm.scope},
+        last_alarm_on=max(incident.last_alarm_on, alarm.day),
+    )
+
+
+def _quiet(incident: Incident, day: date, calm: bool) -> bool:
+    return calm and day - incident.last_alarm_on >= timedelta(days=QUIET_DAYS)

@@ -66,7 +66,8 @@ def replay(database: Database, contracts: Contracts, which: Which, now: datetime
 
     Raises:
         UsageError: no contract is in force.
-        DependencyAway: the database cannot be used now; batches that were taken in stay in.
+        DependencyAway, TryAgain: the database cannot be used now, or others were in the way; batches that were taken
+            in stay in.
     """
     if not contracts:
         raise UsageError(

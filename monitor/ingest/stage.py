@@ -204,7 +204,7 @@ def _take(
                 return _seen(count, ledger.find_earlier(conn, file.source, name))
             before = ledger.pass_on(conn, file.source, name, batch_id, now) if earlier else []
             if earlier and len(before) != len(earlier.rejected):
-                raise TryAgain(f"lines of {plain(file.name)} were just replayed; the file is looked at again")
+                raise TryAgain(f"lines of {plain(file.name)} were replayed just now, so nothing was kept; try again")
             summary, series = _store(conn, batch_id, file.source, lines, parsed, known, before)
             if earlier and not summary.stored:
                 raise _NothingNew

@@ -65,10 +65,11 @@ _STILL_OR_REPLAYED = text("""
         AND CASE state WHEN 'replayed' THEN replay_batch_id <> ALL(:ids) ELSE batch_id = :last END
 """)
 _PASS_ON = text("""
-    UPDATE reject r SET state = 'replayed', settled_at = :now, replay_batch_id = :batch_id FROM batch b
-    WHERE b.batch_id = r.batch_id AND b.source = :source AND (b.name = :name OR b.name LIKE :again)
-        AND b.batch_id <> :batch_id AND r.whole_line AND r.state <> 'replayed'
-    RETURNING r.reason
+    UPDATE reject SET state = 'replayed', settled_at = :now, replay_batch_id = :batch_id
+    WHERE whole_line AND state <> 'replayed' AND batch_id = (
+        SELECT max(batch_id) FROM batch
+        WHERE source = :source AND (name = :name OR name LIKE :again) AND batch_id <> :batch_id)
+    RETURNING reason
 """)
 
 
@@ -177,7 +178,7 @@ def find_earlier(conn: Connection, source: str, name: str) -> Earlier | None:
 
 
 def pass_on(conn: Connection, source: str, name: str, batch_id: int, now: datetime) -> list[str]:
-    """Settle what is still rejected of a batch's earlier attempts, for `batch_id` looks at those lines again.
+    """Settle what is still rejected of a batch, as `find_earlier` has it, for `batch_id` looks at those lines again.
 
     Returns the reasons for which they were rejected, one a line; nobody else can replay the lines any more.
     """

@@ -37,6 +37,15 @@ class DependencyAway(MonitorError):
     exit_code = 3
 
 
+class FilesLeft(MonitorError):
+    """Some files were left where they lie and every other one was taken in; `stored` counts the latter's frames."""
+
+    def __init__(self, message: str, stored: int, exit_code: int) -> None:
+        self.stored = stored
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
 class TryAgain(MonitorError):
     """What was asked for took too long or collided with other work; nothing of it was kept, and later it may pass."""
 

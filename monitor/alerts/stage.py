@@ -8,7 +8,7 @@ A window in which no series came to a verdict (no data, too few frames) is judge
 unless a later one has had a verdict by then: silence tells nobody anything that would have to be taken back.
 
 A window is ripe once it was measured against a baseline and lies after that baseline's own period. A rule that is new
-in the contract judges the windows since the baseline; one that is changed goes on with the next window.
+in the contract judges the windows since the baseline; one that is changed goes on after the last verdict.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.errors import DependencyAway, MonitorError, TryAgain, UsageError
+from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain, UsageError
 from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
 from monitor.ingest.rollup import roll_up
 from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
@@ -91,10 +91,9 @@ def drain(
     what became of the batch.
 
     Raises:
-        DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`. Or
-            some files were taken in and cannot be moved; they stay, and the others were moved.
-        UsageError: files wait and no contract is in force, or some cannot be read or are refused by the database;
-            the others were taken in.
+        DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`.
+        UsageError: files wait and no contract is in force.
+        FilesLeft: some files cannot be read, moved or stored as they are; the others were taken in.
     """
     spool = Spool(spool_dir)
 
@@ -146,7 +145,7 @@ def load(
     if faults:
         more = len(faults) - FAULTS_SAID
         said = [*map(str, faults[:FAULTS_SAID]), *([f"and {more} more"] if more > 0 else [])]
-        raise type(faults[0])("\n".join(said))
+        raise FilesLeft("\n".join(said), total.stored, faults[0].exit_code)
     return total
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from monitor.errors import DependencyAway, UsageError
+from monitor.errors import FilesLeft
 from monitor.ingest import stage
 from monitor.ingest.spool import Spool, Waiting
 from monitor.ingest.stage import drain, load
@@ -85,7 +85,7 @@ def test_a_file_the_database_refuses_stays_and_the_others_go_on(
             )
         )
         conn.execute(text("CREATE TRIGGER refuse BEFORE UPDATE ON batch FOR EACH ROW EXECUTE FUNCTION refuse()"))
-    with pytest.raises(UsageError, match=r"b\.jsonl.*character_not_in_repertoire") as refused:
+    with pytest.raises(FilesLeft, match=r"b\.jsonl.*character_not_in_repertoire") as refused:
         drain(database, tmp_path, contracts, NOW)
     assert "a.jsonl" not in str(refused.value)
     assert left(tmp_path, "incoming") == ["b.jsonl"]
@@ -101,7 +101,7 @@ def test_a_file_whose_disk_fails_does_not_stop_the_others(
     drop(tmp_path, "b.jsonl", line(1))
     # Reading this one from its beginning is an input/output error, as on a failing disk.
     failing = Waiting(Path("/proc/self/mem"), "spool", "a.jsonl")
-    with pytest.raises(UsageError, match="mem cannot be read: Input/output error"):
+    with pytest.raises(FilesLeft, match="mem cannot be read: Input/output error"):
         load(database, [failing, *Spool(tmp_path).waiting()], contracts, NOW)
     assert column(database, "SELECT event_id FROM frame") == ["e1"]
 
@@ -192,7 +192,7 @@ def test_a_day_that_is_a_file_keeps_no_frame_out(database: Database, tmp_path: P
     drop(tmp_path, "b.jsonl", line(2))
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "2026-03-02").write_text("", encoding="utf-8")
-    with pytest.raises(DependencyAway, match=r"(?s)a\.jsonl.*b\.jsonl"):
+    with pytest.raises(FilesLeft, match=r"(?s)a\.jsonl.*b\.jsonl"):
         drain(database, tmp_path, contracts, NOW)
     assert column(database, "SELECT event_id FROM frame ORDER BY 1") == ["e1", "e2"]
     (tmp_path / "done" / "2026-03-02").unlink()
@@ -224,6 +224,6 @@ def test_each_file_is_said_once_in_a_line_that_adds_up(
     (tmp_path / "done" / "2026-03-02").write_text("", encoding="utf-8")
     drop(tmp_path, "e.jsonl", line(6))
     for _ in range(3):
-        with pytest.raises(DependencyAway):
+        with pytest.raises(FilesLeft):
             drain(database, tmp_path, contracts, NOW)
     assert caplog.messages == ["e.jsonl: 1 line = 1 stored + 0 duplicate + 0 rejected"]

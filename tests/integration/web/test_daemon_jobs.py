@@ -326,3 +326,16 @@ def gone(engine):
     """An engine of the same server for a database that is not there."""
     url = engine.url.set(database="no_such_database")
     return create_engine(url, poolclass=NullPool)
+
+
+def test_one_file_that_cannot_be_moved_holds_up_nobody(plant, caplog):
+    """The intake did come to its end: windows are measured, and the file is named once."""
+    done = plant.context.settings.spool_dir / "done"
+    done.mkdir(parents=True)
+    (done / "2026-03-03").write_text("a file where a folder should be")
+    with caplog.at_level("WARNING", logger="monitor.daemon"):
+        did = plant.day(0)
+    assert did["intake"] == 120
+    assert did["drift"] == 1
+    (sentence,) = [record.getMessage() for record in caplog.records if "left files behind" in record.getMessage()]
+    assert "000-0.jsonl" in sentence

@@ -26,6 +26,7 @@ from monitor.alerts import stage as alerts
 from monitor.alerts.channels import Channel, configured
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, FilesLeft, MonitorError, UsageError
+from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
 from monitor.settings import Settings
@@ -129,6 +130,10 @@ def _refresh_metrics(context: Context, now: datetime) -> int:
     return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now)
 
 
+def _take_away(context: Context, now: datetime) -> int:
+    return retention.run(context.database, context.shelf.contracts, now).total
+
+
 def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:
     """Sum over the models; one that fails does not stop the others, and all failures are raised at the end.
 
@@ -176,6 +181,7 @@ JOBS = (
     ),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
+    Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period", needs_contracts=True),
 )
 """In the order in which one feeds the next."""
 

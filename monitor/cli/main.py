@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from monitor.cli import alerts, baseline, daemon, db, doctor, drift, frames, ingest, spec
+from monitor.cli import alerts, baseline, daemon, db, doctor, drift, frames, ingest, rejects, retention, rollups, spec
 from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
 
-NOUNS = (doctor, db, spec, frames, ingest, baseline, drift, alerts, daemon)
+NOUNS = (doctor, db, spec, frames, ingest, rejects, baseline, drift, alerts, rollups, retention, daemon)
 
 EPILOG = """\
 exit codes: 0 done, 1 a gate said no, 2 usage or an invalid contract, 3 a dependency is away

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.errors import DependencyAway, FilesLeft, MonitorError, UsageError
+from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain, UsageError
 from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
 from monitor.ingest.rollup import roll_up
 from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
@@ -201,7 +201,9 @@ def _take(
             batch_id = ledger.open_batch(conn, file.source, attempt, file.name, content, now)
             if batch_id is None:  # another worker took it in just now
                 return _seen(count, ledger.find_earlier(conn, file.source, name))
-            before = earlier.rejected.values() if earlier else ()
+            before = ledger.pass_on(conn, file.source, name, batch_id, now) if earlier else []
+            if earlier and len(before) != len(earlier.rejected):
+                raise TryAgain(f"lines of {plain(file.name)} were replayed just now, so nothing was kept; try again")
             summary, series = _store(conn, batch_id, file.source, lines, parsed, known, before)
             if earlier and not summary.stored:
                 raise _NothingNew
@@ -213,6 +215,32 @@ def _take(
     known |= series
     summary.lines, summary.repeated = count, count - parsed.lines
     return summary
+
+
+def take_again(
+    conn: Connection,
+    source: str,
+    name: str,
+    file_name: str,
+    lines: Lines,
+    contracts: Contracts,
+    now: datetime,
+    before: Iterable[str],
+) -> tuple[int, Summary]:
+    """Lines that had been set aside, as a batch of its own in the caller's transaction: its number, what came of it.
+
+    `before` are the reasons for which the lines had been rejected. The partitions must be there. Lines that are
+    refused once more are rejects of the new batch.
+
+    Raises:
+        UsageError: a batch of this name was taken in before.
+    """
+    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
+    batch_id = ledger.open_batch(conn, source, name, file_name, content, now)
+    if batch_id is None:
+        raise UsageError(f"batch {name!r} of source {source!r} was taken in before")
+    parsed = parse(lines.lines, lines.first, contracts, now)
+    return batch_id, _store(conn, batch_id, source, lines, parsed, set(), before)[0]
 
 
 def _seen(count: int, earlier: Earlier | None) -> Summary:
@@ -274,6 +302,10 @@ def _all_rejects(parsed: Parsed, placed: frames.Placed, lines: Lines) -> list[Re
     for row in np.flatnonzero(placed.conflict).tolist():
         fault = conflict(parsed.columns.event_id[row])
         rejects.append(whole(row, fault.reason, fault.detail))
+    for row in placed.dropped:
+        rejects.append(
+            whole(row, "too_late", "the frames of its day were taken away; this one may be counted already")
+        )
     for row, said in placed.refused.items():
         rejects.append(whole(row, "refused", f"the database refuses the record: {said}; mend it and send it again"))
     return sorted(rejects, key=lambda reject: reject.line_number)

@@ -109,3 +109,10 @@ def place_cameras(conn: Connection, model: str, cameras: Sequence[DeclaredCamera
         for c in sorted(cameras, key=lambda c: c.name)
     ]
     conn.execute(_PLACE, rows)
+
+
+def newest_texts(conn: Connection) -> dict[str, str]:
+    """The contract of each model that is in force, or else was taken up last, as text."""
+    order = "model, in_force DESC, taken_up_at DESC, contract_hash"
+    rows = conn.execute(text(f"SELECT DISTINCT ON (model) model, text FROM contract ORDER BY {order}"))  # noqa: S608
+    return {row.model: row.text for row in rows}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import chain
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.exc import DataError, IntegrityError
 
+from monitor.imaging.stats import HISTOGRAM_BINS
 from monitor.records import EPOCH, FrameColumns, Ints
 from monitor.store import binary
 from monitor.store.database import Connection
@@ -25,15 +28,17 @@ _DAY_US = 86_400_000_000
 
 @dataclass(slots=True)
 class Placed:
-    """What became of the frames: for each row exactly one of the four.
+    """What became of the frames: for each row exactly one of the five.
 
-    `refused` says by row what Postgres refused; such a value should have been found before.
+    `refused` says by row what Postgres refused; such a value should have been found before. `dropped` are the rows of
+    days that retention took away: whether they were counted before can no longer be told.
     """
 
     new: npt.NDArray[np.bool_]
     duplicate: npt.NDArray[np.bool_]
     conflict: npt.NDArray[np.bool_]
     refused: dict[int, str]
+    dropped: list[int] = field(default_factory=list)
 
 
 def days_of(columns: FrameColumns) -> list[date]:
@@ -77,10 +82,18 @@ def insert_frames(conn: Connection, batch_id: int, source: str, columns: FrameCo
     """
     count = len(columns)
     placed = Placed(np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool), {})
+    gone = _on_dropped_days(conn, columns)
+    placed.dropped = np.flatnonzero(gone).tolist()
     # Everyone takes the keys in one order, so that no two loads wait for each other in a circle.
-    order = np.array(sorted(range(count), key=columns.event_id.__getitem__), dtype=np.int64)
+    order = np.array(sorted(np.flatnonzero(~gone).tolist(), key=columns.event_id.__getitem__), dtype=np.int64)
     _place(conn, batch_id, source, columns, order, placed)
     return placed
+
+
+def _on_dropped_days(conn: Connection, columns: FrameColumns) -> npt.NDArray[np.bool_]:
+    dropped = text("SELECT day - date '1970-01-01' FROM dropped_day WHERE day = ANY(:days)")
+    numbers = conn.execute(dropped, {"days": days_of(columns)}).scalars().all()
+    return np.isin(columns.captured_us // _DAY_US, numbers)
 
 
 def _place(conn: Connection, batch_id: int, source: str, columns: FrameColumns, rows: Ints, placed: Placed) -> None:
@@ -216,3 +229,44 @@ def _frame_columns(batch_id: int, source: str, c: FrameColumns) -> dict[str, bin
         "det_confidence": binary.arrays(binary.fixed(c.det_confidence, binary.FLOAT8), detections, binary.FLOAT8),
         "det_box": binary.arrays(binary.fixed(c.det_box.ravel(), binary.FLOAT4), detections * 4, binary.FLOAT4),
     }
+
+
+_TEXTS = ("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri", "recipe")
+_FLOATS = ("latency_ms", "queue_depth", "brightness", "contrast", "sharpness", "red_balance", "blue_balance")
+_INTS = ("captured_us", "width", "height", "boxes_rejected")
+_READ = text("""
+    SELECT CAST(extract(epoch FROM captured_at) * 1000000 AS bigint) AS captured_us, * FROM frame
+    WHERE captured_at >= :start AND captured_at < :end AND (CAST(:model AS text) IS NULL OR model = :model)
+""")
+
+
+def read_frames(
+    conn: Connection, start: datetime, end: datetime, *, model: str | None = None, rows: int = 20_000
+) -> Iterator[FrameColumns]:
+    """The frames captured in [start, end), of one model or all, as intake had them but for the digests.
+
+    They come in no order, at most `rows` at a time: a busy hour does not have to fit into memory.
+    """
+    found = conn.execute(_READ, {"start": start, "end": end, "model": model}, execution_options={"yield_per": rows})
+    for part in found.partitions(rows):
+        yield _columns(part)
+
+
+def _columns(rows: Sequence[Row[Any]]) -> FrameColumns:
+    said = {name: list(values) for name, values in zip(rows[0]._fields, zip(*rows, strict=True), strict=True)}
+    nothing = [0] * HISTOGRAM_BINS
+    plain: dict[str, Any] = {name: said[name] for name in _TEXTS}
+    plain |= {name: np.array(said[name], dtype=np.float64) for name in _FLOATS}
+    plain |= {name: np.array(said[name], dtype=np.int64) for name in _INTS}
+    return FrameColumns(
+        **plain,
+        shadow=np.array(said["shadow"], dtype=bool),
+        slices=[dict(zip(*pair, strict=True)) for pair in zip(said["slice_name"], said["slice_value"], strict=True)],
+        camera_meta=[meta or {} for meta in said["camera_meta"]],
+        embedding=said["embedding"],
+        brightness_histogram=np.array([counts or nothing for counts in said["brightness_histogram"]], dtype=np.int64),
+        det_frame=np.repeat(np.arange(len(rows)), [len(names) for names in said["det_class"]]),
+        det_class=list(chain.from_iterable(said["det_class"])),
+        det_confidence=np.array(list(chain.from_iterable(said["det_confidence"])), dtype=np.float64),
+        det_box=np.array(list(chain.from_iterable(said["det_box"])), dtype=np.float32).reshape(-1, 4),
+    )

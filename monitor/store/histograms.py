@@ -142,13 +142,18 @@ _MERGE = text("""
 """)
 
 
+def hold_merges(conn: Connection) -> None:
+    """Keep everyone from merging, and wait for who is at it, until the transaction of `conn` ends."""
+    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MERGE_LOCK})
+
+
 def merge(conn: Connection, now: datetime) -> int:
     """Make one row of every (series, start) of the hours that are over at `now`; returns how many rows were touched.
 
     Whatever the order in which batches came, those hours are then the same; the running hour is left alone, or each
     of its batches would write it all again. One merge at a time; loading goes on beside it.
     """
-    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MERGE_LOCK})
+    hold_merges(conn)
     # The cells of a large load are sorted in memory; with the default they would go to disk in many small runs.
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
     over = {"over": EPOCH + (now - EPOCH) // _HOUR * _HOUR}

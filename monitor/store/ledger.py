@@ -59,6 +59,18 @@ _ADD_TOTALS = text("""
     ON CONFLICT (source, outcome, reason) DO UPDATE SET count = intake_total.count + excluded.count,
         mended = intake_total.mended + excluded.mended, last_at = greatest(intake_total.last_at, excluded.last_at)
 """)
+_STILL_OR_REPLAYED = text("""
+    SELECT line_number, reason, state = 'replayed' FROM reject
+    WHERE batch_id = ANY(:ids) AND whole_line
+        AND CASE state WHEN 'replayed' THEN replay_batch_id <> ALL(:ids) ELSE batch_id = :last END
+""")
+_PASS_ON = text("""
+    UPDATE reject SET state = 'replayed', settled_at = :now, replay_batch_id = :batch_id
+    WHERE whole_line AND state <> 'replayed' AND batch_id = (
+        SELECT max(batch_id) FROM batch
+        WHERE source = :source AND (name = :name OR name LIKE :again) AND batch_id <> :batch_id)
+    RETURNING reason
+""")
 
 
 @contextmanager
@@ -114,16 +126,23 @@ def close_batch(
     )
     values = {name: getattr(counts, name) for name in Counts.__dataclass_fields__}
     source, received_at = conn.execute(update, {"batch_id": batch_id, **values}).one()
-    conn.execute(_ADD_TOTALS, {"source": source, "now": received_at, **_changes(counts, rejects, before)})
-
-
-def _changes(counts: Counts, rejects: Sequence[Reject], before: Iterable[str]) -> dict[str, list[str] | list[int]]:
-    """Columns of what a batch adds to the sums. A line rejected again for the same reason changes nothing."""
-    lines = Counter(reject.reason for reject in rejects if reject.whole_line)
-    earlier = Counter(before)
     grown = Counter({("batch", ""): 1, ("stored", ""): counts.stored, ("duplicate", ""): counts.duplicate})
     grown["blank", ""] = counts.blank
     grown.update(("detection", reject.reason) for reject in rejects if not reject.whole_line)
+    lines = [reject.reason for reject in rejects if reject.whole_line]
+    conn.execute(_ADD_TOTALS, {"source": source, "now": received_at, **_changes(grown, lines, before)})
+
+
+def count_again(conn: Connection, source: str, before: Iterable[str], reasons: Iterable[str], now: datetime) -> None:
+    """Correct the sums where lines are still rejected, but for other reasons than they were before."""
+    conn.execute(_ADD_TOTALS, {"source": source, "now": now, **_changes(Counter(), reasons, before)})
+
+
+def _changes(
+    grown: Counter[tuple[str, str]], reasons: Iterable[str], before: Iterable[str]
+) -> dict[str, list[str] | list[int]]:
+    """Columns of what changes in the sums. A line rejected again for the same reason changes nothing."""
+    lines, earlier = Counter(reasons), Counter(before)
     grown.update({("rejected", reason): n for reason, n in (lines - earlier).items()})
     mended = Counter({("rejected", reason): n for reason, n in (earlier - lines).items()})
     keys = sorted(key for key in {*grown, *mended} if grown[key] or mended[key])
@@ -139,7 +158,8 @@ def find_earlier(conn: Connection, source: str, name: str) -> Earlier | None:
     """What became of a batch so far; None where it was never taken in.
 
     The attempts after the first are named `name`, a plus sign and their number from 2. Each looks only at the lines
-    that were still rejected, so the rejects of the last one are those that still are.
+    that were still rejected, so the rejects of the last one are those that still are, but for those that were
+    replayed by themselves and so are good.
     """
     attempts = conn.execute(
         text(
@@ -150,11 +170,20 @@ def find_earlier(conn: Connection, source: str, name: str) -> Earlier | None:
     ).all()
     if not attempts:
         return None
-    last, _, rejected = attempts[-1]
-    lines = text("SELECT line_number, reason FROM reject WHERE batch_id = :last AND whole_line")
-    found = conn.execute(lines, {"last": last}).all() if rejected else []
-    good = sum(good for _, good, _ in attempts)
-    return Earlier(len(attempts), good, {int(line): str(reason) for line, reason in found})
+    ids = [batch_id for batch_id, _, _ in attempts]
+    rejected = any(count for _, _, count in attempts)
+    found = conn.execute(_STILL_OR_REPLAYED, {"ids": ids, "last": ids[-1]}).all() if rejected else []
+    good = sum(good for _, good, _ in attempts) + sum(replayed for _, _, replayed in found)
+    return Earlier(len(ids), good, {int(line): str(reason) for line, reason, replayed in found if not replayed})
+
+
+def pass_on(conn: Connection, source: str, name: str, batch_id: int, now: datetime) -> list[str]:
+    """Settle what is still rejected of a batch, as `find_earlier` has it, for `batch_id` looks at those lines again.
+
+    Returns the reasons for which they were rejected, one a line; nobody else can replay the lines any more.
+    """
+    values = {"source": source, "name": name, "again": f"{name}+%", "batch_id": batch_id, "now": now}
+    return list(conn.execute(_PASS_ON, values).scalars())
 
 
 def save_rejects(conn: Connection, batch_id: int, rejects: Sequence[Reject]) -> None:

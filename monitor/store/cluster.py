@@ -167,14 +167,21 @@ class Cluster:
             os.chmod(log.fileno(), 0o600)
             source.write(text.encode())
             source.seek(0)
-            return subprocess.run(
-                [find_binaries(self.account) / program, *words], cwd=folder, env=environment, check=False,
-                stdin=source, stdout=log, stderr=log, umask=0o077, start_new_session=True,
-                user=self.account.uid if self.account else None,
-                group=self.account.gid if self.account else None,
-                extra_groups=[] if self.account else None,
-                pass_fds=() if lock is None else (lock,),
-            ).returncode  # fmt: skip
+            binary = find_binaries(self.account) / program
+            try:
+                return subprocess.run(
+                    [binary, *words], cwd=folder, env=environment, check=False,
+                    stdin=source, stdout=log, stderr=log, umask=0o077, start_new_session=True,
+                    user=self.account.uid if self.account else None,
+                    group=self.account.gid if self.account else None,
+                    extra_groups=[] if self.account else None,
+                    pass_fds=() if lock is None else (lock,),
+                ).returncode  # fmt: skip
+            except OSError as error:
+                raise DependencyAway(
+                    f"{program} cannot be started in {folder} ({error.strerror}); run as an account that owns the "
+                    "state folder, or set MONITOR_DATABASE_URL to a server of your own"
+                ) from error
 
     def _as_seen(self, folder: Path) -> str:
         if self.account is None:

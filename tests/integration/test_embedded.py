@@ -337,3 +337,18 @@ def test_data_of_an_account_with_another_number_is_adopted(state: Path) -> None:
     with embedded.start(state) as server:
         assert value(server, "SELECT 1") == 1
     assert data.stat().st_uid == server_account().uid
+
+
+@as_root
+def test_a_root_without_its_rights_gets_a_sentence(tmp_path: Path) -> None:
+    """As in a hardened container: the folder that belongs to the server's account is closed to such a root."""
+    taken = "-dac_override,-dac_read_search"
+    start = f"from pathlib import Path; from monitor.store import embedded; embedded.start(Path({str(tmp_path)!r}))"
+    done = subprocess.run(
+        ["setpriv", f"--bounding-set={taken}", f"--inh-caps={taken}", sys.executable, "-c", start],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "DependencyAway: initdb cannot be started in" in done.stderr
+    assert "Permission denied" in done.stderr

@@ -30,9 +30,10 @@ from plant import CAMERAS
 from production import CLEAN_DAYS, DAYS
 from shift import HERE, MODEL, VERSION, Shift, work
 
-from monitor import daemon
 from monitor.alerts.evaluate import matches
 from monitor.cli import main as command
+from monitor.daemon.context import Context
+from monitor.daemon.run import run_once
 from monitor.drift import baseline
 from monitor.records import Alert, AlertEvent, Measurement, Window
 from monitor.settings import Settings
@@ -84,16 +85,16 @@ def tell(database: Database, settings: Settings, seed: int, drifted: bool, out: 
     """Run the fourteen weeks, ending yesterday, and print them week by week."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     outcome = Outcome(start=today - timedelta(days=DAYS))
-    context = daemon.Context(settings, database, Shelf(settings.contracts_dir))
+    context = Context(settings, database, Shelf(settings.contracts_dir))
     print(HEADER, file=out, flush=True)
     scores: list[Score] = []
     for day, score in _work_days(settings, outcome.start, seed, drifted):
         now = outcome.start + timedelta(days=day + 1) + AFTER_MIDNIGHT
-        daemon.run_once(context, now)
+        run_once(context, now)
         scores.append(score)
         if day + 1 == CLEAN_DAYS:
             _freeze(context, outcome.start, now)
-            daemon.run_once(context, now + timedelta(minutes=1))
+            run_once(context, now + timedelta(minutes=1))
         if (day + 1) % 7 == 0:
             week = _week(context, outcome.start, (day + 1) // 7, scores[-7:])
             outcome.weeks.append(week)
@@ -126,13 +127,13 @@ def _work_days(settings: Settings, start: datetime, seed: int, drifted: bool) ->
             yield day, Score(*(sum(counts) for counts in zip(*done, strict=True)))
 
 
-def _freeze(context: daemon.Context, start: datetime, now: datetime) -> None:
+def _freeze(context: Context, start: datetime, now: datetime) -> None:
     period = Window(start, start + timedelta(days=CLEAN_DAYS))
     loaded = context.shelf.contracts[MODEL]
     baseline.from_logs(context.database, loaded, VERSION, period, now, "the four clean weeks")
 
 
-def _week(context: daemon.Context, start: datetime, number: int, scores: list[Score]) -> Week:
+def _week(context: Context, start: datetime, number: int, scores: list[Score]) -> Week:
     first = start + timedelta(days=7 * (number - 1))
     rules = context.shelf.contracts[MODEL].contract.alerts
     with context.database.begin() as conn:

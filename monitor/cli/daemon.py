@@ -11,7 +11,10 @@ import threading
 from datetime import datetime
 
 from monitor.cli.moments import moment, time_taken
-from monitor.daemon import JOBS, Context, listen, run_once, serve, stop_on_signals
+from monitor.daemon.context import Context
+from monitor.daemon.jobs import JOBS
+from monitor.daemon.run import run_once
+from monitor.daemon.serve import listen, serve, stop_on_signals
 from monitor.errors import DependencyAway, UsageError
 from monitor.settings import Settings
 from monitor.spec.load import Shelf

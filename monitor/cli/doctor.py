@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from monitor.cli.moments import clock
-from monitor.daemon import JOBS, turns
+from monitor.daemon.jobs import JOBS, turns
 from monitor.errors import DependencyAway, MonitorError
 from monitor.settings import Settings
 from monitor.spec.load import Shelf

@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from monitor.cli.contracts import contract_of
 from monitor.cli.contracts import in_force as contracts_of_command
-from monitor.daemon import Context, run_once
+from monitor.daemon.context import Context
+from monitor.daemon.run import run_once
 from monitor.errors import UsageError
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, Shelf, load_contract

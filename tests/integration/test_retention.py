@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 from monitor.cli import retention as command
 from monitor.cli import rollups
-from monitor.daemon import JOBS, Context, run_job
+from monitor.daemon.context import Context
+from monitor.daemon.jobs import JOBS
+from monitor.daemon.run import run_job
 from monitor.errors import GateRefused, UsageError
 from monitor.ingest import audit, retention, stage
 from monitor.ingest.audit import Task

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from monitor.daemon import Context, run_once, turns
+from monitor.daemon.context import Context
+from monitor.daemon.jobs import turns
+from monitor.daemon.run import run_once
 from monitor.drift import baseline
 from monitor.records import Window
 from monitor.settings import Settings

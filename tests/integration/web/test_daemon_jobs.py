@@ -13,7 +13,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from monitor.daemon import JOBS, Context, Job, run_job, run_once, turn_of
+from monitor.daemon.context import Context, Job
+from monitor.daemon.jobs import JOBS, turn_of
+from monitor.daemon.run import run_job, run_once
 from monitor.errors import DependencyAway, TryAgain, UsageError
 from monitor.spec.load import Shelf
 from monitor.store import jobs
@@ -52,7 +54,7 @@ def test_a_failure_is_a_sentence_in_the_record_and_stops_nobody(plant, monkeypat
     def fail(context, now):
         raise RuntimeError("the belt is stuck")
 
-    monkeypatch.setattr("monitor.daemon.JOBS", (JOBS[0], job_that(fail), *JOBS[1:]))
+    monkeypatch.setattr("monitor.daemon.run.JOBS", (JOBS[0], job_that(fail), *JOBS[1:]))
     did = plant.jobs(0)
     assert list(did) == [job.name for job in JOBS]
     assert ("probe", "failed", 0, "RuntimeError: the belt is stuck") in runs(plant)
@@ -104,7 +106,7 @@ def test_what_the_product_says_of_its_models_needs_no_traceback(plant, monkeypat
     def measure(database, loaded, now):
         raise TryAgain("other work was in the way")
 
-    monkeypatch.setattr("monitor.daemon.drift.run", measure)
+    monkeypatch.setattr("monitor.drift.stage.run", measure)
     plant.jobs(0)
     assert said_of(caplog, "drift") == [("job drift is not done: model presses: other work was in the way", False)]
 
@@ -121,7 +123,7 @@ def test_one_model_that_fails_does_not_stop_the_others(plant, monkeypatch):
     folder = plant.context.settings.contracts_dir
     other = (folder / "presses.toml").read_text().replace('name = "presses"', 'name = "rollers"')
     (folder / "rollers.toml").write_text(other)
-    monkeypatch.setattr("monitor.daemon.drift.run", measure)
+    monkeypatch.setattr("monitor.drift.stage.run", measure)
     assert "drift" not in plant.jobs(0)
     assert seen == ["presses", "rollers"]
     assert [error for name, _, _, error in runs(plant) if name == "drift"] == [
@@ -143,7 +145,8 @@ KILLED = """
 import os, signal, sys
 from datetime import datetime
 from pathlib import Path
-from monitor.daemon import Context, Job, run_job
+from monitor.daemon.context import Context, Job
+from monitor.daemon.run import run_job
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
 from monitor.store.database import open_database
@@ -295,7 +298,7 @@ def test_drift_and_alerts_wait_while_the_intake_fails(plant, monkeypatch, caplog
         raise UsageError("day.jsonl cannot be read; let this account read it")
 
     with monkeypatch.context() as broken:
-        broken.setattr("monitor.daemon.ingest.run", fail)
+        broken.setattr("monitor.ingest.stage.run", fail)
         assert plant.jobs(0).keys().isdisjoint({"intake", "drift", "alerts"})
         assert plant.jobs(0, hours=3).keys().isdisjoint({"intake", "drift", "alerts"})
     for name in ("drift", "alerts"):

@@ -81,7 +81,7 @@ def test_a_failed_job_is_told(plant, now, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("the belt is stuck")
 
-    monkeypatch.setattr("monitor.daemon.drift.run", fail)
+    monkeypatch.setattr("monitor.drift.stage.run", fail)
     plant.jobs(0)
     (found,) = told(plant.context.settings, now)["jobs"]
     assert found.mark == "wrong"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, text
 
-from monitor.daemon import JOBS, turns
+from monitor.daemon.jobs import JOBS, turns
 from monitor.web.metrics import Metrics
 
 

@@ -1,0 +1,1 @@
+"""The daemon: jobs by the clock, and the web beside them."""

@@ -1,0 +1,135 @@
+"""The jobs: each asks the database what is undone, and does it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from monitor.alerts import deliver
+from monitor.alerts import stage as alerts
+from monitor.daemon.context import Context, Job
+from monitor.drift import stage as drift
+from monitor.errors import DependencyAway, MonitorError
+from monitor.ingest import retention
+from monitor.ingest import stage as ingest
+from monitor.records import EPOCH
+from monitor.spec.load import LoadedContract
+from monitor.store import contracts, frames, jobs
+
+_log = logging.getLogger(__name__)
+
+DAYS_AHEAD = 7
+"""Daily partitions are there this long before their day."""
+
+
+def _take_up_contracts(context: Context, now: datetime) -> int:
+    shelf = context.shelf
+    with context.database.begin() as conn:
+        news = shelf.refresh(contracts.in_force(conn))
+    wrong = set(shelf.complaints.values())
+    for sentence in news:
+        _log.log(logging.WARNING if sentence in wrong else logging.INFO, "%s", sentence)
+    with context.database.begin() as conn:
+        # In one order, so that two daemons do not wait for each other in a circle.
+        contracts.take_up(conn, [loaded for _, loaded in sorted(shelf.contracts.items())], now)
+    return len(news)
+
+
+def _make_days(context: Context, now: datetime) -> int:
+    with context.database.begin() as conn:
+        return frames.make_days(conn, [now.date() + timedelta(days=day) for day in range(-1, DAYS_AHEAD + 1)])
+
+
+def _take_in(context: Context, now: datetime) -> int:
+    return ingest.run(context.database, context.settings.spool_dir, context.shelf.contracts, now)
+
+
+def _compare(context: Context, now: datetime) -> int:
+    # After an outage files lie in the spool whose windows have closed long ago: only what was closed when an intake
+    # that has come to its end began is measured, for that intake took in whatever was there.
+    with context.database.begin() as conn:
+        through = jobs.standing(conn, "intake", now).through
+    if through is None:
+        return 0
+    until = min(now, through)
+    return _for_each_model(context, lambda loaded: drift.run(context.database, loaded, until))
+
+
+def _judge(context: Context, now: datetime) -> int:
+    names = [channel.name for channel in context.channels]
+    return _for_each_model(context, lambda loaded: alerts.run(context.database, loaded, now, channels=names))
+
+
+def _deliver(context: Context, now: datetime) -> int:
+    return deliver.run(context.database, context.channels, now)
+
+
+def _refresh_metrics(context: Context, now: datetime) -> int:
+    return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now)
+
+
+def _take_away(context: Context, now: datetime) -> int:
+    return retention.run(context.database, context.shelf.contracts, now).total
+
+
+def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:
+    """Sum over the models; one that fails does not stop the others, and all failures are raised at the end.
+
+    Raises:
+        MonitorError: what failed are things that the product says itself; one line a model.
+        ExceptionGroup: something else is among them.
+    """
+    did = 0
+    failures: list[Exception] = []
+    for model, loaded in sorted(context.shelf.contracts.items()):
+        try:
+            did += function(loaded)
+        except DependencyAway:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below, when every model has had its turn
+            error.add_note(f"model {model}")
+            failures.append(error)
+    if not failures:
+        return did
+    sentences = [f"{', '.join(one.__notes__)}: {one}" for one in failures]
+    if all(isinstance(one, MonitorError) for one in failures):
+        raise MonitorError("\n".join(sentences))
+    raise ExceptionGroup("; ".join(sentences), failures)
+
+
+JOBS = (
+    Job("contracts", timedelta(seconds=10), _take_up_contracts, "takes up new and changed contracts", local=True),
+    Job("partitions", timedelta(hours=1), _make_days, "makes the daily partitions some days ahead"),
+    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", needs_contracts=True),
+    Job(
+        "drift",
+        timedelta(seconds=60),
+        _compare,
+        "measures the windows that are closed and settled",
+        needs_contracts=True,
+        after="intake",
+    ),
+    Job(
+        "alerts",
+        timedelta(seconds=60),
+        _judge,
+        "judges new measurements by the rules of the contract",
+        needs_contracts=True,
+        after="intake",
+    ),
+    Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
+    Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
+    Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period", needs_contracts=True),
+)
+"""In the order in which one feeds the next."""
+
+
+def turns() -> dict[str, timedelta]:
+    """How often each job has its turn."""
+    return {job.name: job.every for job in JOBS}
+
+
+def turn_of(now: datetime, every: timedelta) -> datetime:
+    """The turn that `now` belongs to: turns are counted from 1970-01-01 UTC."""
+    return EPOCH + (now - EPOCH) // every * every

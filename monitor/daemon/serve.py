@@ -1,0 +1,132 @@
+"""Jobs by the clock, and the web beside them, until a signal.
+
+The scheduler is a mere ticker. This is the one place, beside the command line, that reads the clock: whatever runs
+below is told what time it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+
+import uvicorn
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor.daemon.context import Context, Job
+from monitor.daemon.jobs import JOBS, turn_of, turns
+from monitor.daemon.run import run_job
+from monitor.errors import UsageError
+from monitor.web.app import create_app
+from monitor.web.view import Site
+
+_log = logging.getLogger(__name__)
+
+_WORKERS = 4
+_GRACE_S = 5.0
+"""How long a stop waits for the jobs that are running, and for the web's last answers."""
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set from now on; call it in the main thread."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
+
+
+def serve(context: Context, listener: socket.socket | None) -> bool:
+    """Run jobs by the clock, and the web on `listener`, until `context.stopping` is set.
+
+    Returns whether everything came to its end; False: a job was still at work when the grace was over. Cutting it off
+    loses nothing: what it left undone is done after the next start.
+    """
+    # The contracts come first: without them the first turn of the intake would reject what it finds.
+    _tick(context, JOBS[0])
+    ticker = _ticker(context)
+    with _web(context, listener):
+        ticker.start()
+        context.stopping.wait()
+        _log.info("stopping: the jobs at work are finished, no new one is begun")
+        ender = threading.Thread(target=ticker.shutdown, daemon=True)
+        ender.start()
+        ender.join(_GRACE_S)
+    if ender.is_alive():
+        _log.warning("cut off after %g s: %s; the next start does the rest", _GRACE_S, ", ".join(context.running))
+    return not ender.is_alive()
+
+
+def _tick(context: Context, job: Job) -> None:
+    if context.stopping.is_set():
+        return
+    now = context.clock()
+    run_job(context, job, turn_of(now, job.every), now)
+
+
+def _ticker(context: Context) -> BackgroundScheduler:
+    ticker = BackgroundScheduler(
+        timezone=UTC,
+        executors={"default": ThreadPoolExecutor(_WORKERS)},
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+    )
+    # A job that outlasts its turn simply misses the next one: nothing to warn of.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    now = context.clock()
+    for job in JOBS:
+        ticker.add_job(
+            _tick, "interval", [context, job], id=job.name, seconds=job.every.total_seconds(), next_run_time=now
+        )
+    return ticker
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for the web; port 0 takes a free one.
+
+    Raises:
+        UsageError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise UsageError(
+            f"the page cannot be served on {host} port {port} ({error.strerror or error}); "
+            "choose another with --host and --port, or --no-http for none"
+        ) from error
+
+
+@contextmanager
+def _web(context: Context, listener: socket.socket | None) -> Iterator[None]:
+    """The web in a thread of its own for the length of the block."""
+    if listener is None:
+        yield
+        return
+    site = Site(
+        database=context.database,
+        contracts=lambda: context.shelf.contracts,
+        jobs=turns(),
+        clock=context.clock,
+        spool_dir=str(context.settings.spool_dir),
+    )
+    config = uvicorn.Config(
+        create_app(site, context.metrics),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=64,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(_GRACE_S)
+        listener.close()

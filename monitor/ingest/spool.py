@@ -87,17 +87,7 @@ class Spool:
         Raises:
             DependencyAway: it cannot be moved, or its reason not be written.
         """
-        moved = _move(file, self._quarantine, spare=len(_REASON))
-        if moved is None:
-            return None
-        try:
-            moved.with_name(moved.name + _REASON).write_text(reason + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DependencyAway(
-                f"{moved} was set aside and its reason cannot be written beside it: {error.strerror}; mend the "
-                f"folder. The reason: {reason}"
-            ) from error
-        return moved
+        return _move(file, self._quarantine, reason)
 
 
 def find_files(folder: Path, source: str | None = None) -> list[Waiting]:
@@ -200,8 +190,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
-    """Move a file below `folder` without ever writing over another; its name leaves `spare` bytes of room.
+def _move(file: Waiting, folder: Path, reason: str = "") -> Path | None:
+    """Move a file below `folder` without ever writing over another, with the reason, if there is one, beside it.
 
     None: another worker has moved it, or another file has taken its name and waits for a turn of its own.
     """
@@ -211,17 +201,24 @@ def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
         return None
     try:
         where.mkdir(parents=True, exist_ok=True)
-        place = _reserve(where, name.removesuffix(SUFFIX), _LONGEST_NAME - spare)
+        place = _reserve(where, name.removesuffix(SUFFIX), _LONGEST_NAME - len(_REASON))
+        beside = place.with_name(place.name + _REASON)
         try:
+            if reason:  # first, so that nothing ever lies there unexplained
+                beside.write_text(reason + "\n", encoding="utf-8")
             os.replace(file.path, place)
         except OSError:
             place.unlink(missing_ok=True)
+            if reason:
+                with suppress(OSError):
+                    beside.unlink()
             raise
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DependencyAway(
             f"{file.path} cannot be moved below {where}: {error.strerror}; mend the folder, then try again"
+            + f". It belongs there because: {reason}" * bool(reason)
         ) from error
     return place
 

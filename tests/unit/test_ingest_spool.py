@@ -106,6 +106,18 @@ def test_a_reason_that_cannot_be_written_is_said_instead(tmp_path: Path) -> None
         spool.quarantine(drop(spool, "a.jsonl"), "No line is good.")
 
 
+def test_a_file_is_never_in_quarantine_without_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, move, seen = Spool(tmp_path), os.replace, []
+
+    def watched(source: Path, place: Path) -> None:
+        seen.append(Path(f"{place}.reason").read_text(encoding="utf-8"))
+        move(source, place)
+
+    monkeypatch.setattr(os, "replace", watched)
+    assert moved(spool.quarantine(drop(spool, "a.jsonl"), "No line is good.")).name == "a.jsonl"
+    assert seen == ["No line is good.\n"]
+
+
 def test_a_file_that_is_gone_is_not_moved_and_leaves_nothing(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     file = drop(spool, "a.jsonl")

@@ -1,0 +1,49 @@
+"""What a child of the nursery does: the product's own doors, opened from its settings."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+from chaos.plant import BATCH_LINES, NOW
+from monitor.errors import MonitorError
+from monitor.ingest import spool, stage
+from monitor.settings import Settings
+from monitor.spec.load import load_contract
+from monitor.store import migrate
+from monitor.store.database import open_database
+
+GAVE_UP = 3
+"""Exit code of a deed that ended with an error of the product's own."""
+
+
+def drain(url: str, folder: str, contract: str, batch_lines: int = BATCH_LINES) -> int:
+    """Take in what waits in the spool `folder`, once."""
+    assert spool.BATCH_LINES > 0
+    spool.BATCH_LINES = batch_lines
+    try:
+        with open_database(Settings(database_url=url)) as database:
+            stage.drain(database, Path(folder), {"line": load_contract(Path(contract))}, NOW)
+    except MonitorError as error:
+        print(f"{type(error).__name__}: {error}")
+        return GAVE_UP
+    return 0
+
+
+def upgrade(url: str) -> int:
+    """Bring the schema to the newest."""
+    try:
+        with open_database(Settings(database_url=url)) as database:
+            migrate.upgrade(database.engine)
+    except MonitorError as error:
+        print(f"{type(error).__name__}: {error}")
+        return GAVE_UP
+    return 0
+
+
+def monitor(env: dict[str, str], words: list[str]) -> int:
+    """Run a command of the command line."""
+    os.environ.update(env)
+    code: int = import_module("monitor.cli.main").main(words)
+    return code

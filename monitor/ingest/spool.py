@@ -208,10 +208,7 @@ def _move(file: Waiting, folder: Path, reason: str = "") -> Path | None:
                 beside.write_text(reason + "\n", encoding="utf-8")
             os.replace(file.path, place)
         except OSError:
-            place.unlink(missing_ok=True)
-            if reason:
-                with suppress(OSError):
-                    beside.unlink()
+            _give_back(place, beside)
             raise
     except FileNotFoundError:
         return None
@@ -232,6 +229,17 @@ def _reserve(folder: Path, stem: str, longest: int) -> Path:
             place.touch(exist_ok=False)
             break
     return place
+
+
+def _give_back(place: Path, beside: Path) -> None:
+    """Take a name that was reserved back, with its reason.
+
+    Not if it holds something: over a network a move may have been done and still be reported as failed.
+    """
+    with suppress(OSError):
+        if not place.stat().st_size:
+            place.unlink()
+            beside.unlink(missing_ok=True)
 
 
 def _cut(name: str, longest: int) -> str:

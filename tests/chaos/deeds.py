@@ -7,12 +7,12 @@ from importlib import import_module
 from pathlib import Path
 
 from chaos.plant import BATCH_LINES, NOW
-from monitor.errors import MonitorError
+from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
 from monitor.ingest import spool, stage
 from monitor.settings import Settings
 from monitor.spec.load import load_contract
 from monitor.store import migrate
-from monitor.store.database import open_database
+from monitor.store.database import Database, open_database
 
 GAVE_UP = 3
 """Exit code of a deed that ended with an error of the product's own."""
@@ -20,7 +20,6 @@ GAVE_UP = 3
 
 def drain(url: str, folder: str, contract: str, batch_lines: int = BATCH_LINES) -> int:
     """Take in what waits in the spool `folder`, once."""
-    assert spool.BATCH_LINES > 0
     spool.BATCH_LINES = batch_lines
     try:
         with open_database(Settings(database_url=url)) as database:
@@ -29,6 +28,31 @@ def drain(url: str, folder: str, contract: str, batch_lines: int = BATCH_LINES) 
         print(f"{type(error).__name__}: {error}")
         return GAVE_UP
     return 0
+
+
+def drain_whatever_comes(url: str, folder: str, contract: str, batch_lines: int = BATCH_LINES) -> int:
+    """Drain the spool again and again until a drain comes to its end, as the daemon's turns do."""
+    spool.BATCH_LINES = batch_lines
+    contracts = {"line": load_contract(Path(contract))}
+    while True:
+        try:
+            with open_database(Settings(database_url=url)) as database:
+                while not drained(database, Path(folder), contracts):
+                    pass
+        except DependencyAway as error:
+            print(f"{type(error).__name__}: {error}")
+        else:
+            return 0
+
+
+def drained(database: Database, folder: Path, contracts: stage.Contracts) -> bool:
+    """Whether this drain came to its end."""
+    try:
+        stage.drain(database, folder, contracts, NOW)
+    except (DependencyAway, TryAgain, FilesLeft) as error:
+        print(f"{type(error).__name__}: {error}")
+        return False
+    return True
 
 
 def upgrade(url: str) -> int:

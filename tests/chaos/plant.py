@@ -94,6 +94,10 @@ class Plant:
         """How many files have not been put away."""
         return len(list((self.folder / "incoming").rglob("*.jsonl")))
 
+    def batches(self) -> int:
+        """How many batches the files make that were not dropped before."""
+        return sum(-(-len(file.lines) // BATCH_LINES) for file in self.files if not file.again)
+
     def _next(self) -> File:
         source = self.rng.choice(SOURCES)
         name = f"{len(self.files):05}.jsonl"

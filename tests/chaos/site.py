@@ -9,7 +9,7 @@ from typing import Any
 
 from chaos.children import Child, Nursery
 from chaos.oracle import Verdict, judge
-from chaos.plant import BATCH_LINES, CONTRACT, Plant
+from chaos.plant import CONTRACT, Plant
 
 POINTS = {
     "open_batch": "monitor.store.ledger:open_batch",
@@ -37,16 +37,18 @@ class Site:
     plant: Plant
     rng: random.Random
     contract: Path = field(init=False)
+    _turn: int = 0
+    """How many kills at points were tried, so that every point gets its turn, at both sides."""
 
     def __post_init__(self) -> None:
         self.contract = self.plant.folder / "line.toml"
         self.contract.parent.mkdir(parents=True, exist_ok=True)
         self.contract.write_text(CONTRACT, encoding="utf-8")
 
-    def start(self, wound: dict[str, Any] | None = None, url: str = "", batch_lines: int = BATCH_LINES) -> Child:
-        """Start an intake that drains the spool once."""
-        where = {"folder": str(self.plant.folder), "contract": str(self.contract)}
-        return self.nursery.start("drain", wound, url=url or self.url, batch_lines=batch_lines, **where)
+    def start(self, wound: dict[str, Any] | None = None, deed: str = "drain", **args: Any) -> Child:
+        """Start an intake; by default one that drains the spool once."""
+        where = {"url": self.url, "folder": str(self.plant.folder), "contract": str(self.contract)}
+        return self.nursery.start(deed, wound, **where | args)
 
     def drain(self) -> None:
         """Drain the spool in peace, which has to succeed."""
@@ -64,11 +66,11 @@ class Site:
         Returns how many kills there were.
         """
         done = 0
-        for attempt in range(TRIES * kills):
+        for _ in range(TRIES * kills):
             self.plant.drop(2)
-            # Every point gets its turn, at both sides.
-            name = list(POINTS)[attempt % len(POINTS)]
-            side = ("before", "after")[attempt // len(POINTS) % 2]
+            name = list(POINTS)[self._turn % len(POINTS)]
+            side = ("before", "after")[self._turn // len(POINTS) % 2]
+            self._turn += 1
             nth = self.rng.randint(1, OFTEN.get(name, 5))
             child = self.start({"where": POINTS[name], "nth": nth, "side": side, "act": "kill"})
             done += self._died(child)

@@ -1,0 +1,40 @@
+"""Every call that can fail fails once: the intake says so in a sentence, and the next one finishes the work."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from chaos.conftest import Account
+from chaos.deeds import GAVE_UP
+from chaos.site import Site
+from chaos.wounds import MARK
+
+DISK = ("os:open", "io:open", "os:replace", "os:mkdir", "os:scandir", "os:lstat", "os:fstat")
+LINK = ("Cursor.execute", "Cursor.copy", "Copy.write", "Connection.commit", "Connection.rollback")
+CALLS = (
+    *((where, side, "OSError") for where in DISK for side in ("before", "after")),
+    *((f"psycopg:{where}", side, "OperationalError") for where in LINK for side in ("before", "after")),
+)
+FIRST = range(1, 9)
+"""Which calls the small count takes a few of; the full one takes all there are."""
+
+
+def test_each_call_fails_once(
+    site: Site, rng: random.Random, count: Callable[[int, int], int], account: Callable[[str], Account]
+) -> None:
+    opened, failed, rude = account("n-th call of the disk or the link fails"), 0, []
+    for where, side, act in CALLS:
+        for nth in sorted(rng.sample(FIRST, count(1, 0))) or range(1, 10_000):
+            site.plant.drop()
+            child = site.start({"where": where, "nth": nth, "side": side, "act": act})
+            if child.wait() not in (0, GAVE_UP):
+                rude.append(f"{where} {side} {nth}: {child.said[-1500:]}")
+            if MARK not in child.said:
+                break
+            failed += 1
+    verdict = site.judge()
+    opened.closed(failed, verdict)
+    assert failed >= len(CALLS) // 2
+    assert verdict.clean, verdict
+    assert not rude, "\n".join([f"{len(rude)} ended without a sentence", *rude[:8]])

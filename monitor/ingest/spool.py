@@ -136,14 +136,14 @@ def open_file(path: Path) -> BinaryIO:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb", buffering=_PIECE)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; let this account read it") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
-    return os.fdopen(descriptor, "rb", buffering=_PIECE)
+    os.close(descriptor)
+    raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
 
 
 def hash_of(stream: BinaryIO) -> str:

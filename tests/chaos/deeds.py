@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from importlib import import_module
 from itertools import count
 from pathlib import Path
 
-from chaos.plant import BATCH_LINES, NOW
+from chaos.plant import BATCH_LINES
 from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
 from monitor.ingest import spool, stage
 from monitor.settings import Settings
@@ -28,26 +29,27 @@ LEDGER_ROW = (
 """As the first release wrote it: every schema since has to take it."""
 
 
-def drain(url: str, folder: str, contract: str, batch_lines: int = BATCH_LINES) -> int:
+def drain(url: str, folder: str, contract: str, now: str, batch_lines: int = BATCH_LINES) -> int:
     """Take in what waits in the spool `folder`, once."""
     spool.BATCH_LINES = batch_lines
+    contracts = {"line": load_contract(Path(contract))}
     try:
         with open_database(Settings(database_url=url)) as database:
-            stage.drain(database, Path(folder), {"line": load_contract(Path(contract))}, NOW)
+            stage.drain(database, Path(folder), contracts, datetime.fromisoformat(now))
     except MonitorError as error:
         print(f"{type(error).__name__}: {error}")
         return GAVE_UP
     return 0
 
 
-def drain_whatever_comes(url: str, folder: str, contract: str, batch_lines: int = BATCH_LINES) -> int:
+def drain_whatever_comes(url: str, folder: str, contract: str, now: str) -> int:
     """Drain the spool again and again until a drain comes to its end, as the daemon's turns do."""
-    spool.BATCH_LINES = batch_lines
+    spool.BATCH_LINES = BATCH_LINES
     contracts = {"line": load_contract(Path(contract))}
     while True:
         try:
             with open_database(Settings(database_url=url)) as database:
-                while not drained(database, Path(folder), contracts):
+                while not drained(database, Path(folder), contracts, datetime.fromisoformat(now)):
                     pass
         except DependencyAway as error:
             print(f"{type(error).__name__}: {error}")
@@ -55,10 +57,10 @@ def drain_whatever_comes(url: str, folder: str, contract: str, batch_lines: int 
             return 0
 
 
-def drained(database: Database, folder: Path, contracts: stage.Contracts) -> bool:
+def drained(database: Database, folder: Path, contracts: stage.Contracts, now: datetime) -> bool:
     """Whether this drain came to its end."""
     try:
-        stage.drain(database, folder, contracts, NOW)
+        stage.drain(database, folder, contracts, now)
     except (DependencyAway, TryAgain, FilesLeft) as error:
         print(f"{type(error).__name__}: {error}")
         return False
@@ -90,5 +92,6 @@ def press(url: str) -> int:
 def monitor(env: dict[str, str], words: list[str]) -> int:
     """Run a command of the command line."""
     os.environ.update(env)
+    spool.BATCH_LINES = BATCH_LINES
     code: int = import_module("monitor.cli.main").main(words)
     return code

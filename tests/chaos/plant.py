@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,15 @@ class File:
 class Plant:
     """Drops files into the spool `folder`. `ordered`: they will be taken in in the order in which they are dropped.
 
-    Where they are not, only what comes to the same in any order is dropped.
+    Where they are not, only what comes to the same in any order is dropped. A file has at most `longest` lines, of
+    frames that were captured in the day before `now`.
     """
 
     folder: Path
     rng: random.Random
     ordered: bool = True
     longest: int = 9
+    now: datetime = NOW
     files: list[File] = field(default_factory=list)
     _numbers: int = 0
     _said: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {source: [] for source in SOURCES})
@@ -140,7 +142,7 @@ class Plant:
         self._numbers += 1
         said = anything(self.rng, self._numbers)
         # Some of the running hour, which is not merged yet, the rest of two days.
-        at = NOW - timedelta(seconds=self.rng.choice([self.rng.randint(0, 2_000), self.rng.randint(0, 90_000)]))
+        at = self.now - timedelta(seconds=self.rng.choice([self.rng.randint(0, 2_000), self.rng.randint(0, 90_000)]))
         said["captured_at"] = at.isoformat()
         if "image" in said:
             said["image"]["histogram"] = shares(self.rng)

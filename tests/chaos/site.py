@@ -41,14 +41,14 @@ class Site:
     """How many kills at points were tried, so that every point gets its turn, at both sides."""
 
     def __post_init__(self) -> None:
-        self.contract = self.plant.folder / "line.toml"
+        self.contract = self.plant.folder.parent / "contracts" / "line.toml"
         self.contract.parent.mkdir(parents=True, exist_ok=True)
         self.contract.write_text(CONTRACT, encoding="utf-8")
 
     def start(self, wound: dict[str, Any] | None = None, deed: str = "drain", **args: Any) -> Child:
         """Start an intake; by default one that drains the spool once."""
-        where = {"url": self.url, "folder": str(self.plant.folder), "contract": str(self.contract)}
-        return self.nursery.start(deed, wound, **where | args)
+        where = {"folder": str(self.plant.folder), "contract": str(self.contract)}
+        return self.nursery.start(deed, wound, **{"url": self.url, "now": self.plant.now.isoformat()} | where | args)
 
     def drain(self) -> None:
         """Drain the spool in peace, which has to succeed."""

@@ -117,6 +117,23 @@ def test_refused_before_a_panic_and_back_after_one(
     assert slowest < UP_WITHIN_S
 
 
+def test_a_server_that_lives_and_can_let_nobody_in_gets_the_ballast(disk: Path) -> None:
+    with open_database(Settings(state_dir=disk / "state")) as database:
+        assert database.postgres is not None
+        # As after a crash: gone, and written anew by the first session that comes, if it can.
+        for file in database.postgres.data_directory.rglob("pg_internal.init"):
+            file.unlink()
+        database.engine.dispose()
+        filler = fill(disk, 0)
+        with pytest.raises(DependencyAway, match="No space left"), database.begin():
+            pass
+        database.postgres.ensure_running()
+        with database.begin() as conn:
+            assert conn.execute(text("SELECT 1")).scalar_one() == 1
+        assert not database.postgres.room.file.exists()
+        filler.unlink()
+
+
 def write_ahead_until_it_ends(database: Database) -> None:
     """Nothing but WAL, which takes no room in tables."""
     for _ in range(400):

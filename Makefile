@@ -9,7 +9,7 @@ BENCH  ?= all
 SEED   ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench expected wheel clean
+.PHONY: help demo test chaos lint format bench expected wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -26,6 +26,9 @@ demo: $(STAMP) ## run the example plant: fourteen weeks in minutes (SERVE=1 leav
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest -q
+
+chaos: $(STAMP) ## kill, cut off and fill up everything in full: a table of what was lost (CHAOS_SEED=n repeats a run)
+	CHAOS=full $(BIN)/python -m pytest -q tests/chaos tests/integration/test_link.py
 
 lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

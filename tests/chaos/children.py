@@ -112,5 +112,3 @@ def nursery(folder: Path, code: Path = ROOT, modules: tuple[str, ...] = ()) -> I
         assert process.stdin is not None
         process.stdin.close()
         process.wait(PATIENCE_S)
-
-

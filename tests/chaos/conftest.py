@@ -47,9 +47,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         ("what", "how many", "lost", "duplicate", "wrong cells", "seconds"),
         *ROWS,
     ):
-        terminalreporter.write_line(
-            f"{what:<52}{how_many:>16}{lost:>7}{duplicate:>11}{cells:>13}{seconds:>9}"
-        )
+        terminalreporter.write_line(f"{what:<52}{how_many:>16}{lost:>7}{duplicate:>11}{cells:>13}{seconds:>9}")
 
 
 @pytest.fixture

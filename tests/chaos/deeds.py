@@ -9,13 +9,14 @@ from itertools import count
 from pathlib import Path
 
 from chaos.plant import BATCH_LINES
+from sqlalchemy import text
+
 from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
 from monitor.ingest import spool, stage
 from monitor.settings import Settings
 from monitor.spec.load import load_contract
 from monitor.store import migrate
 from monitor.store.database import Database, open_database
-from sqlalchemy import text
 
 GAVE_UP = 3
 """Exit code of a deed that ended with an error of the product's own."""

@@ -1,4 +1,4 @@
-"""Broken builds: a copy of the product with one promise taken out. A harness that passes one of them is worth nothing."""
+"""Broken builds: copies of the product with one promise taken out. A harness that passes one is worth nothing."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     "two_transactions": (
         Patch(
             "store/frames.py",
-            "    _place(conn, batch_id, source, columns, order, placed)\n    return placed",
-            "    _place(conn, batch_id, source, columns, order, placed)\n    conn.connection.commit()\n    return placed",
+            "source, columns, order, placed)\n    return placed",
+            "source, columns, order, placed)\n    conn.connection.commit()\n    return placed",
         ),
     ),
     # What was there already counts once more.
@@ -46,8 +46,8 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     "no_dedupe": (
         Patch(
             "store/frames.py",
-            "    new = rows if _claim_all(conn, source, columns, rows) else _claim_each(conn, source, columns, rows, placed)",
-            "    new = rows",
+            "new = rows if _claim_all(conn, source, columns, rows) else _claim_each(",
+            "new = rows if True else _claim_each(",
         ),
     ),
 }

@@ -60,7 +60,7 @@ def start(asked: dict[str, Any]) -> int:
             wounds.inflict(**asked["wound"])
         code = getattr(deeds, asked["deed"])(**asked["args"])
         sys.stdout.flush()
-    except BaseException:  # a child must never go on as its parent
+    except BaseException:  # noqa: BLE001 - a child must never go on as its parent
         traceback.print_exc()
         sys.stderr.flush()
     os._exit(code)

@@ -191,7 +191,8 @@ def _judge_rejects(verdict: Verdict, db: psycopg.Connection[Any], plant: Plant) 
             if ghosts := _ghosts(line):
                 asked[file.name, number, False, "unknown_class"] += ghosts
     rows = db.execute(
-        "SELECT file_name, line_number, whole_line, reason FROM reject JOIN batch USING (batch_id) WHERE state = 'open'"
+        "SELECT file_name, line_number, whole_line, reason FROM reject JOIN batch USING (batch_id)"
+        " WHERE state = 'open'"
     )
     there = Counter(tuple(row.values()) for row in rows)
     if there != asked:

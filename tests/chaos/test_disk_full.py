@@ -65,13 +65,12 @@ def take_in(database: Database, site: Site) -> None:
 
 
 def until_refused(database: Database, site: Site) -> None:
-    """Drop files and take them in until one is refused; the sentence says why."""
+    """Drop files and take them in until one is refused."""
     for _ in range(1000):
         site.plant.drop(2)
         try:
             take_in(database, site)
-        except NoRoom as refused:
-            assert "free" in str(refused)
+        except NoRoom:
             return
     raise AssertionError("nothing was refused")
 
@@ -80,7 +79,7 @@ def test_refused_before_a_panic_and_back_after_one(
     warm: Nursery, disk: Path, rng: random.Random, tmp_path: Path,
     count: Callable[[int, int], int], account: Callable[[str], Account],
 ) -> None:  # fmt: skip
-    rounds, opened = count(2, 10), account("disk nearly full: refused before a PANIC")
+    rounds, opened = count(1, 10), account("disk nearly full: refused before a PANIC")
     with open_database(Settings(state_dir=disk / "state")) as database:
         migrate.upgrade(database.engine)
         assert database.postgres is not None

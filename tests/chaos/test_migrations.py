@@ -103,7 +103,7 @@ def test_killed_at_random_points_under_load(
     warm: Nursery, admin: Engine, drop: Callable[[str], None], templates: Templates, rng: random.Random,
     count: Callable[[int, int], int], account: Callable[[str], Account],
 ) -> None:  # fmt: skip
-    kills, opened = count(5, 50), account("migrations killed under load")
+    kills, opened = count(3, 50), account("migrations killed under load")
     known = {revision: schema_of(url_of(admin, name))[1] for revision, name in templates.items()}
     *starts, newest = templates
     done = 0

@@ -17,8 +17,8 @@ CALLS = (
     *((where, side, "OSError") for where in DISK for side in ("before", "after")),
     *((f"psycopg:{where}", side, "OperationalError") for where in LINK for side in ("before", "after")),
 )
-FIRST = range(1, 9)
-"""Which calls the small count takes a few of; the full one takes all there are."""
+FIRST = range(1, 4)
+"""Of these calls the small count takes one each; the full one takes all there are."""
 
 
 def places(said: str) -> list[str]:
@@ -42,6 +42,6 @@ def test_each_call_fails_once(
             site.drain()
     verdict = site.judge()
     opened.closed(failed, verdict)
-    assert failed >= len(CALLS) // 2
+    assert failed >= len(CALLS) // 4
     assert verdict.clean, verdict
     assert not rude, "\n".join([f"{len(rude)} ended without a sentence", *rude[:20]])

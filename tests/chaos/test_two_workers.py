@@ -19,7 +19,7 @@ def test_two_workers_drain_one_spool(
     count: Callable[[int, int], int], account: Callable[[str], Account],
 ) -> None:  # fmt: skip
     assert settings.database_url is not None
-    rounds, opened = count(6, 50), account("two workers at once, one killed in half of the rounds")
+    rounds, opened = count(4, 50), account("two workers at once, one killed in half of the rounds")
     site = Site(warm, settings.database_url, Plant(tmp_path / "spool", rng, ordered=False), rng)
     for _ in range(rounds):
         site.plant.drop(4)

@@ -1,4 +1,4 @@
-"""Functions wrapped from outside, so that the product is killed or failed at a chosen call; it has no hook for that."""
+"""Functions wrapped from outside, so that the product dies or fails at a chosen call; it has no hook for that."""
 
 from __future__ import annotations
 

@@ -188,15 +188,21 @@ def run_thresholds(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _criteria(path: Path, golden: GoldenSet) -> Contract:
-    """The contract that a file of criteria is, or would be: what it leaves out of model and classes is filled in."""
+    """The contract that a file of criteria is; a table that it leaves out is filled in from the golden set."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); name a contract or a TOML with [[acceptance]]") from None
-    if "[model]" not in text:
-        text += '\n[model]\nname = "golden"\n'
-    if "[[classes]]" not in text:
-        text += "".join(f"\n[[classes]]\nname = {json.dumps(name)}\n" for name in golden.class_names)
+    classes = "".join(f"[[classes]]\nname = {json.dumps(name)}\n" for name in golden.class_names)
+    names = {*golden.slices, criteria.SIZE} - {"camera"}
+    conditions = "".join(f"[[conditions]]\nname = {json.dumps(name)}\n" for name in sorted(names))
+    for head, tables in (
+        ("[model]", '[model]\nname = "golden"\n'),
+        ("[[classes]]", classes),
+        ("[cameras]", '[cameras]\npolicy = "open"\n'),
+        ("[[conditions]]", conditions),
+    ):
+        text += "" if head in text else f"\n{tables}"
     contract = parse_contract(text, str(path))
     if not contract.acceptance:
         raise UsageError(f"{path} has no [[acceptance]]; without a criterion there is nothing to ask")

@@ -58,10 +58,11 @@ def compare(
     times: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two match tables of one golden set: AP and AP50 of all classes, and AP of each.
+    """Compare two match tables of one golden set: AP and AP50 of all classes, and AP of each class.
 
     A drop is claimed where the upper bound of the paired difference lies below minus the margin, and its p-value
-    holds after Holm's adjustment over all criteria; "held" where the lower bound lies above it.
+    holds after Holm's adjustment over all criteria, AP weighing as much as all others together; "held" where the
+    lower bound lies above it.
     """
     drawn = bootstrap.resampled([before, after], times, seed)
     ones = np.ones(len(golden.images), dtype=np.int64)
@@ -77,7 +78,8 @@ def compare(
     judged = [_difference(value, values, margin, confidence) for _, _, value, values, _ in told]
     claims = [i for i, d in enumerate(judged) if d is not None and told[i][4] >= FEWEST_FOR_DROP]
     p = [1.0] * len(told)
-    for i, adjusted in zip(claims, holm([_claimed(judged[i]) for i in claims]), strict=True):
+    weights = [1.0 if i else float(max(1, len(claims) - 1)) for i in claims]
+    for i, adjusted in zip(claims, holm([_claimed(judged[i]) for i in claims], weights), strict=True):
         p[i] = adjusted
     rows = []
     for (measure, name, value, _, n), d, adjusted in zip(told, judged, p, strict=True):

@@ -147,16 +147,18 @@ def judge_share(of: Estimate, bound: float, at_least: bool, confidence: float = 
     return said, math.ceil(wanted - 1e-9) if math.isfinite(wanted) else None
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def holm(p: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
     """p-values adjusted so that the chance of any false claim among them stays at the level that each is held to.
 
-    Holm 1979, "A simple sequentially rejective multiple test procedure".
+    Holm 1979, "A simple sequentially rejective multiple test procedure"; with `weights` (above 0) a claim of twice
+    the weight gets twice the share of that level.
     """
-    order = np.argsort(p, kind="stable")
-    factors = np.arange(len(p), 0, -1)
-    raised = np.minimum(1.0, np.maximum.accumulate(np.asarray(p, dtype=np.float64)[order] * factors))
-    adjusted = np.empty(len(p))
-    adjusted[order] = raised
+    values = np.asarray(p, dtype=np.float64)
+    w = np.ones(values.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    order = np.argsort(values / w, kind="stable")
+    left = np.cumsum(w[order][::-1])[::-1]
+    adjusted = np.empty(values.size)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * left / w[order]))
     return [float(value) for value in adjusted]
 
 

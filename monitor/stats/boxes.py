@@ -11,8 +11,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-BLOCK = 1 << 21
-"""Pairs that are looked at together; bounds the memory that a crowded image takes."""
+BLOCK = 1 << 16
+"""Pairs that are looked at together: few enough to stay in the processor's cache."""
 
 
 def overlap(left: npt.ArrayLike, right: npt.ArrayLike, crowd: npt.ArrayLike = False) -> Floats:
@@ -22,8 +22,12 @@ def overlap(left: npt.ArrayLike, right: npt.ArrayLike, crowd: npt.ArrayLike = Fa
     area of `left` alone, as COCO defines it. Boxes that do not meet give 0. The order of the operations is that of
     COCO's own evaluator, so that equal boxes give equal bits.
     """
-    a, b = (np.asarray(side, dtype=np.float64).T for side in (left, right))
-    return _overlap(_columns(a), _columns(b), np.asarray(crowd, dtype=bool))
+    a, b = (_columns(np.asarray(side, dtype=np.float64).T) for side in (left, right))
+    each = np.arange(a.shape[1])
+    shares = np.zeros(each.size)
+    met, share = _meeting(a, each, b, each, np.broadcast_to(np.asarray(crowd, dtype=bool), each.shape))
+    shares[met] = share
+    return shares
 
 
 def _columns(box: Floats) -> Floats:
@@ -32,13 +36,17 @@ def _columns(box: Floats) -> Floats:
     return np.stack((x, y, width + x, height + y, width * height))
 
 
-def _overlap(a: Floats, b: Floats, crowd: Bools) -> Floats:
-    wide = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
-    high = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
-    shared = wide * high
-    union = np.where(crowd, a[4], a[4] + b[4] - shared)
-    meet = (wide > 0) & (high > 0)
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=meet))
+def _meeting(a: Floats, i: Ints, b: Floats, j: Ints, crowd: Bools) -> tuple[Ints, Floats]:
+    """Which of the pairs of columns `a[:, i]` and `b[:, j]` meet, and by how much they overlap."""
+    wide = np.minimum(a[2].take(i), b[2].take(j)) - np.maximum(a[0].take(i), b[0].take(j))
+    met = np.flatnonzero(wide > 0)
+    wide, i, j = wide.take(met), i.take(met), j.take(met)
+    high = np.minimum(a[3].take(i), b[3].take(j)) - np.maximum(a[1].take(i), b[1].take(j))
+    also = np.flatnonzero(high > 0)
+    i, j = i.take(also), j.take(also)
+    shared = wide.take(also) * high.take(also)
+    own = a[4].take(i)
+    return met.take(also), shared / np.where(crowd.take(j), own, own + b[4].take(j) - shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +80,11 @@ def pairs(
         rows = some[start:stop]
         i = np.repeat(rows, count[rows])
         j = np.arange(i.size) + np.repeat(first[rows] - (ends[start:stop] - count[rows] - before), count[rows])
-        share = _overlap(a[:, i], b[:, j], crowded[j])
-        kept = np.flatnonzero(share > 0 if least is None else share >= least)
-        found.append((i[kept], order[j[kept]], share[kept]))
+        met, share = _meeting(a, i, b, j, crowded)
+        if least is not None:
+            enough = np.flatnonzero(share >= least)
+            met, share = met.take(enough), share.take(enough)
+        found.append((i.take(met), order.take(j.take(met)), share))
         start, before = stop, int(ends[stop - 1])
     if not found:
         return Pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))

@@ -28,7 +28,7 @@ def weight_of(
     """Reviews that the fleet's rate weighs as: the size of the beta prior whose spread is that between the cells.
 
     By moments: a beta-binomial count has the variance n p (1-p) (1 + (n-1) ρ) with ρ = 1 / (w + 1), so ρ is what
-    Pearson's χ² has beyond its degrees of freedom, over Σ (n - 1). Counts are [..., bands], `fleet` is a rate by band.
+    Pearson's χ² has beyond its degrees of freedom, over Σ (n - 1). Counts are [..., bands], `fleet` a rate by band.
     `most` where the cells cannot be told apart, `least` where there is too little to say.
     """
     x, n, p = _cells(overridden), _cells(reviewed), np.asarray(fleet, dtype=np.float64)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from monitor.errors import UsageError
 from monitor.golden.sets import GoldenSet
 from monitor.stats import operating
 from monitor.stats.boxes import Bools, Floats
@@ -21,7 +22,7 @@ class Choice:
     says.
 
     `saved` is the cost at the one in use less that at the chosen one on the second split, `low` and `high` its
-    one-sided bounds; `proposed` is the chosen one if it cost no more there, else the one in use.
+    one-sided bounds; `proposed` is the chosen one if it cost less there, else the one in use.
     """
 
     class_name: str
@@ -72,16 +73,21 @@ def verify(
 
     `costs` are those of a miss and of a false alarm, each [classes]; `among` [images] is the split (None: all of the
     table). Images are the unit of chance: bounds are the mean's over images, taken as normal.
+
+    Raises:
+        UsageError: the split has fewer than two images.
     """
     before, after = (_by_image(table, limits, *costs, among) for limits in (in_use, chosen))
     there = np.ones(table.images, dtype=bool) if among is None else among
     n = int(there.sum())
+    if n < 2:
+        raise UsageError(f"{n} images are too few to verify thresholds on; leave the split 2 at the least")
     found = []
     for k, name in enumerate(golden.class_names):
         gain = (before[k] - after[k])[there]
         saved = float(gain.sum())
-        half = float(ndtri(confidence)) * math.sqrt(n) * float(gain.std(ddof=1)) if n > 1 else math.inf
-        kept = float(in_use[k] if saved < 0 else chosen[k])
+        half = float(ndtri(confidence)) * math.sqrt(n) * float(gain.std(ddof=1))
+        kept = float(chosen[k] if saved > 0 else in_use[k])
         found.append(
             Choice(
                 name,
@@ -103,8 +109,9 @@ def _reason(in_use: float, chosen: float, saved: float, low: float, images: int)
     if chosen == in_use:
         return f"{in_use:.2f} is what costs least already"
     where = f"on {images} images that it was not chosen on"
-    if saved < 0:
-        return f"{in_use:.2f} stays: {chosen:.2f} looked cheaper but cost {-saved:g} more {where}"
+    if saved <= 0:
+        more = f"{-saved:g} more" if saved else "as much"
+        return f"{in_use:.2f} stays: {chosen:.2f} looked cheaper but cost {more} {where}"
     sure = "" if low > 0 else ", which chance alone could do"
     return f"{chosen:.2f} in place of {in_use:.2f}: it cost {saved:g} less {where}{sure}"
 

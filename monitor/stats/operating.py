@@ -44,8 +44,9 @@ class Counts:
 
     @property
     def f1(self) -> Floats:
-        """2 right / (2 right + wrong + missed); NaN where there is neither detection nor object."""
-        return _ratio(2 * self.right, 2 * self.right + self.wrong + self.missed)
+        """2 right / (2 right + wrong + missed); NaN where there is no object to find."""
+        whole = 2 * self.right + self.wrong + self.missed
+        return _ratio(2 * self.right, np.where(self.right + self.missed > 0, whole, 0))
 
     def total(self) -> Counts:
         """All classes together."""

@@ -67,11 +67,11 @@ def test_the_threshold_table_is_the_counts_at_each_step(tmp_path: Path) -> None:
 
 
 def test_shares_of_nothing_are_not_numbers() -> None:
-    of = operating.Counts(np.array([0, 3]), np.array([0, 1]), np.array([2, 0]))
-    assert np.isnan(of.precision[0])
-    assert of.precision[1] == 0.75
-    assert of.recall.tolist() == [0.0, 1.0]
-    assert of.f1.tolist() == [0.0, 6 / 7]
+    # Nothing said of two objects; four said of three, one of them wrong; one said where there is none.
+    of = operating.Counts(np.array([0, 3, 0]), np.array([0, 1, 1]), np.array([2, 0, 0]))
+    assert of.precision.tolist() == pytest.approx([np.nan, 0.75, 0.0], nan_ok=True)
+    assert of.recall.tolist() == pytest.approx([0.0, 1.0, np.nan], nan_ok=True)
+    assert of.f1.tolist() == pytest.approx([0.0, 6 / 7, np.nan], nan_ok=True)
 
 
 def test_the_cheapest_threshold_lies_in_the_middle_of_equals() -> None:

@@ -37,6 +37,10 @@ class DependencyAway(MonitorError):
     exit_code = 3
 
 
+class NoRoom(DependencyAway):
+    """The disk that the database lies on is full, or would be; nothing was kept, and it passes once there is room."""
+
+
 class FilesLeft(MonitorError):
     """Some files were left where they lie and every other one was taken in; `stored` counts the latter's frames."""
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain, UsageError
+from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, TryAgain, UsageError
 from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
 from monitor.ingest.rollup import roll_up
+from monitor.ingest.sources import open_lines
 from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
 from monitor.records import Reject
 from monitor.spec.load import LoadedContract
@@ -56,6 +57,8 @@ class Summary:
     """Why detections were."""
     why_still: Counter[str] = field(default_factory=Counter)
     """Of the repeated lines, why some still are rejected."""
+    broken: list[str] = field(default_factory=list)
+    """Of each file that could not be read to its end, why."""
 
     @property
     def reasons(self) -> Counter[str]:
@@ -98,9 +101,10 @@ def drain(
     spool = Spool(spool_dir)
 
     def put_away(file: Waiting, summary: Summary) -> bool:
-        if summary.stored + summary.duplicate + summary.good_before:
+        if not summary.broken and summary.stored + summary.duplicate + summary.good_before:
             return spool.done(file, now) is not None
-        summary.quarantined = int(spool.quarantine(file, _why_nothing(summary)) is not None)
+        why = _why_broken(summary) if summary.broken else _why_nothing(summary)
+        summary.quarantined = int(spool.quarantine(file, why) is not None)
         return bool(summary.quarantined)
 
     return load(database, spool.waiting(), contracts, now, progress, put_away)
@@ -132,6 +136,8 @@ def load(
             faults.append(error)
             continue
         moved = False
+        if put_away is None and summary.broken:
+            faults.append(UsageError(f"{file.path}: {_why_broken(summary)}"))
         try:
             moved = put_away is None or put_away(file, summary)
         except DependencyAway as error:
@@ -165,13 +171,17 @@ def _load_file(
             raise UsageError(
                 f"{file.path} cannot be read: {error.strerror}; mend its disk or drop it again"
             ) from error
-        for lines in read_batches(stream, MAX_LINE):
-            # The lines are part of the name, so that batches of another size are never mistaken for these.
-            name = f"{digest}:{lines.first}-{lines.last}"
-            summary = _take(database, file, name, lines, contracts, now, known)
-            total.add(summary)
-            if progress is not None:
-                progress(file.name, summary)
+        try:
+            with open_lines(stream, file.name) as text:
+                for lines in read_batches(text, MAX_LINE):
+                    # The lines are part of the name, so that batches of another size are never mistaken for these.
+                    name = f"{digest}:{lines.first}-{lines.last}"
+                    summary = _take(database, file, name, lines, contracts, now, known)
+                    total.add(summary)
+                    if progress is not None:
+                        progress(file.name, summary)
+        except FileBroken as broken:
+            total.broken = [str(broken)]
     return total
 
 
@@ -311,6 +321,17 @@ def _all_rejects(parsed: Parsed, placed: frames.Placed, lines: Lines) -> list[Re
     return sorted(rejects, key=lambda reject: reject.line_number)
 
 
+def _why_broken(summary: Summary) -> str:
+    """Why a file was not read to its end, and how far it was."""
+    if not summary.lines:
+        return f"Nothing of the file was taken in: {summary.broken[0]}."
+    good = summary.stored + summary.duplicate + summary.good_before
+    return (
+        f"Of the file only the first {summary.lines} lines were looked at ({good} are stored): {summary.broken[0]}. "
+        "What is stored stays so, and given once more counts once."
+    )
+
+
 def _why_nothing(summary: Summary) -> str:
     if not summary.lines:
         return (
@@ -342,6 +363,7 @@ def _sentence(name: str, s: Summary) -> str:
     if s.detections_rejected:
         plural = "" if s.detections_rejected == 1 else "s"
         said += f"; {s.detections_rejected} detection{plural} set aside ({_listed(s.why_set_aside)})"
+    said += "; broken off" * len(s.broken)
     return said + "; in quarantine" * s.quarantined
 
 

@@ -7,7 +7,6 @@ or it is nowhere.
 from __future__ import annotations
 
 import gc
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -185,6 +184,19 @@ def _load_file(
     return total
 
 
+def take_lines(
+    database: Database, source: str, name: str, file_name: str, lines: Lines, contracts: Contracts, now: datetime
+) -> Summary:
+    """Lines that came in no file, as one batch called `name`, committed when this returns; from any thread.
+
+    Raises:
+        OtherContent: a batch of this name was taken in before and held something else.
+        UsageError, DependencyAway, TryAgain: as `ledger.entry`; the same batch may be given again.
+    """
+    with _collector_off():
+        return _take(database, Waiting(Path(), source, file_name), name, lines, contracts, now, set())
+
+
 def _take(
     database: Database,
     file: Waiting,
@@ -196,15 +208,17 @@ def _take(
 ) -> Summary:
     """One batch. Of one that was taken in before only the lines that were rejected are looked at again: the contract,
     or the clock, may have been mended since. What then is new goes into the ledger as a batch of its own."""
+    content = lines.sha256()
     with database.begin() as conn:
         earlier = ledger.find_earlier(conn, file.source, name)
+    if earlier and earlier.sha256 != content:
+        raise ledger.other_content(file.source, name)
     count = len(lines.lines)
     if earlier and not earlier.rejected:
         return _seen(count, earlier)
     parsed = parse(lines.lines, lines.first, contracts, now, earlier.rejected if earlier else None)
     with database.begin() as conn:
         frames.make_days(conn, frames.days_of(parsed.columns))
-    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
     attempt = f"{name}+{earlier.attempts + 1}" if earlier else name
     try:
         with ledger.entry(database, f"lines {lines.first}-{lines.last} of {plain(file.name)}") as conn:
@@ -245,8 +259,7 @@ def take_again(
     Raises:
         UsageError: a batch of this name was taken in before.
     """
-    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
-    batch_id = ledger.open_batch(conn, source, name, file_name, content, now)
+    batch_id = ledger.open_batch(conn, source, name, file_name, lines.sha256(), now)
     if batch_id is None:
         raise UsageError(f"batch {name!r} of source {source!r} was taken in before")
     parsed = parse(lines.lines, lines.first, contracts, now)

@@ -127,9 +127,8 @@ def unpack(body: bytes, encoding: str, hold: Hold) -> bytes:
         raise _unknown(f"a body in Content-Encoding {encoding[:40]!a} is not taken; send gzip, zstd or plain NDJSON")
     most = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * len(body)))
     unpacked = bytearray()
-    pieces = unpacker(io.BytesIO(body))
     try:
-        for piece in pieces:
+        for piece in unpacker(io.BytesIO(body)):
             if len(unpacked) + len(piece) > most:
                 raise _too_large(
                     f"the body holds more than {most:,} bytes unpacked, the most that is taken out of {len(body):,} "
@@ -143,8 +142,6 @@ def unpack(body: bytes, encoding: str, hold: Hold) -> bytes:
         ) from None
     except UsageError as error:
         raise _unknown(f"{error}") from None
-    finally:
-        pieces.close()
     hold.grow(-len(body))
     return bytes(unpacked)
 

@@ -121,7 +121,15 @@ def post_all(address: str, token: str, encoding: str, folder: Path) -> int:
     with httpx.Client(headers=headers, timeout=120) as client, ThreadPoolExecutor(CONNECTIONS) as pool:
         print("ready", flush=True)
         sys.stdin.readline()
-        return sum(pool.map(lambda body: int(client.post(address, content=body).json()["stored"]), bodies))
+        return sum(pool.map(lambda body: _stored(client, address, body), bodies))
+
+
+def _stored(client: httpx.Client, address: str, body: bytes) -> int:
+    """Post one body until it is taken in, as every sender should."""
+    while (answer := client.post(address, content=body)).status_code in (429, 503):
+        print(answer.json()["detail"], file=sys.stderr)
+        time.sleep(int(answer.headers["Retry-After"]))
+    return int(answer.json()["stored"])
 
 
 if __name__ == "__main__":

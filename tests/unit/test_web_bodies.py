@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sys
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -76,6 +77,26 @@ def test_all_together_are_bounded_and_the_last_one_is_put_off():
         assert flight.has_room(40)
         assert not flight.has_room(41)
     assert flight.has_room(100)
+
+
+def test_work_is_bounded_by_bytes_and_a_large_body_goes_alone():
+    work, began, order = bodies.Work(10), threading.Event(), []
+
+    def small() -> None:
+        with work.turn(3):
+            began.set()
+            order.append("small")
+
+    with work.turn(50):
+        waiting = threading.Thread(target=small)
+        waiting.start()
+        assert not began.wait(0.05)
+        order.append("large")
+    assert began.wait(10)
+    waiting.join()
+    assert order == ["large", "small"]
+    with work.turn(6), work.turn(4):
+        order.append("both")
 
 
 def read(pieces: list[bytes], announced: int | None, flight: Flight) -> bytes:

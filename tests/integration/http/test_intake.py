@@ -218,7 +218,7 @@ def test_no_contract_in_force_is_not_a_reject(plant, body):
     with plant.sender() as client:
         answer = client.post("/v1/frames", content=body(1))
     assert "no contract is in force" in problem(answer, 503)
-    assert answer.headers["retry-after"] == "10"
+    assert answer.headers["retry-after"] == "5"
     assert plant.ask("SELECT count(*) FROM batch") == 0
 
 

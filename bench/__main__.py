@@ -1,4 +1,4 @@
-"""`python -m bench [NAME|all]`: prints the figures of a bench as JSON, a line each; exit 1 when one misses its goal."""
+"""`python -m bench [NAME|all]`: prints a bench's figures as JSON, a line each; exit 1 when one misses its goal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import import_module
 
 BENCHES = (
     "intake",
+    "http",
     "layout",
     "drift",
     "golden",

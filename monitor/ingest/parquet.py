@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 10_000_000
 """Rows of one file, of which its footer speaks: an hour of work."""
-ROOM = 96 << 20
+ROOM = 48 << 20
 """Bytes of memory that reading may take beyond what the libraries themselves do."""
-_ROWS = 256
+_ROWS = 64
 """Rows that are unpacked at a time."""
 _READ = 64 << 10
 """Bytes of a column that are read at a time."""
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def lines_of(stream: BinaryIO, room: int | None = None) -> Iterator[bytes]:
-    """The rows of a file as lines of JSON, some rows at a time. `room`: bytes of memory that this process may take.
+    """The rows of a file as lines of JSON. `room`: bytes of memory that this process may take.
 
     Raises:
         FileBroken: it is no Parquet, holds what no record has, or cannot be read to its end.
@@ -115,7 +115,7 @@ def lines_of(stream: BinaryIO, room: int | None = None) -> Iterator[bytes]:
         file = pq.ParquetFile(stream, buffer_size=_READ, pre_buffer=False, page_checksum_verification=True)
         _check(file.schema_arrow, file.metadata.num_rows)
         for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
-            yield b"".join(_lines(_in_microseconds(batch)))
+            yield from _lines(_in_microseconds(batch))
     except MemoryError as error:
         raise FileBroken(
             f"reading it takes more than {ROOM >> 20} MiB of memory; write smaller row groups, pages and values"

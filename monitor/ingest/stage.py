@@ -189,7 +189,7 @@ def _load_file(
                 f"{file.path} cannot be read: {error.strerror}; mend its disk or drop it again"
             ) from error
         try:
-            with open_lines(stream, file.name) as text:
+            with open_lines(stream, file.path.name) as text:
                 for lines in read_batches(text, MAX_LINE):
                     # The lines are part of the name, so that batches of another size are never mistaken for these.
                     name = f"{digest}:{lines.first}-{lines.last}"

@@ -72,7 +72,11 @@ def beyond(conn: Connection) -> list[Beyond]:
         text("SELECT source, reason, count, last_at FROM intake_total WHERE outcome = :outcome ORDER BY 1, 2"),
         {"outcome": OTHER_NAME},
     )
-    return [Beyond(source, *reason.split("\n"), int(count), last_at) for source, reason, count, last_at in rows]
+    found = []
+    for source, reason, count, last_at in rows:
+        model, condition = reason.split("\n")
+        found.append(Beyond(source, model, condition, int(count), last_at))
+    return found
 
 
 def _known(conn: Connection, source: str, said: Collection[OpenName]) -> set[OpenName]:

@@ -7,9 +7,10 @@ STAMP   = $(VENV)/.installed
 SERVE  ?=
 BENCH  ?= all
 SEED   ?= 1
+FUZZ_S ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench expected wheel clean
+.PHONY: help demo test fuzz lint format bench expected wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -26,6 +27,11 @@ demo: $(STAMP) ## run the example plant: fourteen weeks in minutes (SERVE=1 leav
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest -q
+
+fuzz: $(STAMP) ## fuzz what reads files and lines, FUZZ_S seconds a target
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	for target in lines gzip zstd parquet; do \
+	  $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$(FUZZ_S) -print_final_stats=1 || exit 1; done
 
 lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

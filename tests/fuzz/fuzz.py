@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of what reads what others wrote: `make fuzz`, or `fuzz.py TARGET -max_total_time=20`.
 
-What the check of a line accepts, Postgres must take and give back; a file of any kind must come to an end, in lines or
-with a sentence, and give no more bytes than its bound.
+What the check of a line accepts, Postgres must take and give back; a file of any kind must come to an end, in lines
+or with a sentence, and give no more bytes than its bound.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,18 +17,22 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import atheris
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["monitor.ingest", "monitor.records"]):
-    from accepted import contracts, stored_and_read
+    from accepted import NOW, contracts, stored_and_read
 
     from monitor.errors import FileBroken
     from monitor.ingest.inflate import FREE_BYTES, Pieces, as_stream, gunzip, unzstd
     from monitor.ingest.parquet import lines_of
+    from monitor.ingest.parse import parse
     from monitor.ingest.spool import read_batches
 
 from monitor.settings import Settings
-from monitor.store import migrate
+from monitor.store import embedded, migrate
 from monitor.store.database import open_database
 
 RECORD = {
@@ -54,27 +59,25 @@ RECORD = {
     "embedding": [0.5],
 }
 LINE = json.dumps(RECORD).encode() + b"\n"
+RULES = contracts()
 Target = Callable[[bytes], None]
 
 
-def lines_target(stack: ExitStack) -> tuple[Target, list[bytes]]:
+def lines_target(url: str, stack: ExitStack) -> Target:
     """Lines of a log, as far as Postgres."""
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="monitor-fuzz-"))
-    database = stack.enter_context(open_database(Settings(state_dir=Path(folder))))
+    database = stack.enter_context(open_database(Settings(database_url=url)))
     migrate.upgrade(database.engine)
     conn = stack.enter_context(database.engine.connect())
-    rules = contracts()
 
     def target(data: bytes) -> None:
+        lines = [line for batch in read_batches(io.BytesIO(data), 1 << 20) for line in batch.lines]
         transaction = conn.begin()
         try:
-            stored_and_read(
-                conn, [line for batch in read_batches(io.BytesIO(data), 1 << 20) for line in batch.lines], rules
-            )
+            stored_and_read(conn, lines, RULES)
         finally:
             transaction.rollback()
 
-    return target, [LINE, LINE + LINE.replace(b'"e1"', b'"e2"'), b"\n\n"]
+    return target
 
 
 def unpack_target(unpack: Callable[[io.BytesIO], Pieces]) -> Target:
@@ -88,50 +91,59 @@ def unpack_target(unpack: Callable[[io.BytesIO], Pieces]) -> Target:
     return target
 
 
-def gzip_target(_: ExitStack) -> tuple[Target, list[bytes]]:
-    """gzip."""
-    return unpack_target(gunzip), [gzip.compress(LINE), gzip.compress(LINE) * 2 + bytes(9)]
+def read_parquet(data: bytes) -> None:
+    """Parquet, in this process, as far as the check of the lines."""
+    with suppress(FileBroken):
+        lines = list(lines_of(io.BytesIO(data)))
+        parse(lines, 1, RULES, NOW)
 
 
-def zstd_target(_: ExitStack) -> tuple[Target, list[bytes]]:
-    """zstd."""
-    import zstandard
-
-    return unpack_target(unzstd), [zstandard.compress(LINE), zstandard.compress(LINE) * 2]
-
-
-def parquet_target(_: ExitStack) -> tuple[Target, list[bytes]]:
-    """Parquet, in this process."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def target(data: bytes) -> None:
-        with suppress(FileBroken):
-            assert all(json.loads(line) is not None for line in lines_of(io.BytesIO(data)))
-
-    seeds = []
-    for said in (RECORD, {name: value for name, value in RECORD.items() if not isinstance(value, dict | list)}):
+def tables() -> list[bytes]:
+    """Small Parquet files."""
+    flat = {name: value for name, value in RECORD.items() if not isinstance(value, dict | list)}
+    found = []
+    for said in (RECORD, flat):
         for compression in ("none", "snappy", "zstd"):
             out = io.BytesIO()
             pq.write_table(pa.Table.from_pylist([said] * 3), out, compression=compression)
-            seeds.append(out.getvalue())
-    return target, seeds
+            found.append(out.getvalue())
+    return found
 
 
-TARGETS = {"lines": lines_target, "gzip": gzip_target, "zstd": zstd_target, "parquet": parquet_target}
+SEEDS = {
+    "lines": [LINE, LINE + LINE.replace(b'"e1"', b'"e2"'), b"\n\n"],
+    "gzip": [gzip.compress(LINE), gzip.compress(LINE) * 2 + bytes(9)],
+    "zstd": [zstandard.compress(LINE), zstandard.compress(LINE) * 2],
+    "parquet": tables(),
+}
+
+
+def watch(name: str, options: list[str]) -> int:
+    """Fuzz in a process of its own, which libFuzzer ends its own way, and clean up behind it."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="monitor-fuzz-")))
+        for number, seed in enumerate(SEEDS[name]):
+            (folder / f"seed-{number}").write_bytes(seed)
+        url = ""
+        if name == "lines":
+            state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="monitor-fuzz-")))
+            url = stack.enter_context(embedded.start(state)).url
+        return subprocess.call([sys.executable, __file__, name, "--in", str(folder), url, *options])
 
 
 def main() -> None:
-    """Fuzz one target with libFuzzer's own options."""
-    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
-        sys.exit(f"name a target: {', '.join(TARGETS)}")
+    """`fuzz.py TARGET` and libFuzzer's own options."""
+    name, *options = sys.argv[1:] or [""]
+    if name not in SEEDS:
+        sys.exit(f"name a target: {', '.join(SEEDS)}")
+    if options[:1] != ["--in"]:
+        sys.exit(watch(name, options))
+    _, folder, url, *options = options
     with ExitStack() as stack:
-        target, seeds = TARGETS[sys.argv.pop(1)](stack)
-        corpus = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="monitor-corpus-")))
-        for number, seed in enumerate(seeds):
-            (corpus / str(number)).write_bytes(seed)
-        # libFuzzer ends the process, so the server is stopped by whoever outlives this one.
-        atheris.Setup([*sys.argv, str(corpus), "-max_len=8192", "-rss_limit_mb=2048"], target)
+        found = f"-artifact_prefix={Path(__file__).parent}/found-"
+        readers = {"gzip": unpack_target(gunzip), "zstd": unpack_target(unzstd), "parquet": read_parquet}
+        target = readers[name] if name in readers else lines_target(url, stack)
+        atheris.Setup([sys.argv[0], folder, "-max_len=8192", "-rss_limit_mb=2048", found, *options], target)
         atheris.Fuzz()
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from sqlalchemy import text
 
-from monitor.ingest.crowd import thinned
-from monitor.ingest.parse import parse
-from monitor.ingest.rollup import roll_up
-from monitor.records import FrameColumns
+from monitor.ingest.spool import Waiting
+from monitor.ingest.stage import load
 from monitor.spec.load import LoadedContract, parse_contract
-from monitor.store import frames, histograms, ledger
-from monitor.store.database import Connection
+from monitor.store.database import Database
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CONTRACT = """
@@ -27,9 +28,15 @@ policy = "open"
 name = "carton"
 [[conditions]]
 name = "lighting"
+[output]
+box_tolerance_px = 1000
 [retention]
 raw_days = 3
 """
+PLAIN = ("event_id", "model", "version", "camera", "width", "height", "latency_ms", "queue_depth")
+SILENT = {"status": "ok", "stage": "", "shadow": False, "site": "", "line": "", "image_uri": ""}
+IMAGE = ("recipe", "brightness", "contrast", "sharpness", "red_balance", "blue_balance")
+_sources = count()
 
 
 def contracts() -> Mapping[str, LoadedContract]:
@@ -37,53 +44,65 @@ def contracts() -> Mapping[str, LoadedContract]:
     return {"line": LoadedContract(parse_contract(CONTRACT), CONTRACT, "0" * 16, Path("line.toml"))}
 
 
-def stored_and_read(conn: Connection, lines: Sequence[bytes], rules: Mapping[str, LoadedContract]) -> int:
-    """Store what is accepted of the lines and read it back; returns how many frames that were.
+def taken_in(database: Database, lines: Sequence[bytes], rules: Mapping[str, LoadedContract], file: Path) -> int:
+    """Take lines in from `file` and read back what was stored of them; returns how many frames that is.
 
-    The caller rolls back. Raises AssertionError where Postgres refuses a frame or gives back another.
+    Raises AssertionError where a line is lost, Postgres refuses a frame, or a frame is not what its line says.
     """
-    parsed = parse(lines, 1, rules, NOW)
-    rejected = sum(reject.whole_line for reject in parsed.rejects)
-    assert len(lines) == len(parsed.columns) + parsed.duplicate + rejected + parsed.blank
-    batch_id = ledger.open_batch(conn, "s", "b", "f", b"h", NOW)
-    assert batch_id is not None
-    ledger.save_rejects(conn, batch_id, parsed.rejects)
-    if not len(parsed.columns):
-        return 0
-    columns = thinned(parsed.columns)
-    frames.make_days(conn, frames.days_of(columns))
-    placed = frames.insert_frames(conn, batch_id, "s", columns)
-    assert not placed.refused
-    assert placed.new.all()
-    histograms.append(conn, batch_id, roll_up(parsed.columns))
-    read = list(frames.read_frames(conn, datetime(2000, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)))
-    assert len(read) == 1
-    same(columns, read[0])
-    return len(columns)
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+    source = f"s{next(_sources)}"
+    summary = load(database, [Waiting(file, source, file.name)], rules, NOW)
+    assert summary.lines == summary.stored + summary.duplicate + summary.rejected + summary.blank + summary.repeated
+    with database.begin() as conn:
+        rejects = conn.execute(
+            text(
+                "SELECT line_number, reason, whole_line, raw FROM reject JOIN batch USING (batch_id)"
+                " WHERE source = :s"
+            ),
+            {"s": source},
+        ).all()
+        rows = conn.execute(text("SELECT * FROM frame WHERE source = :s"), {"s": source}).mappings().all()
+    assert "refused" not in {reason for _, reason, _, _ in rejects}, "the check of the line should have found it"
+    aside = {number for number, _, whole, _ in rejects if whole}
+    frames = {row["event_id"]: row for row in rows}
+    assert len(frames) == len(rows) == summary.stored
+    first: dict[str, tuple[int, Any]] = {}
+    for number, line in enumerate(lines, 1):
+        if number not in aside and line.strip():
+            record = json.loads(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+            first.setdefault(record["event_id"], (number, record))
+    assert first.keys() == frames.keys()
+    for event_id, (number, record) in first.items():
+        parts = [json.loads(raw) for at, _, whole, raw in rejects if at == number and not whole]
+        same(record, frames[event_id], parts)
+    return len(frames)
 
 
-def same(sent: FrameColumns, read: FrameColumns) -> None:
-    """Compare frames by their ids, column by column; embeddings are kept in single precision."""
-    place = {event_id: row for row, event_id in enumerate(read.event_id)}
-    order = [place[event_id] for event_id in sent.event_id]
-    assert sorted(order) == list(range(len(read)))
-    ends = np.cumsum(np.bincount(read.det_frame, minlength=len(read))).tolist()
-    of_detections = [i for row in order for i in range(ends[row - 1] if row else 0, ends[row])]
-    for name in sent.__dataclass_fields__:
-        if name in ("digest", "det_frame"):
-            continue
-        given = getattr(sent, name)
-        got = [getattr(read, name)[row] for row in (of_detections if name.startswith("det_") else order)]
-        if name == "embedding":
-            given, got = singles(given), singles(got)
-        if isinstance(given, np.ndarray):
-            np.testing.assert_array_equal(given, np.array(got, dtype=given.dtype).reshape(given.shape), err_msg=name)
-        else:
-            assert given == got, name
-    counts = [np.bincount(columns.det_frame, minlength=len(read)) for columns in (sent, read)]
-    assert (counts[0] == counts[1][order]).all()
+def same(record: Mapping[str, Any], row: Mapping[str, Any], aside: list[Any]) -> None:
+    """Compare what a record says with what was stored of it; `aside` are its detections that were not."""
+    assert row["captured_at"] == datetime.fromisoformat(record["captured_at"])
+    for name in PLAIN:
+        assert row[name] == record.get(name), name
+    for name, silence in SILENT.items():
+        assert row[name] == record.get(name, silence), name
+    image = record.get("image")
+    for name in IMAGE:
+        assert row[name] == (image[name] if image else "" if name == "recipe" else None), name
+    assert sum(row["brightness_histogram"] or [1000]) == 1000
+    said = {name: value for name, value in (record.get("slices") or {}).items() if name == "lighting" and value}
+    assert dict(zip(row["slice_name"], row["slice_value"], strict=True)) == said
+    assert (row["camera_meta"] or {}) == record.get("camera_meta", {})
+    embedding = record.get("embedding")
+    assert singles(row["embedding"]) == singles(embedding)
+    kept = [one for one in record.get("detections", ()) if one not in aside]
+    assert row["boxes_rejected"] == len(record.get("detections", ())) - len(kept)
+    assert row["left_out"] == max(0, len(kept) - 2000)
+    if not row["left_out"]:
+        assert row["det_class"] == [one["class"] for one in kept]
+        assert row["det_confidence"] == [one["confidence"] for one in kept]
+        assert singles(row["det_box"]) == singles([side for one in kept for side in one["box"]])
 
 
-def singles(embeddings: Sequence[Sequence[float] | None]) -> list[object]:
-    """Embeddings in single precision."""
-    return [None if one is None else np.float32(one).tolist() for one in embeddings]
+def singles(values: Sequence[float] | None) -> list[float] | None:
+    """Numbers in single precision."""
+    return None if values is None else np.array(values, dtype=np.float32).tolist()

@@ -23,7 +23,7 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["monitor.ingest", "monitor.records"]):
-    from accepted import NOW, contracts, stored_and_read
+    from accepted import NOW, contracts, taken_in
 
     from monitor.errors import FileBroken
     from monitor.ingest.inflate import FREE_BYTES, Pieces, as_stream, gunzip, unzstd
@@ -63,19 +63,14 @@ RULES = contracts()
 Target = Callable[[bytes], None]
 
 
-def lines_target(url: str, stack: ExitStack) -> Target:
+def lines_target(url: str, folder: Path, stack: ExitStack) -> Target:
     """Lines of a log, as far as Postgres."""
     database = stack.enter_context(open_database(Settings(database_url=url)))
     migrate.upgrade(database.engine)
-    conn = stack.enter_context(database.engine.connect())
 
     def target(data: bytes) -> None:
         lines = [line for batch in read_batches(io.BytesIO(data), 1 << 20) for line in batch.lines]
-        transaction = conn.begin()
-        try:
-            stored_and_read(conn, lines, RULES)
-        finally:
-            transaction.rollback()
+        taken_in(database, lines, RULES, folder / ".a.jsonl")
 
     return target
 
@@ -142,7 +137,7 @@ def main() -> None:
     with ExitStack() as stack:
         found = f"-artifact_prefix={Path(__file__).parent}/found-"
         readers = {"gzip": unpack_target(gunzip), "zstd": unpack_target(unzstd), "parquet": read_parquet}
-        target = readers[name] if name in readers else lines_target(url, stack)
+        target = readers[name] if name in readers else lines_target(url, Path(folder), stack)
         atheris.Setup([sys.argv[0], folder, "-max_len=8192", "-rss_limit_mb=2048", found, *options], target)
         atheris.Fuzz()
 

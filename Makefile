@@ -8,9 +8,10 @@ STAMP   = $(VENV)/.installed
 SERVE  ?=
 BENCH  ?= all
 SEED   ?= 1
+FUZZ_S ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-server lint audit lock format bench expected wheel clean
+.PHONY: help demo test test-server fuzz lint audit lock format bench expected wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -35,6 +36,11 @@ SERVER_TESTS = $(wildcard $(addprefix tests/integration/,test_ingest_*.py test_m
 
 test-server: $(STAMP) ## run the store's and the intake's tests on a PostgreSQL of the distribution
 	.ci/with-postgres $(BIN)/python -m pytest -q $(SERVER_TESTS)
+
+fuzz: $(STAMP) ## fuzz what reads files and lines, FUZZ_S seconds a target
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	for target in lines gzip zstd parquet; do \
+	  $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$(FUZZ_S) -print_final_stats=1 || exit 1; done
 
 lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ BENCHES = (
     "golden",
     "scale",
     "story",
+    "bounds",
 )
 """Modules of this folder with `figures() -> Iterator[dict]`."""
 

@@ -79,6 +79,7 @@ def _bounded(pieces: Pieces, packed: int) -> Pieces:
         for piece in pieces:
             given += len(piece)
             if given > most:
+                yield piece[: most - given]
                 raise FileBroken(
                     f"it holds more than {most:,} bytes, the most that is taken out of a file of {packed:,} bytes "
                     f"({MOST_RATIO} times its size, and {MOST_BYTES:,} at the most); split it, or drop it unpacked"

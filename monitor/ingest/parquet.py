@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 10_000_000
 """Rows of one file, of which its footer speaks: an hour of work."""
-ROOM = 96 << 20
+ROOM = 48 << 20
 """Bytes of memory that reading may take beyond what the libraries themselves do."""
-_ROWS = 256
+_ROWS = 64
 """Rows that are unpacked at a time."""
 _READ = 64 << 10
 """Bytes of a column that are read at a time."""
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def lines_of(stream: BinaryIO, room: int | None = None) -> Iterator[bytes]:
-    """The rows of a file as lines of JSON, some rows at a time. `room`: bytes of memory that this process may take.
+    """The rows of a file as lines of JSON. `room`: bytes of memory that this process may take.
 
     Raises:
         FileBroken: it is no Parquet, holds what no record has, or cannot be read to its end.
@@ -115,7 +115,7 @@ def lines_of(stream: BinaryIO, room: int | None = None) -> Iterator[bytes]:
         file = pq.ParquetFile(stream, buffer_size=_READ, pre_buffer=False, page_checksum_verification=True)
         _check(file.schema_arrow, file.metadata.num_rows)
         for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
-            yield b"".join(_lines(_in_microseconds(batch)))
+            yield from _lines(_in_microseconds(batch))
     except MemoryError as error:
         raise FileBroken(
             f"reading it takes more than {ROOM >> 20} MiB of memory; write smaller row groups, pages and values"
@@ -162,35 +162,63 @@ def _in_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _lines(batch: pa.RecordBatch) -> Iterator[bytes]:
+    columns = [_values(column) for column in batch.columns]
+    names = batch.schema.names
+    for row in zip(*columns, strict=True):
+        yield _line(
+            {name: _unfolded(name, value) for name, value in zip(names, row, strict=True) if value is not None}
+        )
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column as Python has it, structs without their nulls; level by level, which is several times faster
+    than Arrow's own way."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _values(column.dictionary_decode())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _lists(column)
+    if pa.types.is_struct(kind):
+        return _structs(column)
+    if not column.null_count and (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        return list(column.to_numpy(zero_copy_only=False).tolist())
     try:
-        rows = batch.to_pylist(maps_as_pydicts="lossy")
-    except (ValueError, OverflowError):  # one value that Python has no word for: a bad text, a time beyond year 9999
-        rows = [{name: _read(column[i]) for name, column in _columns(batch)} for i in range(len(batch))]
-    for row in rows:
-        yield _line(row)
+        return list(column.to_pylist(maps_as_pydicts="lossy"))
+    except (ValueError, OverflowError):
+        return [_value(value) for value in column]
 
 
-def _columns(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array]]:
-    return zip(batch.schema.names, batch.columns, strict=True)
+def _structs(column: pa.StructArray) -> list[Any]:
+    names = [field.name for field in column.type]
+    fields = [_values(part) for part in column.flatten()]
+    rows = zip(*fields, strict=True) if fields else [()] * len(column)
+    said = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+    if not column.null_count:
+        return said
+    return [row if valid else None for row, valid in zip(said, column.is_valid().to_pylist(), strict=True)]
 
 
-def _read(value: Any) -> Any:
-    """One value of Arrow; what Python has no word for as a text that no record may have there."""
+def _lists(column: pa.Array) -> list[Any]:
+    inner = _values(column.flatten())
+    found: list[Any] = []
+    at = 0
+    for length in column.value_lengths().to_pylist():
+        found.append(None if length is None else inner[at : at + length])
+        at += length or 0
+    return found
+
+
+def _value(value: pa.Scalar) -> Any:
+    """One value; what Python has no word for as what no record may have there."""
     try:
         return value.as_py(maps_as_pydicts="lossy")
     except (ValueError, OverflowError):
-        pass
-    if hasattr(value, "as_buffer"):  # a text that is not UTF-8
-        return value.as_buffer().to_pybytes()
-    if type(value).__name__ == "StructScalar":
-        return {name: _read(inner) for name, inner in value.items()}
-    if type(value).__name__.endswith("ListScalar"):
-        return [_read(inner) for inner in value]
-    return f"a {value.type} that cannot be read"
+        return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else f"a {value.type} beyond all bounds"
 
 
-def _line(row: dict[str, Any]) -> bytes:
-    said = _without_nulls({name: _unfolded(name, value) for name, value in row.items()})
+def _line(said: dict[str, Any]) -> bytes:
     try:
         text = json.dumps(said, ensure_ascii=False, separators=(",", ":"), default=_plain)
     except TypeError as error:  # a map whose names are no texts
@@ -206,14 +234,6 @@ def _unfolded(name: str, value: Any) -> Any:
     if isinstance(value, str) and name in _NESTED:
         with suppress(ValueError, RecursionError):
             return json.loads(value)
-    return value
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [_without_nulls(inner) for inner in value]
     return value
 
 

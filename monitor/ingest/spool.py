@@ -26,6 +26,8 @@ _HALF = ".tmp"
 DEFAULT_SOURCE = "spool"
 BATCH_LINES = 10_000
 BATCH_BYTES = 16 << 20
+BATCH_VALUES = 750_000
+"""Commas, of which every value but the first has one: a number of one digit takes many times its text in memory."""
 _PIECE = 1 << 20
 _LONGEST_NAME = 255
 """Bytes of a name in a folder, on all the usual file systems."""
@@ -193,7 +195,7 @@ def hash_of(stream: BinaryIO) -> str:
 
 
 def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
-    """Cut a stream into batches of at most BATCH_LINES lines and about BATCH_BYTES bytes.
+    """Cut a stream into batches of at most BATCH_LINES lines and about BATCH_BYTES bytes and BATCH_VALUES values.
 
     Of a line over `longest` bytes no more than the first longest + 1 are held.
 
@@ -201,7 +203,7 @@ def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
         FileBroken: as the stream does, when all whole lines before were yielded.
     """
     lines: list[bytes] = []
-    size, first = 0, 1
+    size, values, first = 0, 0, 1
     try:
         while line := stream.readline(longest + 1):
             if line.endswith(b"\n"):
@@ -210,9 +212,10 @@ def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
                 _skip_line(stream)
             lines.append(line)
             size += len(line)
-            if len(lines) == BATCH_LINES or size >= BATCH_BYTES:
+            values += line.count(b",")
+            if len(lines) == BATCH_LINES or size >= BATCH_BYTES or values >= BATCH_VALUES:
                 yield Lines(first, lines)
-                lines, size, first = [], 0, first + len(lines)
+                lines, size, values, first = [], 0, 0, first + len(lines)
     except FileBroken:
         if lines:
             yield Lines(first, lines)

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, NoRoom, TryAgain, UsageError
+from monitor.ingest.crowd import thinned
+from monitor.ingest.names import bound_names, named
 from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
 from monitor.ingest.rollup import roll_up
 from monitor.ingest.sources import open_lines
@@ -56,6 +58,8 @@ class Summary:
     """Why detections were."""
     why_still: Counter[str] = field(default_factory=Counter)
     """Of the repeated lines, why some still are rejected."""
+    others: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Stored frames whose camera or slice counts under `__other__`, by model and condition (`""`: camera)."""
     broken: list[str] = field(default_factory=list)
     """Of each file that could not be read to its end, why."""
 
@@ -71,6 +75,18 @@ class Summary:
 
 
 Progress = Callable[[str, Summary], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A batch that was entered into the ledger; `before` are the reasons for which its lines had been rejected."""
+
+    conn: Connection
+    batch_id: int
+    source: str
+    lines: Lines
+    parsed: Parsed
+    before: Iterable[str]
 
 
 class _NothingNew(Exception):
@@ -144,7 +160,8 @@ def load(
             faults.append(error)
         # A file that cannot be moved comes again at every turn, and is not news then.
         if moved or summary.repeated < summary.lines:
-            _log.info("%s", _sentence(file.name, summary))
+            loud = logging.WARNING if summary.others or summary.broken else logging.INFO
+            _log.log(loud, "%s", _sentence(file.name, summary))
         total.add(summary)
     with suppress(NoRoom), database.begin() as conn:  # it can wait; sums are right before and after
         histograms.merge(conn, now)
@@ -172,7 +189,7 @@ def _load_file(
                 f"{file.path} cannot be read: {error.strerror}; mend its disk or drop it again"
             ) from error
         try:
-            with open_lines(stream, file.name) as text:
+            with open_lines(stream, file.path.name) as text:
                 for lines in read_batches(text, MAX_LINE):
                     # The lines are part of the name, so that batches of another size are never mistaken for these.
                     name = f"{digest}:{lines.first}-{lines.last}"
@@ -230,7 +247,8 @@ def _take(
             before = ledger.pass_on(conn, file.source, name, batch_id, now) if earlier else []
             if earlier and len(before) != len(earlier.rejected):
                 raise TryAgain(f"lines of {plain(file.name)} were replayed just now, so nothing was kept; try again")
-            summary, series = _store(conn, batch_id, file.source, lines, parsed, known, before)
+            entry = _Entry(conn, batch_id, file.source, lines, parsed, before)
+            summary, series = _store(entry, contracts, now, known)
             if earlier and not summary.stored:
                 raise _NothingNew
     except _NothingNew:
@@ -265,7 +283,7 @@ def take_again(
     if batch_id is None:
         raise UsageError(f"batch {name!r} of source {source!r} was taken in before")
     parsed = parse(lines.lines, lines.first, contracts, now)
-    return batch_id, _store(conn, batch_id, source, lines, parsed, set(), before)[0]
+    return batch_id, _store(_Entry(conn, batch_id, source, lines, parsed, before), contracts, now, set())[0]
 
 
 def _seen(count: int, earlier: Earlier | None) -> Summary:
@@ -276,23 +294,18 @@ def _seen(count: int, earlier: Earlier | None) -> Summary:
     return Summary(lines=count, repeated=count, good_before=earlier.good, why_still=still)
 
 
-def _store(
-    conn: Connection,
-    batch_id: int,
-    source: str,
-    lines: Lines,
-    parsed: Parsed,
-    known: set[int],
-    before: Iterable[str],
-) -> tuple[Summary, set[int]]:
+def _store(entry: _Entry, contracts: Contracts, now: datetime, known: set[int]) -> tuple[Summary, set[int]]:
     """All rows of one batch; returns what became of the lines, and the ids of the series it counted in."""
-    placed = frames.insert_frames(conn, batch_id, source, parsed.columns)
+    conn, batch_id, parsed = entry.conn, entry.batch_id, entry.parsed
+    within = bound_names(conn, entry.source, parsed.columns, contracts, now)
+    placed = frames.insert_frames(conn, batch_id, entry.source, thinned(within.columns))
     new = np.flatnonzero(placed.new)
     series: set[int] = set()
     if len(new):
-        stored = parsed.columns if len(new) == len(parsed.columns) else parsed.columns.take(new)
+        stored = within.columns if len(new) == len(parsed.columns) else within.columns.take(new)
         series = histograms.append(conn, batch_id, roll_up(stored), known)
-    rejects = _all_rejects(parsed, placed, lines)
+    rejects = _all_rejects(parsed, placed, entry.lines)
+    others = Counter({name: int(placed.new[rows].sum()) for name, rows in within.others.items()})
     ledger.save_rejects(conn, batch_id, rejects)
     counts = Counts(
         lines=parsed.lines,
@@ -302,7 +315,7 @@ def _store(
         blank=parsed.blank,
         detections_rejected=sum(not reject.whole_line for reject in rejects),
     )
-    ledger.close_batch(conn, batch_id, counts, rejects, before)
+    ledger.close_batch(conn, batch_id, counts, rejects, entry.before, others)
     return Summary(
         lines=counts.lines,
         stored=counts.stored,
@@ -312,6 +325,7 @@ def _store(
         detections_rejected=counts.detections_rejected,
         why_rejected=Counter(reject.reason for reject in rejects if reject.whole_line),
         why_set_aside=Counter(reject.reason for reject in rejects if not reject.whole_line),
+        others=+others,
     ), series
 
 
@@ -378,6 +392,8 @@ def _sentence(name: str, s: Summary) -> str:
     if s.detections_rejected:
         plural = "" if s.detections_rejected == 1 else "s"
         said += f"; {s.detections_rejected} detection{plural} set aside ({_listed(s.why_set_aside)})"
+    for (model, condition), count in sorted(s.others.items()):
+        said += f"; {count} counted under __other__ for too many new {named(model, condition)}"
     said += "; broken off" * len(s.broken)
     return said + "; in quarantine" * s.quarantined
 

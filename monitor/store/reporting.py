@@ -62,6 +62,7 @@ _BY_SOURCE = text("""
         FROM intake_total GROUP BY source) sums
     ORDER BY last_at DESC, source LIMIT :limit
 """)
+_SET_ASIDE = ("rejected", "detection")
 _MOST_REASONS = 30
 _LAST_WINDOW = text("""
     SELECT window_start, window_end FROM measured_window
@@ -254,7 +255,9 @@ def intake(conn: Connection) -> Intake:
     """What came in since the start, from the ledger's sums."""
     rows = conn.execute(_INTAKE).all()
     sums = {outcome: (int(count), last_at) for outcome, reason, count, _, last_at in rows if not reason}
-    reasons = [SetAside(row[1], row[0] == "rejected", int(row[2]), int(row[3])) for row in rows if row[1]]
+    reasons = [
+        SetAside(row[1], row[0] == "rejected", int(row[2]), int(row[3])) for row in rows if row[0] in _SET_ASIDE
+    ]
     lines = [one for one in reasons if one.whole_line]
     batches, last_received_at = sums.get("batch", (0, None))
     return Intake(

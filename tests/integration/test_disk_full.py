@@ -3,30 +3,28 @@ ended with a PANIC comes back with every record that was acknowledged."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from itertools import count as count_up
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import small_plant
+from small_plant import NOW, drop_file
 from sqlalchemy import text
 
 from monitor.errors import DependencyAway, NoRoom
 from monitor.ingest import stage
 from monitor.settings import Settings
-from monitor.spec.load import LoadedContract, load_contract
+from monitor.spec.load import LoadedContract
 from monitor.store import migrate
 from monitor.store.database import Database, open_database
 from monitor.store.disk import MIB
 
-START = datetime(2026, 3, 2, tzinfo=UTC)
-NOW = START + timedelta(days=60)
 DISK_MIB = 120
 
 
@@ -46,9 +44,7 @@ def small_disk(tmp_path: Path, missing: Callable[[str, str], NoReturn]) -> Itera
 
 @pytest.fixture
 def contract(tmp_path: Path) -> LoadedContract:
-    path = tmp_path / "plant.toml"
-    path.write_text('[model]\nname = "plant"\n[cameras]\npolicy = "open"\n[[classes]]\nname = "part"\n')
-    return load_contract(path)
+    return small_plant.contract(tmp_path)
 
 
 @contextmanager
@@ -57,36 +53,6 @@ def opened(disk: Path) -> Iterator[Database]:
         if migrate.check(database.engine).state is not migrate.State.CURRENT:
             migrate.upgrade(database.engine)
         yield database
-
-
-def drop_file(spool: Path, number: int, frames: int, hours: int) -> None:
-    """A whole file of frames of five cameras, spread over some hours."""
-    folder = spool / "incoming"
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [
-        {
-            "event_id": f"{number}-{i}",
-            "captured_at": (START + timedelta(hours=(number + i) % hours, seconds=i)).isoformat(),
-            "model": "plant",
-            "version": "v1",
-            "camera": f"cam-{i % 5}",
-            "width": 640,
-            "height": 480,
-            "latency_ms": 10 + i % 50,
-            "image": {
-                "recipe": "r",
-                "brightness": i % 250,
-                "contrast": i % 60,
-                "sharpness": i % 9,
-                "red_balance": 0.01,
-                "blue_balance": -0.01,
-                "histogram": [i % 99 + 1] * 32,
-            },
-            "detections": [{"class": "part", "confidence": 0.5 + i % 50 / 100, "box": [10, 10, 10 + i % 99 + 1, 70]}],
-        }
-        for i in range(frames)
-    ]
-    (folder / f"{number:04d}.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
 
 def fill(disk: Path, leave: int) -> Path:

@@ -1,4 +1,4 @@
-"""`python -m bench [intake|http|layout|drift|story|all]`: prints the figures; exit 1 when one misses its goal."""
+"""`python -m bench [NAME|all]`, NAME as in BENCHES: prints the figures; exit 1 when one misses its goal."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 
-from bench import drift, http, intake, layout, story
+from bench import drift, golden, http, intake, layout, story
 
 BENCHES = {
     "intake": intake.figures,
     "http": http.figures,
     "layout": layout.figures,
     "drift": drift.figures,
+    "golden": golden.figures,
     "story": story.figures,
 }
 

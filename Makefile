@@ -42,7 +42,7 @@ $(BENCH_VENV)/.installed: pyproject.toml
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@
 
-bench: $(BENCH_VENV)/.installed ## measure against peers and limits: BENCH=intake, layout, drift, story or all
+bench: $(BENCH_VENV)/.installed ## measure against peers and limits: BENCH=intake, layout, drift, story, onset or all
 	@$(BENCH_VENV)/bin/python -m bench $(BENCH)
 
 expected: $(STAMP) ## regenerate examples/packaging-line/expected

@@ -17,17 +17,35 @@ from monitor.cli import (
     doctor,
     drift,
     frames,
+    golden,
     incidents,
     ingest,
     rejects,
     retention,
     rollups,
     spec,
+    tokens,
 )
 from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
 
-NOUNS = (doctor, db, spec, frames, ingest, rejects, baseline, drift, alerts, incidents, rollups, retention, daemon)
+NOUNS = (
+    doctor,
+    db,
+    spec,
+    frames,
+    ingest,
+    rejects,
+    baseline,
+    drift,
+    alerts,
+    incidents,
+    golden,
+    rollups,
+    retention,
+    tokens,
+    daemon,
+)
 
 EPILOG = """\
 exit codes: 0 done, 1 a gate said no, 2 usage or an invalid contract, 3 a dependency is away

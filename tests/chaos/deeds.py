@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
 from monitor.ingest import spool, stage
+from monitor.ingest.workers import Workers
 from monitor.settings import Settings
 from monitor.spec.load import load_contract
 from monitor.store import migrate
@@ -35,8 +36,8 @@ def drain(url: str, folder: str, contract: str, now: str, batch_lines: int = BAT
     spool.BATCH_LINES = batch_lines
     try:
         contracts = {"line": load_contract(Path(contract))}
-        with open_database(Settings(database_url=url)) as database:
-            stage.drain(database, Path(folder), contracts, datetime.fromisoformat(now))
+        with open_database(Settings(database_url=url)) as database, Workers() as workers:
+            stage.drain(database, Path(folder), contracts, datetime.fromisoformat(now), workers=workers)
     except MonitorError as error:
         print(f"{type(error).__name__}: {error}")
         return GAVE_UP

@@ -26,3 +26,19 @@ def test_killed_again_and_again(site: Site, when: str, count: Count, account: Op
     open_account.closed(done, verdict)
     assert done == kills
     assert verdict.clean, verdict
+
+
+def test_killed_while_workers_read_lines(site: Site, count: Count, account: Open) -> None:
+    kills, opened, lines = count(2, 20), account("kill -9 with workers that read lines"), 1_200
+    site.plant.longest = 3_000
+    done = 0
+    while done < kills:
+        site.plant.drop()
+        child = site.start(batch_lines=lines)
+        done += not child.ended(site.rng.uniform(0, 1.5)) and child.kill()
+    # With batches of the same size: of another they are other batches, whose lines are all duplicates.
+    child = site.start(batch_lines=lines)
+    assert child.wait() == 0, child.said
+    verdict = site.judge()
+    opened.closed(done, verdict)
+    assert verdict.clean, verdict

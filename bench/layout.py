@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from bench import intake
+from bench.frames_log import CAMERAS, contract, write_log
 from monitor.ingest.parse import parse
 from monitor.ingest.rollup import roll_up
 from monitor.records import RollupColumns
@@ -25,6 +25,8 @@ from monitor.signals import SIGNALS
 from monitor.store import binary
 from monitor.store.database import Connection, Database, open_database
 
+FRAMES = 50_000
+"""Those of an hour at a busy plant."""
 NOW = datetime(2026, 3, 3, tzinfo=UTC)
 TABLE = (
     "(series_id bigint, start_at timestamptz, n integer, frames integer, total bigint, squares bigint, {columns},"
@@ -42,11 +44,11 @@ def figures() -> Iterator[dict[str, Any]]:
     """Bytes a frame, and the time to write and to read, of ours against dense rows."""
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as name:
         folder = Path(name)
-        contracts = {"bench": intake.contract(folder)}
-        intake.write_log(folder / "frames.jsonl")
+        contracts = {"bench": contract(folder)}
+        write_log(folder / "frames.jsonl", FRAMES, a_day=24 * FRAMES)
         lines = (folder / "frames.jsonl").read_bytes().splitlines()
         with open_database(Settings(state_dir=folder / "state")) as database:
-            for plant, frames in (("busy", len(lines)), ("quiet", 4 * intake.CAMERAS)):
+            for plant, frames in (("busy", len(lines)), ("quiet", 4 * CAMERAS)):
                 rows = roll_up(parse(lines[:frames], 1, contracts, NOW).columns)
                 measured = {layout: _measure(database, layout, rows) for layout in ("sparse", "dense")}
                 yield from _figures(plant, frames, measured)

@@ -1,0 +1,51 @@
+"""One run of our intake in a process of its own: `python -m bench.intake_run STATE SPOOL`, prints what it took as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from monitor.ingest import stage
+from monitor.settings import Settings
+from monitor.spec.load import load_contract
+from monitor.store import binary, histograms
+from monitor.store.database import open_database
+
+NOW = datetime(2026, 3, 31, tzinfo=UTC)
+
+
+def main() -> None:
+    state, spool = map(Path, sys.argv[1:])
+    spent: Counter[str] = Counter()
+    _clock(spent, binary, "copy_in", lambda conn, table, *_: f"COPY {table}")
+    _clock(spent, histograms, "merge", lambda *_: "merge")
+    contracts = {"bench": load_contract(state.parent / "bench.toml")}
+    with open_database(Settings(state_dir=state)) as database:
+        wall, cpu = time.perf_counter(), time.process_time()
+        stored = stage.run(database, spool, contracts, NOW)
+        took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    print(json.dumps({"stored": stored, **took, "spent": spent}))
+
+
+def _clock(spent: Counter[str], module: Any, name: str, label: Callable[..., str]) -> None:
+    """Have the time that a function takes counted, under what `label` makes of its arguments."""
+    function = getattr(module, name)
+
+    def timed(*args: Any, **named: Any) -> Any:
+        before = time.perf_counter()
+        try:
+            return function(*args, **named)
+        finally:
+            spent[label(*args)] += time.perf_counter() - before
+
+    setattr(module, name, timed)
+
+
+if __name__ == "__main__":
+    main()

@@ -83,6 +83,8 @@ class Signal:
 
 def _meta(name: str) -> Callable[[FrameColumns], Floats]:
     def read(columns: FrameColumns) -> Floats:
+        if not any(columns.camera_meta):
+            return np.full(len(columns), np.nan)
         said = (meta.get(name) for meta in columns.camera_meta)
         return np.array([float(v) if isinstance(v, (int, float)) else np.nan for v in said], dtype=np.float64)
 
@@ -91,7 +93,8 @@ def _meta(name: str) -> Callable[[FrameColumns], Floats]:
 
 def _detections(columns: FrameColumns) -> Floats:
     counts = np.bincount(columns.det_frame, minlength=len(columns)).astype(np.float64)
-    counts[np.array([status != "ok" for status in columns.status], dtype=bool)] = np.nan
+    if columns.status.count("ok") < len(columns):
+        counts[np.array([status != "ok" for status in columns.status], dtype=bool)] = np.nan
     return counts
 
 

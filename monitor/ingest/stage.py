@@ -76,19 +76,29 @@ class _NothingNew(Exception):
 
 
 def run(
-    database: Database, spool_dir: Path, contracts: Contracts, now: datetime, progress: Progress | None = None
+    database: Database,
+    spool_dir: Path,
+    contracts: Contracts,
+    now: datetime,
+    progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> int:
     """Take in what waits in the spool; returns the number of frames stored. See `drain`."""
-    return drain(database, spool_dir, contracts, now, progress).stored
+    return drain(database, spool_dir, contracts, now, progress, workers).stored
 
 
 def drain(
-    database: Database, spool_dir: Path, contracts: Contracts, now: datetime, progress: Progress | None = None
+    database: Database,
+    spool_dir: Path,
+    contracts: Contracts,
+    now: datetime,
+    progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> Summary:
     """Take in every file that waits in the spool, by name, and move it to `done/` or `quarantine/`.
 
     `contracts` are by model name, `now` is an aware time. `progress` is told after each batch the file's name and
-    what became of the batch.
+    what became of the batch. With `workers` lines are read in other processes while others are stored.
 
     Raises:
         DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`.
@@ -103,7 +113,7 @@ def drain(
         summary.quarantined = int(spool.quarantine(file, _why_nothing(summary)) is not None)
         return bool(summary.quarantined)
 
-    return load(database, spool.waiting(), contracts, now, progress, put_away)
+    return load(database, spool.waiting(), contracts, now, progress, put_away, workers)
 
 
 def load(
@@ -112,109 +122,50 @@ def load(
     contracts: Contracts,
     now: datetime,
     progress: Progress | None = None,
-    put_away: Callable[[Waiting, Summary], bool] | None = None,
+    put_away: PutAway | None = None,
+    workers: Workers | None = None,
 ) -> Summary:
     """Take in files from wherever they lie; otherwise as `drain`.
 
     `put_away` is called when all of a file is in, and returns whether it was still there to be moved.
     """
-    total = Summary()
-    faults: list[MonitorError] = []
-    known: set[int] = set()
-    for file in files:
-        if not contracts:
-            raise UsageError(f"{file.name} waits and no contract is in force; put one TOML a model into its folder")
-        try:
-            summary = _load_file(database, file, contracts, now, progress, known)
-        except FileNotFoundError:
-            continue  # another worker was faster
-        except UsageError as error:
-            faults.append(error)
-            continue
-        moved = False
-        try:
-            moved = put_away is None or put_away(file, summary)
-        except DependencyAway as error:
-            faults.append(error)
-        # A file that cannot be moved comes again at every turn, and is not news then.
-        if moved or summary.repeated < summary.lines:
-            _log.info("%s", _sentence(file.name, summary))
-        total.add(summary)
+    turn = _Turn(database, contracts, now, workers or Workers(0), progress, put_away)
+    with _collector_off():
+        for file in files:
+            if not contracts:
+                raise UsageError(f"{file.name} waits and no contract is in force; put one TOML a model into its folder")
+            turn.read(file)
+        turn.finish()
     with database.begin() as conn:
         histograms.merge(conn, now)
-    if faults:
-        more = len(faults) - FAULTS_SAID
-        said = [*map(str, faults[:FAULTS_SAID]), *([f"and {more} more"] if more > 0 else [])]
-        raise FilesLeft("\n".join(said), total.stored, faults[0].exit_code)
-    return total
+    if turn.faults:
+        more = len(turn.faults) - FAULTS_SAID
+        said = [*map(str, turn.faults[:FAULTS_SAID]), *([f"and {more} more"] if more > 0 else [])]
+        raise FilesLeft("\n".join(said), turn.total.stored, turn.faults[0].exit_code)
+    return turn.total
 
 
-def _load_file(
+def take_lines(
     database: Database,
-    file: Waiting,
-    contracts: Contracts,
-    now: datetime,
-    progress: Progress | None,
-    known: set[int],
-) -> Summary:
-    total = Summary(files=1)
-    with open_file(file.path) as stream, _collector_off():
-        try:
-            digest = hash_of(stream)
-        except OSError as error:
-            raise UsageError(
-                f"{file.path} cannot be read: {error.strerror}; mend its disk or drop it again"
-            ) from error
-        for lines in read_batches(stream, MAX_LINE):
-            # The lines are part of the name, so that batches of another size are never mistaken for these.
-            name = f"{digest}:{lines.first}-{lines.last}"
-            summary = _take(database, file, name, lines, contracts, now, known)
-            total.add(summary)
-            if progress is not None:
-                progress(file.name, summary)
-    return total
-
-
-def _take(
-    database: Database,
-    file: Waiting,
+    source: str,
     name: str,
+    file_name: str,
     lines: Lines,
     contracts: Contracts,
     now: datetime,
-    known: set[int],
+    workers: Workers | None = None,
 ) -> Summary:
-    """One batch. Of one that was taken in before only the lines that were rejected are looked at again: the contract,
-    or the clock, may have been mended since. What then is new goes into the ledger as a batch of its own."""
-    with database.begin() as conn:
-        earlier = ledger.find_earlier(conn, file.source, name)
-    count = len(lines.lines)
-    if earlier and not earlier.rejected:
-        return _seen(count, earlier)
-    parsed = parse(lines.lines, lines.first, contracts, now, earlier.rejected if earlier else None)
-    with database.begin() as conn:
-        frames.make_days(conn, frames.days_of(parsed.columns))
-    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
-    attempt = f"{name}+{earlier.attempts + 1}" if earlier else name
-    try:
-        with ledger.entry(database, f"lines {lines.first}-{lines.last} of {plain(file.name)}") as conn:
-            batch_id = ledger.open_batch(conn, file.source, attempt, file.name, content, now)
-            if batch_id is None:  # another worker took it in just now
-                return _seen(count, ledger.find_earlier(conn, file.source, name))
-            before = ledger.pass_on(conn, file.source, name, batch_id, now) if earlier else []
-            if earlier and len(before) != len(earlier.rejected):
-                raise TryAgain(f"lines of {plain(file.name)} were replayed just now, so nothing was kept; try again")
-            summary, series = _store(conn, batch_id, file.source, lines, parsed, known, before)
-            if earlier and not summary.stored:
-                raise _NothingNew
-    except _NothingNew:
-        repeated = _seen(count, earlier)
-        repeated.good_before += summary.duplicate
-        repeated.why_still = summary.why_rejected
-        return repeated
-    known |= series
-    summary.lines, summary.repeated = count, count - parsed.lines
-    return summary
+    """Take in lines that came by themselves, as one batch in one transaction; any thread may call it.
+
+    `name` tells the batch from the others of its source: sent again, only lines that were rejected are looked at
+    again. `file_name` is what people will find it by. The roll-ups are right at once and merged by the next `drain`.
+
+    Raises:
+        UsageError: the name was used for other lines, or the database refuses them; nothing was kept.
+        DependencyAway, TryAgain: the database cannot be used now, or others were in the way; nothing was kept.
+    """
+    turn = _Turn(database, contracts, now, workers or Workers(0))
+    return turn.store(turn.begin(Batch(source, name, file_name, lines)))
 
 
 def take_again(

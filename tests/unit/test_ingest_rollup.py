@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.ingest import rollup
-from monitor.ingest.parse import parse
+from monitor.ingest.parse import parse, rules_of
 from monitor.ingest.rollup import roll_up
 from monitor.records import FrameColumns, RollupColumns, Scope, SeriesKey
 from monitor.signals import SIGNALS
@@ -40,7 +40,7 @@ Cells = tuple[int, int, int, int, dict[int, int]]
 def columns(*records: dict[str, Any]) -> FrameColumns:
     base = {"model": "line", "version": "v1", "camera": "c", "width": 64, "height": 64}
     lines = [json.dumps({"event_id": str(i)} | base | said).encode() for i, said in enumerate(records)]
-    result = parse(lines, 1, CONTRACTS, NOW)
+    result = parse(lines, 1, rules_of(CONTRACTS, NOW), NOW)
     assert not result.rejects
     return result.columns
 
@@ -52,7 +52,7 @@ def rows(rolled: RollupColumns) -> dict[Row, Cells]:
     for i in range(len(rolled)):
         held = slice(ends[i] - int(rolled.cells[i]), ends[i])
         bins = dict(zip(rolled.bins[held].tolist(), rolled.counts[held].tolist(), strict=True))
-        at = (*rolled.series[rolled.series_row[i]], int(rolled.start_us[i]))
+        at = (*SeriesKey.of_name(rolled.names[rolled.series_row[i]]), int(rolled.start_us[i]))
         assert at not in found
         numbers = (rolled.n, rolled.frames, rolled.total, rolled.squares)
         found[at] = (*(int(column[i]) for column in numbers), bins)

@@ -37,6 +37,10 @@ class DependencyAway(MonitorError):
     exit_code = 3
 
 
+class FileBroken(MonitorError):
+    """The rest of a file cannot be read, or is more than may be; what was read before stands. The message: why."""
+
+
 class FilesLeft(MonitorError):
     """Some files were left where they lie and every other one was taken in; `stored` counts the latter's frames."""
 

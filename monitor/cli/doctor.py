@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -19,9 +19,12 @@ from typing import Literal
 from monitor.cli.moments import clock
 from monitor.daemon.jobs import JOBS, turns
 from monitor.errors import DependencyAway, MonitorError
+from monitor.ingest.names import NEW_A_DAY
+from monitor.ingest.parse import plain
+from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import jobs, migrate, reporting
+from monitor.store import jobs, migrate, names, reporting
 from monitor.store.database import Database, open_database
 
 Mark = Literal["well", "note", "wrong", "away"]
@@ -30,6 +33,10 @@ PLAIN_SIGNS = {"well": "ok  ", "note": "-   ", "wrong": "FAIL", "away": "FAIL"}
 LEAST_FREE = 2 * 1024**3
 """Bytes of disk below which a full disk is near."""
 CLOCK_TOLERANCE_S = 5.0
+NAMES_SAID = timedelta(days=7)
+"""So long it is said that too many new names came."""
+STRANGERS_SAID = 5
+"""How many of the files that are never taken in are named."""
 RUNTIME_PATIENCE_S = 60.0
 """How long ONNX Runtime may take to say what it can run on."""
 # In a process of its own: it loads the drivers of the accelerators, and may fall over them.
@@ -150,7 +157,22 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     yield Finding("well", "schema", str(schema))
     with database.begin() as conn:
         health = jobs.health(conn, [job.name for job in JOBS])
+        beyond = names.beyond(conn)
     yield from _jobs(health, now)
+    yield from _names(beyond, now)
+
+
+def _names(beyond: list[names.Beyond], now: datetime) -> Iterator[Finding]:
+    for one in beyond:
+        if one.last_at > now - NAMES_SAID:
+            what = f"values of {one.condition}" if one.condition else "cameras"
+            yield Finding(
+                "wrong",
+                "names",
+                f"{one.frames:,} frames of {one.model} from {one.source} count under __other__, the last of "
+                f"{one.last_at:%Y-%m-%d %H:%M} UTC: more than {NEW_A_DAY} new {what} came in a day. Declare them in "
+                "the contract, or mend the producer",
+            )
 
 
 def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:
@@ -189,12 +211,21 @@ def _contracts(folder: Path) -> Iterator[Finding]:
 
 
 def _spool(folder: Path) -> Iterator[Finding]:
-    waiting = _count(folder / "incoming", lambda path: path.suffix == ".jsonl" and not path.name.startswith("."))
+    incoming = folder / "incoming"
     set_aside = _count(folder / "quarantine", lambda path: path.suffix != ".reason")
-    if waiting is None and set_aside is None:
+    if not incoming.is_dir() and set_aside is None:
         yield Finding("note", "spool", f"{folder} is not there; the daemon makes it")
         return
-    yield Finding("well", "spool", f"{waiting or 0:,} files wait in {folder / 'incoming'}")
+    yield Finding("well", "spool", f"{len(find_files(incoming)):,} files wait in {incoming}")
+    if strangers := find_strangers(incoming):
+        said = ", ".join(plain(str(path.relative_to(incoming))) for path in strangers[:STRANGERS_SAID])
+        more = f" and {len(strangers) - STRANGERS_SAID:,} more" if len(strangers) > STRANGERS_SAID else ""
+        yield Finding(
+            "wrong",
+            "spool",
+            f"{len(strangers):,} in {incoming} will never be taken in: {said}{more}. Links are not followed, and "
+            f"files of records end in {', '.join(SUFFIXES)}; put the files themselves there, or take these away",
+        )
     if set_aside:
         yield Finding(
             "wrong",

@@ -120,6 +120,8 @@ def columns_of(
         queue_depth=floats(said["queue_depth"]),
         **_image_columns(said["image"]),
         boxes_rejected=np.bincount(judged.frame[refused], minlength=len(records)).astype(np.int64),
+        left_out=np.zeros(len(records), dtype=np.int64),
+        camera_said=[""] * len(records),
         det_frame=judged.frame[kept],
         det_class=[classes[i] for i in kept.tolist()] if len(refused) else list(classes),
         det_confidence=floats(of_detection["confidence"])[kept],

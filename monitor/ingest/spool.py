@@ -17,9 +17,12 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from monitor.errors import DependencyAway, UsageError
+from monitor.errors import DependencyAway, FileBroken, UsageError
 
-SUFFIX = ".jsonl"
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+"""What files of records are called, and what is in them."""
+_HALF = ".tmp"
+"""How a file may be called until it is whole."""
 DEFAULT_SOURCE = "spool"
 BATCH_LINES = 10_000
 BATCH_BYTES = 16 << 20
@@ -101,20 +104,40 @@ class Spool:
 
 
 def find_files(folder: Path, source: str | None = None) -> list[Waiting]:
-    """The `*.jsonl` files below a folder, by name, without links, hidden and temporary files.
+    """The files of records below a folder, by name, without links, hidden and temporary files.
 
     Without `source` the first folder below names the source. A folder that cannot be looked into is among them as
     itself: `open_file` then says why.
     """
     found = []
     for path in _walk(folder):
+        if not _is_taken_in(path):
+            continue
         name = path.relative_to(folder)
         of = source or (_said(name.parts[0]) if len(name.parts) > 1 else DEFAULT_SOURCE)
         found.append(Waiting(path, of, _said(str(name)), _stamp(path)))
     return sorted(found, key=lambda file: file.name)
 
 
+def find_strangers(folder: Path) -> list[Path]:
+    """What lies below a folder and is never taken in, by name: links, and what is called like no file of records.
+
+    Hidden and temporary files are not spoken of.
+    """
+    return sorted(path for path in _walk(folder) if not _is_taken_in(path) and path.suffix != _HALF)
+
+
+def suffix_of(name: str) -> str:
+    """The one of SUFFIXES that a name ends in, `""` if it ends in none."""
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def _is_taken_in(path: Path) -> bool:
+    return not path.is_symlink() and (path.is_dir() or (suffix_of(path.name) != "" and path.is_file()))
+
+
 def _walk(folder: Path) -> Iterator[Path]:
+    """All but folders and what is hidden; a folder that cannot be looked into is among them as itself."""
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -128,7 +151,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path))
-        elif entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+        else:
             yield Path(entry.path)
 
 
@@ -169,19 +192,27 @@ def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
     """Cut a stream into batches of at most BATCH_LINES lines and about BATCH_BYTES bytes.
 
     Of a line over `longest` bytes no more than the first longest + 1 are held.
+
+    Raises:
+        FileBroken: as the stream does, when all whole lines before were yielded.
     """
     lines: list[bytes] = []
     size, first = 0, 1
-    while line := stream.readline(longest + 1):
-        if line.endswith(b"\n"):
-            line = line[:-1]
-        elif len(line) > longest:
-            _skip_line(stream)
-        lines.append(line)
-        size += len(line)
-        if len(lines) == BATCH_LINES or size >= BATCH_BYTES:
+    try:
+        while line := stream.readline(longest + 1):
+            if line.endswith(b"\n"):
+                line = line[:-1]
+            elif len(line) > longest:
+                _skip_line(stream)
+            lines.append(line)
+            size += len(line)
+            if len(lines) == BATCH_LINES or size >= BATCH_BYTES:
+                yield Lines(first, lines)
+                lines, size, first = [], 0, first + len(lines)
+    except FileBroken:
+        if lines:
             yield Lines(first, lines)
-            lines, size, first = [], 0, first + len(lines)
+        raise
     if lines:
         yield Lines(first, lines)
 
@@ -211,7 +242,7 @@ def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
         return None
     try:
         where.mkdir(parents=True, exist_ok=True)
-        place = _reserve(where, name.removesuffix(SUFFIX), _LONGEST_NAME - spare)
+        place = _reserve(where, name, _LONGEST_NAME - spare)
         try:
             os.replace(file.path, place)
         except OSError:
@@ -226,11 +257,12 @@ def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
     return place
 
 
-def _reserve(folder: Path, stem: str, longest: int) -> Path:
+def _reserve(folder: Path, name: str, longest: int) -> Path:
     """A free name. An empty file now holds it, which the move replaces (or, killed before, leaves)."""
+    suffix = suffix_of(name)
     for number in count(1):
-        end = SUFFIX if number == 1 else f"-{number}{SUFFIX}"
-        place = folder / (_cut(stem, longest - len(end)) + end)
+        end = suffix if number == 1 else f"-{number}{suffix}"
+        place = folder / (_cut(name.removesuffix(suffix), longest - len(end)) + end)
         with suppress(FileExistsError):
             place.touch(exist_ok=False)
             break

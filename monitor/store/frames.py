@@ -183,7 +183,7 @@ def _claim_each(conn: Connection, source: str, rows: FrameRows, chosen: Ints, pl
 
 _TEXTS = ("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri", "recipe")
 _FLOATS = ("latency_ms", "queue_depth", "brightness", "contrast", "sharpness", "red_balance", "blue_balance")
-_INTS = ("captured_us", "width", "height", "boxes_rejected")
+_INTS = ("captured_us", "width", "height", "boxes_rejected", "left_out")
 _READ = text("""
     SELECT CAST(extract(epoch FROM captured_at) * 1000000 AS bigint) AS captured_us, * FROM frame
     WHERE captured_at >= :start AND captured_at < :end AND (CAST(:model AS text) IS NULL OR model = :model)
@@ -211,6 +211,7 @@ def _columns(rows: Sequence[Row[Any]]) -> FrameColumns:
     return FrameColumns(
         **plain,
         shadow=np.array(said["shadow"], dtype=bool),
+        camera_said=[name or "" for name in said["camera_said"]],
         slices=[dict(zip(*pair, strict=True)) for pair in zip(said["slice_name"], said["slice_value"], strict=True)],
         camera_meta=[meta or {} for meta in said["camera_meta"]],
         embedding=said["embedding"],

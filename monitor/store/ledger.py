@@ -7,7 +7,7 @@ line that was rejected and is taken in later is `mended` there, while the ledger
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,9 @@ from monitor.errors import UsageError
 from monitor.records import Reject
 from monitor.store import binary, encoding
 from monitor.store.database import Connection, Database
+
+OTHER_NAME = "other_name"
+"""The outcome in `intake_total` of stored frames that bore a name too many; its reason: model, newline, condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +115,18 @@ def open_batch(conn: Connection, source: str, name: str, file_name: str, sha256:
 
 
 def close_batch(
-    conn: Connection, batch_id: int, counts: Counts, rejects: Sequence[Reject] = (), before: Iterable[str] = ()
+    conn: Connection,
+    batch_id: int,
+    counts: Counts,
+    rejects: Sequence[Reject] = (),
+    before: Iterable[str] = (),
+    others: Mapping[tuple[str, str], int] | None = None,
 ) -> None:
     """Write down what became of the batch, and add it to the sums: the last thing in a batch's transaction.
 
     `rejects` are those of `save_rejects`; `before` are the reasons for which the lines had been rejected earlier,
-    where only such lines were looked at again. The sums of a source are locked until the transaction ends.
+    where only such lines were looked at again; `others` counts stored frames that bore one new name too many, by
+    model and condition. The sums of a source are locked until the transaction ends.
     """
     update = text(
         "UPDATE batch SET lines = :lines, stored = :stored, duplicate = :duplicate, rejected = :rejected,"
@@ -129,6 +138,8 @@ def close_batch(
     grown = Counter({("batch", ""): 1, ("stored", ""): counts.stored, ("duplicate", ""): counts.duplicate})
     grown["blank", ""] = counts.blank
     grown.update(("detection", reject.reason) for reject in rejects if not reject.whole_line)
+    # No name of a contract has a newline in it.
+    grown.update({(OTHER_NAME, f"{model}\n{condition}"): n for (model, condition), n in (others or {}).items()})
     lines = [reject.reason for reject in rejects if reject.whole_line]
     conn.execute(_ADD_TOTALS, {"source": source, "now": received_at, **_changes(grown, lines, before)})
 

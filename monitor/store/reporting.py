@@ -52,6 +52,7 @@ _INTAKE = text("""
     SELECT outcome, reason, sum(count)::bigint, sum(mended)::bigint, max(last_at) FROM intake_total
     GROUP BY outcome, reason ORDER BY 3 DESC, 1, 2
 """)
+_SET_ASIDE = ("rejected", "detection")
 _MOST_REASONS = 30
 _LAST_WINDOW = text("""
     SELECT window_start, window_end FROM measured_window
@@ -225,7 +226,9 @@ def intake(conn: Connection) -> Intake:
     """What came in since the start, from the ledger's sums."""
     rows = conn.execute(_INTAKE).all()
     sums = {outcome: (int(count), last_at) for outcome, reason, count, _, last_at in rows if not reason}
-    reasons = [SetAside(row[1], row[0] == "rejected", int(row[2]), int(row[3])) for row in rows if row[1]]
+    reasons = [
+        SetAside(row[1], row[0] == "rejected", int(row[2]), int(row[3])) for row in rows if row[0] in _SET_ASIDE
+    ]
     lines = [one for one in reasons if one.whole_line]
     batches, last_received_at = sums.get("batch", (0, None))
     return Intake(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from monitor.errors import MonitorError
 from monitor.spec.load import LoadedContract
-from monitor.store import reporting
+from monitor.store import names, reporting
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
 
@@ -141,6 +142,17 @@ def _intake(conn: Connection) -> Iterator[Metric]:
     for one in counted.reasons:
         set_aside.add_metric([one.reason, "line" if one.whole_line else "detection"], one.ever)
     yield set_aside
+    others: Counter[tuple[str, str]] = Counter()
+    for other in names.beyond(conn):
+        others[other.model, other.condition or "camera"] += other.frames
+    beyond = CounterMetricFamily(
+        "monitor_other_name_frames",
+        "Frames that count under __other__ because too many new names came in a day.",
+        labels=["model", "name_of"],
+    )
+    for labels, count in sorted(others.items()):
+        beyond.add_metric(labels, count)
+    yield beyond
     if counted.last_received_at is not None:
         newest = counted.last_received_at.timestamp()
         yield _number("monitor_last_batch_timestamp_seconds", "When the newest batch was taken in.", newest)

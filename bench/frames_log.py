@@ -58,7 +58,9 @@ def _frames(first: int, count: int, a_day: int) -> Iterator[dict[str, Any]]:
         "box": np.concatenate((corner, corner + rng.uniform(20, 400, corner.shape)), axis=2).round(2),
     }
     rows = zip(*(values.tolist() for values in drawn.values()), strict=True)
-    for number, at, row in zip(range(first, first + count), np.datetime_as_string(captured_at).tolist(), rows, strict=True):
+    for number, at, row in zip(
+        range(first, first + count), np.datetime_as_string(captured_at).tolist(), rows, strict=True
+    ):
         yield _frame(number, at, dict(zip(drawn, row, strict=True)))
 
 

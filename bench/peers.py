@@ -73,7 +73,12 @@ def insert_values(database: Database, log: Path, frames: int) -> float:
     return time.perf_counter() - before
 
 
-_CASTS = {"captured_at": "::timestamptz", "det_class": "::text[]", "det_confidence": "::float8[]", "det_box": "::real[]"}
+_CASTS = {
+    "captured_at": "::timestamptz",
+    "det_class": "::text[]",
+    "det_confidence": "::float8[]",
+    "det_box": "::real[]",
+}
 _FORM = "(" + ", ".join("%s" + _CASTS.get(name, "") for name in COLUMNS.split(", ")) + ")"
 
 

@@ -222,7 +222,6 @@ class SeriesKey:
     class_name: str = ALL
     recipe: str = ""
 
-
     def named(self, edges_id: str, minutes: int) -> str:
         """All that tells a series from others, as one text: the parts with NUL between, which no part can hold."""
         parts = (*self.scope.parts, self.signal, self.class_name, self.recipe, edges_id, str(minutes))

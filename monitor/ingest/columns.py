@@ -37,10 +37,14 @@ class Rules:
     """What intake asks of a contract, ready for look-ups. None: open, everything is taken in."""
 
     cameras: frozenset[str] | None
+    listed: frozenset[str] | None
+    """The cameras that are listed though others are taken in; None where none are."""
     classes: frozenset[str] | None
     stages: frozenset[str]
     conditions: dict[str, frozenset[str] | None]
     """Conditions of a frame by name, sorted: the order of a frame's slices."""
+    free: frozenset[str]
+    """Those that list no values."""
     oldest: datetime
     clip: bool
     tolerance: float
@@ -53,9 +57,11 @@ class Rules:
         named = {each.name: frozenset(each.values) or None for each in contract.conditions if each.of == "frame"}
         return cls(
             cameras=None if contract.cameras.policy == "open" else cameras,
+            listed=cameras if contract.cameras.policy == "open" else None,
             classes=None if contract.class_policy == "open" else classes,
             stages=frozenset(contract.model.stages or ("",)),
             conditions={name: named[name] for name in sorted(named)},
+            free=frozenset(name for name, values in named.items() if values is None),
             oldest=now - timedelta(days=contract.retention.raw_days),
             clip=contract.output.clip_boxes,
             tolerance=contract.output.box_tolerance_px,
@@ -205,9 +211,7 @@ def _part(judged: _Detections, said: DetectionRecord, i: int) -> Part:
     return Part(int(judged.frame[i]), reason, detail, msgspec.json.encode(said))
 
 
-def _judge(
-    frame: Ints, said: Mapping[str, tuple[Any, ...]], size: Ints, frame_rules: Sequence[Rules]
-) -> _Detections:
+def _judge(frame: Ints, said: Mapping[str, tuple[Any, ...]], size: Ints, frame_rules: Sequence[Rules]) -> _Detections:
     """Judge the classes and boxes of all detections; boxes are cut to the image where the contract says so.
 
     `frame` [d] is the row of each detection's frame, `size` [n, 2] the frames' width and height.

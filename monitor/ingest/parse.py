@@ -84,6 +84,7 @@ def parse(
     """
     numbered: Iterable[tuple[int, bytes]] = enumerate(lines, first_line)
     if only is not None:
+        only = frozenset(only)
         numbered = ((number, line) for number, line in numbered if number in only)
     reader = _Reader(rules, now)
     # A part is so small that it stays in the processor's cache from the line to its columns.

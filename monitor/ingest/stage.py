@@ -1,78 +1,37 @@
 """Intake: whole files → frames, roll-ups and rejects, one transaction a batch; a file is moved after the last COMMIT.
 
-Killed at any point and run again, it ends in the same tables: a batch is in the ledger with all that belongs to it,
-or it is nowhere.
+While one batch is stored the next are read, in other processes where there are some: a file is a row of batches that
+are begun and stored in order, and the next file is begun before the last batch of this one is stored.
 """
 
 from __future__ import annotations
 
 import gc
-import hashlib
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-
-from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain, UsageError
-from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
-from monitor.ingest.rollup import roll_up
+from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, UsageError
+from monitor.ingest.batch import Batch, Begun, Contracts, Summary, Taking
+from monitor.ingest.names import named
+from monitor.ingest.parse import MAX_LINE, plain
+from monitor.ingest.sources import open_lines
 from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
-from monitor.records import Reject
-from monitor.spec.load import LoadedContract
-from monitor.store import frames, histograms, ledger
-from monitor.store.database import Connection, Database
-from monitor.store.ledger import Counts, Earlier
+from monitor.ingest.workers import Workers
+from monitor.store import histograms
+from monitor.store.database import Database
 
 _log = logging.getLogger(__name__)
 
-Contracts = Mapping[str, LoadedContract]
 FAULTS_SAID = 20
 """How many files are named when there are many that cannot be taken in or moved."""
 
-
-@dataclass(slots=True)
-class Summary:
-    """What became of the lines of files: lines = stored + duplicate + rejected + blank + repeated."""
-
-    files: int = 0
-    quarantined: int = 0
-    lines: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    rejected: int = 0
-    blank: int = 0
-    repeated: int = 0
-    """Lines that were taken in before, or rejected before and still are in a batch of which nothing new came."""
-    detections_rejected: int = 0
-    good_before: int = 0
-    """Of the repeated lines, how many had been stored or were duplicates."""
-    why_rejected: Counter[str] = field(default_factory=Counter)
-    why_set_aside: Counter[str] = field(default_factory=Counter)
-    """Why detections were."""
-    why_still: Counter[str] = field(default_factory=Counter)
-    """Of the repeated lines, why some still are rejected."""
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """Why lines and detections were set aside."""
-        return self.why_rejected + self.why_set_aside + self.why_still
-
-    def add(self, other: Summary) -> None:
-        """Count another summary in."""
-        for name in self.__dataclass_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
 Progress = Callable[[str, Summary], None]
-
-
-class _NothingNew(Exception):
-    """Takes back the transaction of a batch that was taken in before and still gives nothing new."""
+PutAway = Callable[[Waiting, Summary], bool]
 
 
 def run(
@@ -108,9 +67,10 @@ def drain(
     spool = Spool(spool_dir)
 
     def put_away(file: Waiting, summary: Summary) -> bool:
-        if summary.stored + summary.duplicate + summary.good_before:
+        if not summary.broken and summary.stored + summary.duplicate + summary.good_before:
             return spool.done(file, now) is not None
-        summary.quarantined = int(spool.quarantine(file, _why_nothing(summary)) is not None)
+        why = _why_broken(summary) if summary.broken else _why_nothing(summary)
+        summary.quarantined = int(spool.quarantine(file, why) is not None)
         return bool(summary.quarantined)
 
     return load(database, spool.waiting(), contracts, now, progress, put_away, workers)
@@ -129,11 +89,14 @@ def load(
 
     `put_away` is called when all of a file is in, and returns whether it was still there to be moved.
     """
-    turn = _Turn(database, contracts, now, workers or Workers(0), progress, put_away)
+    taking = Taking(database, contracts, now, workers)
+    turn = _Turn(taking, workers.count if workers else 0, progress, put_away)
     with _collector_off():
         for file in files:
             if not contracts:
-                raise UsageError(f"{file.name} waits and no contract is in force; put one TOML a model into its folder")
+                raise UsageError(
+                    f"{file.name} waits and no contract is in force; put one TOML a model into its folder"
+                )
             turn.read(file)
         turn.finish()
     with database.begin() as conn:
@@ -161,105 +124,127 @@ def take_lines(
     again. `file_name` is what people will find it by. The roll-ups are right at once and merged by the next `drain`.
 
     Raises:
-        UsageError: the name was used for other lines, or the database refuses them; nothing was kept.
+        OtherContent: the name was used for other lines; nothing was kept.
+        UsageError: the database refuses the lines; nothing was kept.
         DependencyAway, TryAgain: the database cannot be used now, or others were in the way; nothing was kept.
     """
-    turn = _Turn(database, contracts, now, workers or Workers(0))
-    return turn.store(turn.begin(Batch(source, name, file_name, lines)))
+    with _collector_off():
+        taking = Taking(database, contracts, now, workers)
+        return taking.store(taking.begin(Batch(source, name, file_name, lines)))
 
 
-def take_again(
-    conn: Connection,
-    source: str,
-    name: str,
-    file_name: str,
-    lines: Lines,
-    contracts: Contracts,
-    now: datetime,
-    before: Iterable[str],
-) -> tuple[int, Summary]:
-    """Lines that had been set aside, as a batch of its own in the caller's transaction: its number, what came of it.
+@dataclass(slots=True)
+class _File:
+    """A file on its way: what has become of it so far, and how many of its batches are begun and not stored."""
 
-    `before` are the reasons for which the lines had been rejected. The partitions must be there. Lines that are
-    refused once more are rejects of the new batch.
-
-    Raises:
-        UsageError: a batch of this name was taken in before.
-    """
-    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
-    batch_id = ledger.open_batch(conn, source, name, file_name, content, now)
-    if batch_id is None:
-        raise UsageError(f"batch {name!r} of source {source!r} was taken in before")
-    parsed = parse(lines.lines, lines.first, contracts, now)
-    return batch_id, _store(conn, batch_id, source, lines, parsed, set(), before)[0]
+    waiting: Waiting
+    summary: Summary = field(default_factory=lambda: Summary(files=1))
+    begun: int = 0
+    read: bool = False
+    """Whether all its batches are begun."""
+    given_up: bool = False
 
 
-def _seen(count: int, earlier: Earlier | None) -> Summary:
-    """What is to say of a batch that was taken in before."""
-    if earlier is None:
-        return Summary(lines=count, repeated=count)
-    still = Counter(earlier.rejected.values())
-    return Summary(lines=count, repeated=count, good_before=earlier.good, why_still=still)
+class _Turn:
+    """One turn over many files: batches begun in order, a few of them ahead of the one that is stored."""
+
+    def __init__(self, taking: Taking, ahead: int, progress: Progress | None, put_away: PutAway | None) -> None:
+        self.total = Summary()
+        self.faults: list[MonitorError] = []
+        self._taking = taking
+        self._ahead = ahead
+        self._progress = progress
+        self._put_away = put_away
+        self._queue: deque[tuple[_File, Begun]] = deque()
+
+    def read(self, waiting: Waiting) -> None:
+        """Begin all batches of a file, and store what is due meanwhile."""
+        file = _File(waiting)
+        try:
+            for batch in _batches(file):
+                file.begun += 1
+                self._queue.append((file, self._taking.begin(batch)))
+                while len(self._queue) > self._ahead:
+                    self._store()
+                if file.given_up:
+                    return
+        except FileNotFoundError:
+            return  # another worker was faster
+        except UsageError as error:
+            self._give_up(file, error)
+            return
+        file.read = True
+        self._close(file)
+
+    def finish(self) -> None:
+        """Store what is begun."""
+        while self._queue:
+            self._store()
+
+    def _store(self) -> None:
+        file, begun = self._queue.popleft()
+        file.begun -= 1
+        if file.given_up:
+            return
+        try:
+            summary = self._taking.store(begun)
+        except UsageError as error:
+            self._give_up(file, error)
+            return
+        file.summary.add(summary)
+        if self._progress is not None:
+            self._progress(file.waiting.name, summary)
+        self._close(file)
+
+    def _give_up(self, file: _File, error: UsageError) -> None:
+        file.given_up = True
+        self.faults.append(error)
+
+    def _close(self, file: _File) -> None:
+        """Put a file away when all of it is in."""
+        if file.begun or not file.read:
+            return
+        summary, moved = file.summary, False
+        if self._put_away is None and summary.broken:
+            self.faults.append(UsageError(f"{file.waiting.path}: {_why_broken(summary)}"))
+        try:
+            moved = self._put_away is None or self._put_away(file.waiting, summary)
+        except DependencyAway as error:
+            self.faults.append(error)
+        # A file that cannot be moved comes again at every turn, and is not news then.
+        if moved or summary.repeated < summary.lines:
+            loud = logging.WARNING if summary.others or summary.broken else logging.INFO
+            _log.log(loud, "%s", _sentence(file.waiting.name, summary))
+        self.total.add(summary)
 
 
-def _store(
-    conn: Connection,
-    batch_id: int,
-    source: str,
-    lines: Lines,
-    parsed: Parsed,
-    known: set[int],
-    before: Iterable[str],
-) -> tuple[Summary, set[int]]:
-    """All rows of one batch; returns what became of the lines, and the ids of the series it counted in."""
-    placed = frames.insert_frames(conn, batch_id, source, parsed.columns)
-    new = np.flatnonzero(placed.new)
-    series: set[int] = set()
-    if len(new):
-        stored = parsed.columns if len(new) == len(parsed.columns) else parsed.columns.take(new)
-        series = histograms.append(conn, batch_id, roll_up(stored), known)
-    rejects = _all_rejects(parsed, placed, lines)
-    ledger.save_rejects(conn, batch_id, rejects)
-    counts = Counts(
-        lines=parsed.lines,
-        stored=len(new),
-        duplicate=parsed.duplicate + int(placed.duplicate.sum()),
-        rejected=sum(reject.whole_line for reject in rejects),
-        blank=parsed.blank,
-        detections_rejected=sum(not reject.whole_line for reject in rejects),
+def _batches(file: _File) -> Iterator[Batch]:
+    waiting = file.waiting
+    with open_file(waiting.path) as stream:
+        try:
+            digest = hash_of(stream)
+        except OSError as error:
+            raise UsageError(
+                f"{waiting.path} cannot be read: {error.strerror}; mend its disk or drop it again"
+            ) from error
+        try:
+            with open_lines(stream, waiting.path.name) as text:
+                for lines in read_batches(text, MAX_LINE):
+                    # The lines are part of the name, so that batches of another size are never mistaken for these.
+                    yield Batch(waiting.source, f"{digest}:{lines.first}-{lines.last}", waiting.name, lines)
+        except FileBroken as broken:
+            file.summary.broken = [str(broken)]
+
+
+def _why_broken(summary: Summary) -> str:
+    """Why a file was not read to its end, and how far it was."""
+    if not summary.lines:
+        return f"Nothing of the file was taken in: {summary.broken[0]}."
+    good = summary.stored + summary.duplicate + summary.good_before
+    return (
+        f"Of the file only the first {summary.lines} lines were looked at ({good} are stored): {summary.broken[0]}. "
+        "What is stored stays so, and given once more counts once."
     )
-    ledger.close_batch(conn, batch_id, counts, rejects, before)
-    return Summary(
-        lines=counts.lines,
-        stored=counts.stored,
-        duplicate=counts.duplicate,
-        rejected=counts.rejected,
-        blank=counts.blank,
-        detections_rejected=counts.detections_rejected,
-        why_rejected=Counter(reject.reason for reject in rejects if reject.whole_line),
-        why_set_aside=Counter(reject.reason for reject in rejects if not reject.whole_line),
-    ), series
-
-
-def _all_rejects(parsed: Parsed, placed: frames.Placed, lines: Lines) -> list[Reject]:
-    """What the lines and the database gave reason to set aside, by line; parts only of frames that are stored now."""
-    stored = {parsed.line_number[i] for i in np.flatnonzero(placed.new).tolist()}
-    rejects = [reject for reject in parsed.rejects if reject.whole_line or reject.line_number in stored]
-
-    def whole(row: int, reason: str, detail: str) -> Reject:
-        number = parsed.line_number[row]
-        return Reject(number, reason, detail, lines.lines[number - lines.first][:RAW_KEPT])
-
-    for row in np.flatnonzero(placed.conflict).tolist():
-        fault = conflict(parsed.columns.event_id[row])
-        rejects.append(whole(row, fault.reason, fault.detail))
-    for row in placed.dropped:
-        rejects.append(
-            whole(row, "too_late", "the frames of its day were taken away; this one may be counted already")
-        )
-    for row, said in placed.refused.items():
-        rejects.append(whole(row, "refused", f"the database refuses the record: {said}; mend it and send it again"))
-    return sorted(rejects, key=lambda reject: reject.line_number)
 
 
 def _why_nothing(summary: Summary) -> str:
@@ -293,6 +278,9 @@ def _sentence(name: str, s: Summary) -> str:
     if s.detections_rejected:
         plural = "" if s.detections_rejected == 1 else "s"
         said += f"; {s.detections_rejected} detection{plural} set aside ({_listed(s.why_set_aside)})"
+    for (model, condition), count in sorted(s.others.items()):
+        said += f"; {count} counted under __other__ for too many new {named(model, condition)}"
+    said += "; broken off" * len(s.broken)
     return said + "; in quarantine" * s.quarantined
 
 

@@ -73,7 +73,9 @@ def append(conn: Connection, batch_id: int, rows: RollupRows, known: Collection[
     if new:
         parts = rows.names.split("\0")
         _add_series(conn, {ids[i]: parts[i * _PARTS : (i + 1) * _PARTS] for i in new})
-    values = {name: list(said) for name, said in zip(("model", "camera", "us"), zip(*rows.claims, strict=True), strict=True)}
+    values = {
+        name: list(said) for name, said in zip(("model", "camera", "us"), zip(*rows.claims, strict=True), strict=True)
+    }
     claimed = {tuple(row) for row in conn.execute(_CLAIM, values)} if rows.claims else set()
     first = np.array([claim in claimed for claim in rows.claims], dtype=bool)[rows.claim]
     savepoint = conn.begin_nested()

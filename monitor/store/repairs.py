@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from monitor.records import RollupColumns, Scope, SeriesKey
 from monitor.store import histograms
-from monitor.store.rows import rollup_rows
 from monitor.store.database import Connection, Database
+from monitor.store.rows import rollup_rows
 from monitor.upkeep import RollupCell, RollupPlace
 
 

@@ -22,11 +22,11 @@ from monitor.store.encoding import Ragged
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 FRAME = (
-    *("batch_id", "captured_at", "shadow", "width", "height", "boxes_rejected"),
+    *("batch_id", "captured_at", "shadow", "width", "height", "boxes_rejected", "left_out"),
     *("source", "model", "version", "stage", "camera", "site", "line", "status", "recipe"),
     *("latency_ms", "queue_depth", "brightness", "contrast", "sharpness", "red_balance", "blue_balance"),
     *("brightness_histogram", "event_id", "image_uri", "slice_name", "slice_value", "camera_meta", "embedding"),
-    *("det_class", "det_confidence", "det_box"),
+    *("camera_said", "det_class", "det_confidence", "det_box"),
 )
 """The columns of a frame's row; what has one width in most logs stands together and is moved at once."""
 KEY = ("source", "event_id", "captured_at", "digest")
@@ -130,11 +130,16 @@ def _plain(c: FrameColumns) -> dict[str, Ragged]:
     """The columns of one value a frame."""
     texts = ("model", "version", "stage", "camera", "site", "line", "status", "recipe", "event_id", "image_uri")
     numbers = ("latency_ms", "queue_depth", "brightness", "contrast", "sharpness", "red_balance", "blue_balance")
+    counts = ("width", "height", "boxes_rejected", "left_out")
     fields = {name: encoding.texts(getattr(c, name)) for name in texts}
     fields |= {name: encoding.nullable(getattr(c, name)) for name in numbers}
-    fields |= {name: encoding.fixed(getattr(c, name), encoding.INT4) for name in ("width", "height", "boxes_rejected")}
+    fields |= {name: encoding.fixed(getattr(c, name), encoding.INT4) for name in counts}
     fields["batch_id"] = encoding.fixed(np.zeros(len(c), dtype=np.int64), encoding.INT8)
     fields["captured_at"] = encoding.times(c.captured_us)
+    fields["camera_said"] = encoding.sparse(
+        encoding.texts([said for said in c.camera_said if said]),
+        np.array([bool(s) for s in c.camera_said], dtype=bool),
+    )
     fields["shadow"] = encoding.flags(c.shadow)
     return fields
 
@@ -153,7 +158,9 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
     meta = [b"\x01" + _encode(m) for m in c.camera_meta if m]
     said, place = _distinct(c.slices)
     return {
-        "brightness_histogram": encoding.sparse(encoding.arrays(encoding.fixed(histogram.ravel(), encoding.INT4), bins, encoding.INT4), seen),
+        "brightness_histogram": encoding.sparse(
+            encoding.arrays(encoding.fixed(histogram.ravel(), encoding.INT4), bins, encoding.INT4), seen
+        ),
         "slice_name": encoding.picked(encoding.text_arrays([list(s) for s in said]), place),
         "slice_value": encoding.picked(encoding.text_arrays([list(s.values()) for s in said]), place),
         "camera_meta": encoding.sparse(encoding.raw(meta), np.array([bool(m) for m in c.camera_meta], dtype=bool)),

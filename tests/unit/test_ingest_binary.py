@@ -59,7 +59,9 @@ def test_the_stream_is_what_the_manual_says(
             encoding.flags(np.array(flags)),
         ]
     )
-    expected = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
+    assert b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0) == encoding.HEADER
+    assert struct.pack(">h", -1) == encoding.TRAILER
+    expected = b""
     for number, word, real, names, small, flag in rows:
         expected += struct.pack(">h", 6)
         expected += field(struct.pack(">i", number))
@@ -68,8 +70,7 @@ def test_the_stream_is_what_the_manual_says(
         expected += field(array(25, [name.encode() for name in names]))
         expected += field(array(21, None if small is None else [struct.pack(">h", v) for v in small]))
         expected += field(struct.pack(">?", flag))
-    expected += struct.pack(">h", -1)
-    assert stream.tobytes() == expected
+    assert stream.flat.tobytes() == expected
 
 
 def test_times_count_from_the_year_2000() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, parse
+from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, parse, rules_of
 from monitor.spec.load import LoadedContract, parse_contract
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -74,7 +74,7 @@ def line(**said: Any) -> bytes:
 
 
 def parsed(*lines: bytes, contracts: dict[str, LoadedContract] = CONTRACTS) -> Parsed:
-    result = parse(lines, 1, contracts, NOW)
+    result = parse(lines, 1, rules_of(contracts, NOW), NOW)
     rejected = sum(reject.whole_line for reject in result.rejects)
     assert result.lines == len(lines) == len(result.columns) + result.duplicate + rejected + result.blank
     return result

@@ -177,7 +177,7 @@ def browser(site: Site, metrics: Metrics) -> Callable[..., httpx.Response]:
     app = create_app(site, metrics)
 
     async def fetch(address: str, query: dict[str, str]) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://plant") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return await client.get(address, params=query or None)
 
     return lambda address, **query: asyncio.run(fetch(address, query))

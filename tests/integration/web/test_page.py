@@ -14,7 +14,8 @@ from sqlalchemy import text
 from monitor.drift import baseline
 from monitor.imaging.stats import image_stats
 from monitor.web import view
-from monitor.web.app import HEADERS, why_not_ready
+from monitor.web.access import HEADERS
+from monitor.web.app import why_not_ready
 from monitor.web.pages import Pages
 
 

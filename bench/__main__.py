@@ -1,4 +1,4 @@
-"""`python -m bench [intake|layout|drift|story|all] [--frames N]`: prints the figures; exit 1 when one misses its goal."""
+"""`python -m bench [intake|layout|drift|story|all]`: prints the figures; exit 1 when one misses its goal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of our intake in a process of its own: `python -m bench.intake_run STATE SPOOL`, prints what it took as JSON."""
+"""One run of our intake in a process of its own: `python -m bench.intake_run STATE SPOOL` prints what it took."""
 
 from __future__ import annotations
 

@@ -230,8 +230,9 @@ class SeriesKey:
     @classmethod
     def of_name(cls, name: str) -> tuple[SeriesKey, str, int]:
         """The series, edges and minutes that `named` wrote down."""
-        model, version, shadow, *places, signal, class_name, recipe, edges_id, minutes = name.split("\0")
-        scope = Scope(model, version, *places, shadow=shadow == _SHADOW)
+        model, version, side, stage, camera, slice_name, slice_value, *read, minutes = name.split("\0")
+        signal, class_name, recipe, edges_id = read
+        scope = Scope(model, version, stage, camera, slice_name, slice_value, shadow=side == _SHADOW)
         return cls(scope, signal, class_name, recipe), edges_id, int(minutes)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import clock, moment, time_taken
 from monitor.errors import UsageError
+from monitor.ingest.batch import Summary
 from monitor.ingest.names import named
 from monitor.ingest.spool import DEFAULT_SOURCE, Waiting, find_files
-from monitor.ingest.stage import Summary, drain, load
+from monitor.ingest.stage import drain, load
 from monitor.settings import Settings
 from monitor.store import migrate
 from monitor.store.database import open_database

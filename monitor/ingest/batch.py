@@ -174,7 +174,8 @@ class Taking:
         return self._store(conn, batch_id, batch, prepared, before)
 
     def take_again(self, conn: Connection, batch: Batch, before: Iterable[str]) -> tuple[int, Summary]:
-        """Lines that had been set aside, as a batch of its own in the caller's transaction: its number, what came of it.
+        """Lines that had been set aside, as a batch of its own in the caller's transaction: its number, what came
+        of it.
 
         `before` are the reasons for which the lines had been rejected. The partitions must be there. Lines that are
         refused once more are rejects of the new batch.
@@ -215,7 +216,7 @@ class Taking:
             counting = prepared
             if len(new) < len(prepared.frames):
                 counting = self._prepare(batch, prepared.line_number[new].tolist(), beyond)
-            series = histograms.append(conn, batch_id, counting.rollups, self._known)
+            series = histograms.append(conn, batch_id, counting.rollups, self._known, self.now)
         rejects = _all_rejects(prepared, placed, batch.lines)
         others = Counter({name: int(placed.new[rows].sum()) for name, rows in prepared.others.items()})
         ledger.save_rejects(conn, batch_id, rejects)

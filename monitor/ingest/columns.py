@@ -115,8 +115,9 @@ def columns_of(
     refused = np.flatnonzero(judged.refused)
     kept = np.flatnonzero(~judged.refused)
     classes = of_detection["class_name"]
+    as_said: dict[str, Any] = {name: list(said[name]) for name in _AS_SAID}
     columns = FrameColumns(
-        **{name: list(said[name]) for name in _AS_SAID},
+        **as_said,
         captured_us=microseconds_of(said["captured_at"]),
         shadow=np.array(said["shadow"], dtype=bool),
         slices=_slices(said["slices"], said["model"], rules),

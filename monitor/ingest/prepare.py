@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from monitor.ingest.columns import Rules
 from monitor.ingest.crowd import thinned
@@ -143,10 +145,14 @@ def pack(prepared: Prepared) -> bytes:
             prepared.sha256,
             prepared.open_names,
             {"\0".join(name): rows for name, rows in prepared.others.items()},
-            [memoryview(np.ascontiguousarray(each)).cast("B") for each in (*numbers, *(r.size for r in rows))],
-            [memoryview(frames.digests), *(memoryview(each.flat) for each in rows)],
+            [_bytes_of(each) for each in (*numbers, *(r.size for r in rows))],
+            [_bytes_of(frames.digests), *(_bytes_of(each.flat) for each in rows)],
         )
     )
+
+
+def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    return memoryview(np.ascontiguousarray(array).data).cast("B")
 
 
 _unpack = msgspec.msgpack.Decoder(_Wire).decode

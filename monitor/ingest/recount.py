@@ -114,7 +114,8 @@ def cells_of(rows: RollupColumns) -> Cells:
     for i, (row, size) in enumerate(zip(rows.series_row.tolist(), rows.cells.tolist(), strict=True)):
         chosen = slice(ends[i] - size, ends[i])
         counts = dict(zip(rows.bins[chosen].tolist(), rows.counts[chosen].tolist(), strict=True))
-        place = RollupPlace(*series[row], int(rows.start_us[i]))
+        key, edges_id, minutes = series[row]
+        place = RollupPlace(key, edges_id, minutes, int(rows.start_us[i]))
         n, frames, total, squares = (int(column[i]) for column in (rows.n, rows.frames, rows.total, rows.squares))
         found[place] = RollupCell(n, frames, total, squares, counts)
     return found

@@ -107,8 +107,8 @@ class Workers:
             self._idle.put(worker)
             return prepared
         raise DependencyAway(
-            f"the process that reads lines ended twice over {len(lines)} lines of {source}, from line {first} on, and "
-            "nothing of them was kept; see that nothing kills it, as for want of memory, then try again"
+            f"the process that reads lines ended twice over {len(lines)} lines of {source}, from line {first} on,"
+            " and nothing of them was kept; see that nothing kills it, as for want of memory, then try again"
         )
 
     def _free(self) -> _Worker:

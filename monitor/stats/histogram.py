@@ -48,4 +48,5 @@ def weigh(counts: npt.ArrayLike, weight: int) -> npt.NDArray[np.int64]:
     # The larger the remainder the smaller the key, all of a row's keys differ, and a row's `missing` smallest gain.
     key = (total - rest) * c.shape[1] + np.arange(c.shape[1])
     last = np.take_along_axis(np.sort(key, axis=1), np.maximum(missing - 1, 0), axis=1)
-    return whole + ((key <= last) & (missing > 0))
+    gains: npt.NDArray[np.bool_] = (key <= last) & (missing > 0)
+    return np.asarray(whole + gains, dtype=np.int64)

@@ -32,7 +32,7 @@ def copy_rows(conn: Connection, table: str, columns: Sequence[str], *parts: Ragg
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(HEADER)
             for part in parts:
-                data = memoryview(part.flat)
+                data = part.flat.data
                 for at in range(0, len(data), _PIECE):
                     copy.write(data[at : at + _PIECE])
             copy.write(TRAILER)

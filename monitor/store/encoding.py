@@ -50,6 +50,8 @@ def encode(fields: Sequence[Ragged]) -> Ragged:
 
 def stamp(rows: Ragged, values: Ints) -> None:
     """Write `values` [n] over the first field of rows, an int8."""
+    if not len(values):
+        return
     at = np.cumsum(rows.size) - rows.size + _FIRST_FIELD
     _items(rows.flat, 8)[at] = values.astype(_FORMS[INT8]).view("V8")
 

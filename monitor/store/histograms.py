@@ -9,10 +9,11 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from monitor.records import EPOCH, Histogram, Ints, Scope, SeriesKey, Window
+from monitor.records import EPOCH, Histogram, Ints, Scope, SeriesKey, Window, microseconds
 from monitor.signals import SIGNALS
 from monitor.store import binary, encoding
 from monitor.store.database import Connection
+from monitor.store.encoding import Flags
 from monitor.store.rows import ROLLUP, RollupRows, series_number
 
 _MERGE_LOCK = 7_301_002
@@ -62,8 +63,10 @@ _CLAIM = text("""
 """)
 
 
-def append(conn: Connection, batch_id: int, rows: RollupRows, known: Collection[int] = ()) -> set[int]:
-    """Add the rows of one batch.
+def append(
+    conn: Connection, batch_id: int, rows: RollupRows, known: Collection[int] = (), now: datetime = EPOCH
+) -> set[int]:
+    """Add the rows of one batch; those of hours that are over at `now` and that nobody has counted in need no merge.
 
     `known` holds ids of series that are committed and need no look-up. Returns the ids of this batch's series: they
     may join `known` once the transaction is committed, not before.
@@ -73,11 +76,7 @@ def append(conn: Connection, batch_id: int, rows: RollupRows, known: Collection[
     if new:
         parts = rows.names.split("\0")
         _add_series(conn, {ids[i]: parts[i * _PARTS : (i + 1) * _PARTS] for i in new})
-    values = {
-        name: list(said) for name, said in zip(("model", "camera", "us"), zip(*rows.claims, strict=True), strict=True)
-    }
-    claimed = {tuple(row) for row in conn.execute(_CLAIM, values)} if rows.claims else set()
-    first = np.array([claim in claimed for claim in rows.claims], dtype=bool)[rows.claim]
+    first = _claim(conn, rows, now)
     savepoint = conn.begin_nested()
     try:
         _copy(conn, rows, np.where(first, 0, batch_id))
@@ -89,6 +88,23 @@ def append(conn: Connection, batch_id: int, rows: RollupRows, known: Collection[
             raise
         _copy(conn, rows, np.full(len(first), batch_id))
     return set(ids)
+
+
+def _claim(conn: Connection, rows: RollupRows, now: datetime) -> Flags:
+    """[r] which rows are the first of their hour and camera, of the hours that are over."""
+    end = microseconds(_over(now))
+    over = [claim for claim in rows.claims if claim[2] < end]
+    if not over:
+        return np.zeros(len(rows.claim), dtype=bool)
+    model, camera, us = map(list, zip(*over, strict=True))
+    found = conn.execute(_CLAIM, {"model": model, "camera": camera, "us": us})
+    claimed = {(model, camera, us) for model, camera, us in found}
+    return np.array([claim in claimed for claim in rows.claims], dtype=bool)[rows.claim]
+
+
+def _over(now: datetime) -> datetime:
+    """The end of the hours that are over."""
+    return EPOCH + (now - EPOCH) // _HOUR * _HOUR
 
 
 def _copy(conn: Connection, rows: RollupRows, batch: Ints) -> None:
@@ -154,7 +170,7 @@ def merge(conn: Connection, now: datetime) -> int:
     hold_merges(conn)
     # The cells of a large load are sorted in memory; with the default they would go to disk in many small runs.
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
-    over = {"over": EPOCH + (now - EPOCH) // _HOUR * _HOUR}
+    over = {"over": _over(now)}
     alone = conn.execute(_RENAME, over).rowcount
     return alone + conn.execute(_MERGE, over).rowcount
 

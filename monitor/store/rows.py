@@ -148,9 +148,10 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
     """The columns of many values a frame, and of none in some."""
     detections = np.bincount(c.det_frame, minlength=len(c))
     # Without image statistics there is no histogram: NULL, not zeros.
-    seen = c.brightness_histogram.any(axis=1)
+    seen = c.brightness_histogram.sum(axis=1) > 0
     histogram = c.brightness_histogram[seen]
     bins = np.full(len(histogram), histogram.shape[1])
+    counts = encoding.arrays(encoding.fixed(histogram.ravel(), encoding.INT4), bins, encoding.INT4)
     embedded = np.array([e is not None for e in c.embedding], dtype=bool)
     embedding = [e for e in c.embedding if e is not None]
     lengths = np.array([len(e) for e in embedding], dtype=np.int64)
@@ -158,9 +159,7 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
     meta = [b"\x01" + _encode(m) for m in c.camera_meta if m]
     said, place = _distinct(c.slices)
     return {
-        "brightness_histogram": encoding.sparse(
-            encoding.arrays(encoding.fixed(histogram.ravel(), encoding.INT4), bins, encoding.INT4), seen
-        ),
+        "brightness_histogram": encoding.sparse(counts, seen),
         "slice_name": encoding.picked(encoding.text_arrays([list(s) for s in said]), place),
         "slice_value": encoding.picked(encoding.text_arrays([list(s.values()) for s in said]), place),
         "camera_meta": encoding.sparse(encoding.raw(meta), np.array([bool(m) for m in c.camera_meta], dtype=bool)),

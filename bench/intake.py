@@ -169,7 +169,7 @@ def _count(database: Database, table: str) -> int:
 
 
 def _empty(database: Database) -> None:
-    tables = (*peers.ROLLED_UP, peers.BARE, "batch", "reject", "intake_total")
+    tables = (*peers.ROLLED_UP, peers.BARE, "batch", "reject", "rollup_claim", "intake_total")
     with database.begin() as conn:
         conn.execute(text(f"TRUNCATE {', '.join(tables)}"))
 
@@ -188,7 +188,7 @@ def _figures(frames: int, runs: list[dict[str, Any]], version: str) -> Iterator[
         "ratio": ratios["binary"],
         "beside": {f"psql \\copy {name}": ratios[name] for name in ("text", "all", "bare")},
         "rates": rate,
-        "seconds": {name: ours[name] for name in ("wall", "cpu", "server_cpu", "spent")},
+        "seconds": {name: ours[name] for name in ("wall", "cpu", "worker_cpu", "server_cpu", "spent")},
         "goal": GOAL,
         "holds": ratios["binary"] >= GOAL,
     }

@@ -38,7 +38,14 @@ class Edges:
 
     def bin_of(self, values: Floats) -> Ints:
         """Fine bin of each value, 0 to count + 1; values must be finite."""
-        return np.searchsorted(self.values(), values, side="right").astype(np.int64)
+        edges = self.values()
+        if self.log:
+            return np.searchsorted(edges, values, side="right").astype(np.int64)
+        # Reckoned, then held against the very edges: much faster than a search, and the same bin.
+        guess = np.clip((values - self.low) * (self.count / (self.high - self.low)), 0, self.count - 1).astype(np.int64)
+        guess -= values < edges[guess]
+        guess += values >= edges[guess + 1]
+        return guess + 1
 
     def middles(self) -> Floats:
         """A value that stands for each of the count + 2 bins; the outer ones stand at their edge."""

@@ -143,7 +143,6 @@ _AS_SAID = (
     *("camera_meta", "embedding"),
 )
 _OF_IMAGE = ("brightness", "contrast", "sharpness", "red_balance", "blue_balance")
-_NO_IMAGE = (None,) * len(ImageStatsRecord.__struct_fields__)
 
 
 def transposed(kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> dict[str, tuple[Any, ...]]:
@@ -167,11 +166,16 @@ def floats(values: Sequence[float | None]) -> Floats:
 
 def _image_columns(images: Sequence[ImageStatsRecord | None]) -> dict[str, Any]:
     """The columns of the image statistics, of frames that may have none."""
+    known = [image for image in images if image is not None]
+    said = transposed(ImageStatsRecord, known)
+    counts = np.fromiter(chain.from_iterable(said["histogram"]), np.int64, len(known) * HISTOGRAM_BINS)
+    weighed = weigh(counts.reshape(-1, HISTOGRAM_BINS), PIXEL_WEIGHT)
+    if len(known) == len(images):
+        whole: dict[str, Any] = {name: floats(said[name]) for name in _OF_IMAGE}
+        return {"brightness_histogram": weighed, "recipe": list(said["recipe"]), **whole}
     seen = np.array([image is not None for image in images], dtype=bool)
-    said = transposed(ImageStatsRecord, [image for image in images if image is not None])
-    counts = np.fromiter(chain.from_iterable(said["histogram"]), dtype=np.int64).reshape(-1, HISTOGRAM_BINS)
     histogram = np.zeros((len(images), HISTOGRAM_BINS), dtype=np.int64)
-    histogram[seen] = weigh(counts, PIXEL_WEIGHT)
+    histogram[seen] = weighed
     columns: dict[str, Any] = {"brightness_histogram": histogram}
     for name in _OF_IMAGE:
         columns[name] = np.full(len(images), np.nan)

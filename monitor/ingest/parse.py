@@ -111,6 +111,30 @@ class _Reader:
 
     def read(self, part: Sequence[tuple[int, bytes]]) -> None:
         """Read some lines, each with its number."""
+        if (records := self._read_together([line for _, line in part])) is None:
+            self._read_singly(part)
+            return
+        numbers = [number for number, _ in part]
+        self._keep(records, numbers, [self.seen[record.event_id] for record in records])
+
+    def _read_together(self, lines: Sequence[bytes]) -> list[FrameRecord] | None:
+        """The records of lines with which nothing is wrong, or None: then each has to be looked at by itself."""
+        text = b"".join(lines)
+        if not text.isascii() or b"\\u" in text or max(map(len, lines)) > MAX_LINE:
+            return None
+        try:
+            records = list(map(_decode, lines))
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        ids = {record.event_id for record in records}
+        if len(ids) < len(records) or not self.seen.keys().isdisjoint(ids):
+            return None
+        if not all_good(records, self.rules, self.now):
+            return None
+        self.seen |= {record.event_id: _digest(record) for record in records}
+        return records
+
+    def _read_singly(self, part: Sequence[tuple[int, bytes]]) -> None:
         records: list[FrameRecord] = []
         numbers: list[int] = []
         digests: list[bytes] = []
@@ -134,6 +158,9 @@ class _Reader:
             records.append(record)
             numbers.append(number)
             digests.append(digest)
+        self._keep(records, numbers, digests)
+
+    def _keep(self, records: Sequence[FrameRecord], numbers: Sequence[int], digests: Sequence[bytes]) -> None:
         columns, aside = columns_of(records, digests, self.rules)
         self.rejects.extend(
             Reject(numbers[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in aside
@@ -246,6 +273,30 @@ def _check(record: FrameRecord, rules: Mapping[str, Rules], now: datetime) -> No
         )
     _check_time(record, rule, now)
     _check_numbers(record)
+
+
+def all_good(records: Sequence[FrameRecord], rules: Mapping[str, Rules], now: datetime) -> bool:
+    """Whether `_check` surely finds nothing in any of these records; False: each has to be asked."""
+    places = {(record.model, record.camera, record.stage) for record in records}
+    for model, camera, stage in places:
+        rule = rules.get(model)
+        if rule is None or stage not in rule.stages or not (rule.cameras is None or camera in rule.cameras):
+            return False
+    times = [record.captured_at for record in records]
+    if max(times) > now + AHEAD or min(times) < max(OLDEST, *(rules[model].oldest for model, _, _ in places)):
+        return False
+    return not any(map(_is_odd, records))
+
+
+def _is_odd(record: FrameRecord) -> bool:
+    """Whether the numbers of a record are worth a closer look."""
+    if record.camera_meta or record.embedding or (record.latency_ms or 0) > MAX_NUMBER:
+        return True
+    if (image := record.image) is None:
+        return False
+    farthest = max(image.sharpness, -image.sharpness, image.red_balance, image.blue_balance)
+    lowest = min(image.red_balance, image.blue_balance)
+    return farthest > MAX_NUMBER or lowest < -MAX_NUMBER or not any(image.histogram)
 
 
 def _check_time(record: FrameRecord, rule: Rules, now: datetime) -> None:

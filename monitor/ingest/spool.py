@@ -26,6 +26,9 @@ _HALF = ".tmp"
 DEFAULT_SOURCE = "spool"
 BATCH_LINES = 10_000
 BATCH_BYTES = 16 << 20
+_LARGE = 1_000
+"""Lines of a batch from which on it matters where it ends."""
+_CAPTURED = b'"captured_at"'
 _PIECE = 1 << 20
 _LONGEST_NAME = 255
 """Bytes of a name in a folder, on all the usual file systems."""
@@ -195,6 +198,7 @@ def hash_of(stream: BinaryIO) -> str:
 def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
     """Cut a stream into batches of at most BATCH_LINES lines and about BATCH_BYTES bytes.
 
+    A large batch ends with an hour where it can: the roll-ups of an hour that lies in one batch need no merge.
     Of a line over `longest` bytes no more than the first longest + 1 are held.
 
     Raises:
@@ -211,14 +215,36 @@ def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
             lines.append(line)
             size += len(line)
             if len(lines) == BATCH_LINES or size >= BATCH_BYTES:
-                yield Lines(first, lines)
-                lines, size, first = [], 0, first + len(lines)
+                cut = _last_hour(lines)
+                yield Lines(first, lines[:cut])
+                first, lines = first + cut, lines[cut:]
+                size = sum(map(len, lines))
     except FileBroken:
         if lines:
             yield Lines(first, lines)
         raise
     if lines:
         yield Lines(first, lines)
+
+
+def _last_hour(lines: list[bytes]) -> int:
+    """Where the last hour of a large batch begins, if that is in its second half; otherwise its end.
+
+    Looks at the text alone, for it decides nothing but the cut: lines that say their time in another way, or are not
+    in order, are cut where the batch is full.
+    """
+    if len(lines) < _LARGE:
+        return len(lines)
+    last = _hour(lines[-1])
+    for at in range(len(lines) - 1, len(lines) // 2, -1):
+        if _hour(lines[at - 1]) != last:
+            return at
+    return len(lines)
+
+
+def _hour(line: bytes) -> bytes:
+    start = line.find(b'"', line.find(_CAPTURED) + len(_CAPTURED)) + 1
+    return line[start : start + len(b"2026-03-01T09")]
 
 
 def _skip_line(stream: BinaryIO) -> None:

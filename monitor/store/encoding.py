@@ -114,18 +114,32 @@ def raw(values: Sequence[bytes]) -> Ragged:
 
 def arrays(elements: Ragged, counts: Ints, oid: int) -> Ragged:
     """Arrays of one dimension: counts [n] elements each, out of `elements` in order; the lower bound is 1."""
+    sized = _beside([fixed(elements.size, INT4), elements])
+    ends = np.cumsum(counts)
+    before = np.concatenate(([0], np.cumsum(sized.size)))
+    return _beside([_heads(counts, oid), Ragged(before[ends] - before[ends - counts], sized.flat)])
+
+
+def _heads(counts: Ints, oid: int) -> Ragged:
+    """What stands before the elements of an array."""
     header = np.zeros((len(counts), 5), dtype=">i4")
     header[:, 0] = counts > 0
     header[:, 2] = oid
     header[:, 3] = counts
     header[:, 4] = 1
     # An empty array has no dimensions, hence neither a length nor a lower bound.
-    header_size = np.where(counts > 0, 20, 12)
-    written = header.view(np.uint8)[np.arange(20) < header_size[:, None]]
-    sized = _beside([fixed(elements.size, INT4), elements])
-    ends = np.cumsum(counts)
-    before = np.concatenate(([0], np.cumsum(sized.size)))
-    return _beside([Ragged(header_size, written), Ragged(before[ends] - before[ends - counts], sized.flat)])
+    size = np.where(counts > 0, 20, 12)
+    flat = header.view(np.uint8)
+    return Ragged(size, flat.ravel() if counts.all() else flat[np.arange(20) < size[:, None]])
+
+
+def number_arrays(values: npt.NDArray[np.generic], counts: Ints, oid: int) -> Ragged:
+    """Arrays of numbers of one type: counts [n] elements each, out of `values` in order; the lower bound is 1."""
+    form = np.dtype(_FORMS[oid])
+    elements = np.empty(len(values), dtype=[("size", ">i4"), ("value", form)])
+    elements["size"] = form.itemsize
+    elements["value"] = values
+    return _beside([_heads(counts, oid), Ragged(counts * elements.itemsize, elements.view(np.uint8))])
 
 
 def text_arrays(values: Sequence[Sequence[str]]) -> Ragged:

@@ -104,8 +104,8 @@ def rollup_rows(columns: RollupColumns) -> RollupRows:
         encoding.fixed(columns.frames, encoding.INT4),
         encoding.fixed(columns.total, encoding.INT8),
         encoding.fixed(columns.squares, encoding.INT8),
-        encoding.arrays(encoding.fixed(columns.bins, encoding.INT2), columns.cells, encoding.INT2),
-        encoding.arrays(encoding.fixed(columns.counts, encoding.INT4), columns.cells, encoding.INT4),
+        encoding.number_arrays(columns.bins, columns.cells, encoding.INT2),
+        encoding.number_arrays(columns.counts, columns.cells, encoding.INT4),
     )
     hours, hour = np.unique(columns.start_us // _HOUR_US, return_inverse=True)
     codes, claim = np.unique(place[columns.series_row] * len(hours) + hour, return_inverse=True)
@@ -151,7 +151,7 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
     seen = c.brightness_histogram.sum(axis=1) > 0
     histogram = c.brightness_histogram[seen]
     bins = np.full(len(histogram), histogram.shape[1])
-    counts = encoding.arrays(encoding.fixed(histogram.ravel(), encoding.INT4), bins, encoding.INT4)
+    counts = encoding.number_arrays(histogram.ravel(), bins, encoding.INT4)
     embedded = np.array([e is not None for e in c.embedding], dtype=bool)
     embedding = [e for e in c.embedding if e is not None]
     lengths = np.array([len(e) for e in embedding], dtype=np.int64)
@@ -164,15 +164,11 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
         "slice_value": encoding.picked(encoding.text_arrays([list(s.values()) for s in said]), place),
         "camera_meta": encoding.sparse(encoding.raw(meta), np.array([bool(m) for m in c.camera_meta], dtype=bool)),
         "embedding": encoding.sparse(
-            encoding.arrays(encoding.fixed(elements, encoding.FLOAT4), lengths, encoding.FLOAT4), embedded
+            encoding.number_arrays(elements, lengths, encoding.FLOAT4), embedded
         ),
         "det_class": encoding.arrays(encoding.texts(c.det_class), detections, encoding.TEXT),
-        "det_confidence": encoding.arrays(
-            encoding.fixed(c.det_confidence, encoding.FLOAT8), detections, encoding.FLOAT8
-        ),
-        "det_box": encoding.arrays(
-            encoding.fixed(c.det_box.ravel(), encoding.FLOAT4), detections * 4, encoding.FLOAT4
-        ),
+        "det_confidence": encoding.number_arrays(c.det_confidence, detections, encoding.FLOAT8),
+        "det_box": encoding.number_arrays(c.det_box.ravel(), detections * 4, encoding.FLOAT4),
     }
 
 

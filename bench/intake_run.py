@@ -37,8 +37,10 @@ def main() -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         stored = stage.run(database, spool, contracts, NOW, workers=workers)
         took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    own = resource.getrusage(resource.RUSAGE_SELF)
     worker = resource.getrusage(resource.RUSAGE_CHILDREN)
     took["worker_cpu"] = worker.ru_utime + worker.ru_stime
+    took |= {"peak_mb": own.ru_maxrss / 1024, "worker_peak_mb": worker.ru_maxrss / 1024}
     print(json.dumps({"stored": stored, **took, "spent": spent}))
 
 

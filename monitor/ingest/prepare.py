@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import accumulate
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from monitor.ingest.columns import Rules
 from monitor.ingest.crowd import thinned
@@ -24,18 +24,13 @@ from monitor.store.rows import FrameRows, RollupRows, frame_rows, rollup_rows
 
 
 class Request(msgspec.Struct, array_like=True):
-    """Lines of a source to be prepared: `text` holds them with a newline between, the first is number `first`."""
+    """What is to be known of lines to prepare them; the lines follow, with a newline between."""
 
     source: str
     first: int
-    text: memoryview
     rules: dict[str, Rules]
     now: datetime
     only: list[int] | None = None
-
-    def lines(self) -> list[bytes]:
-        """The lines."""
-        return bytes(self.text).split(b"\n")
 
 
 @dataclass(slots=True)
@@ -72,18 +67,19 @@ def prepare(
 
     The names `beyond` count under `__other__`.
     """
-    content = hashlib.sha256(b"\n".join(lines)).digest()
     parsed = parse(lines, first, rules, now, only)
     parts, open_names, others = _bounded(parsed.parts, rules, beyond)
+    # First what takes the most memory on the way to its end.
+    rollups = rollup_rows(roll_up(FrameColumns.joined(parts)))
     return Prepared(
         frames=frame_rows(source, [thinned(part) for part in parts]),
-        rollups=rollup_rows(roll_up(FrameColumns.joined(parts))),
+        rollups=rollups,
         line_number=np.array(parsed.line_number, dtype=np.int64),
         rejects=parsed.rejects,
         lines=parsed.lines,
         duplicate=parsed.duplicate,
         blank=parsed.blank,
-        sha256=content,
+        sha256=hashlib.sha256(b"\n".join(lines)).digest(),
         open_names=open_names,
         others=others,
     )
@@ -110,7 +106,7 @@ def _bounded(
 
 
 class _Wire(msgspec.Struct, array_like=True):
-    """What `Prepared` holds, as it goes from one process to another."""
+    """What `Prepared` holds, as it goes from one process to another, but for its arrays, which follow."""
 
     event_ids: str
     names: str
@@ -122,18 +118,25 @@ class _Wire(msgspec.Struct, array_like=True):
     sha256: bytes
     open_names: list[OpenName]
     others: dict[str, list[int]]
-    numbers: list[memoryview]
-    """Arrays of int64: order, captured_us, numbers, claim, line_number, then the sizes of the rows."""
-    rows: list[memoryview]
-    """Bytes: digests, then the rows: keys, roll-ups, frames part by part."""
+    sizes: list[int]
+    """Bytes of each array. Of int64: order, captured_us, numbers, claim, line_number, the sizes of the rows; of
+    bytes: digests, the rows. Rows are keys, roll-ups, then frames part by part."""
 
 
-def pack(prepared: Prepared) -> bytes:
-    """A batch as bytes."""
+_HEAD = struct.Struct(">Q")
+_WHOLE = 5
+"""Arrays of int64 before the sizes of the rows."""
+_unpack = msgspec.msgpack.Decoder(_Wire).decode
+
+
+def pack(prepared: Prepared) -> list[memoryview]:
+    """A batch as bytes, one piece after the other."""
     frames, rollups = prepared.frames, prepared.rollups
     rows = (frames.keys, rollups.rows, *frames.parts)
     numbers = (frames.order, frames.captured_us, rollups.numbers, rollups.claim, prepared.line_number)
-    return msgspec.msgpack.encode(
+    arrays = [*numbers, *(each.size for each in rows), frames.digests, *(each.flat for each in rows)]
+    pieces = [memoryview(np.ascontiguousarray(each).data).cast("B") for each in arrays]
+    head = msgspec.msgpack.encode(
         _Wire(
             frames.event_ids,
             rollups.names,
@@ -145,25 +148,23 @@ def pack(prepared: Prepared) -> bytes:
             prepared.sha256,
             prepared.open_names,
             {"\0".join(name): rows for name, rows in prepared.others.items()},
-            [_bytes_of(each) for each in (*numbers, *(r.size for r in rows))],
-            [_bytes_of(frames.digests), *(_bytes_of(each.flat) for each in rows)],
+            [len(each) for each in pieces],
         )
     )
-
-
-def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).data).cast("B")
-
-
-_unpack = msgspec.msgpack.Decoder(_Wire).decode
+    return [memoryview(_HEAD.pack(len(head))), memoryview(head), *pieces]
 
 
 def unpack(said: bytearray) -> Prepared:
     """The batch that `pack` wrote; its arrays lie in `said`, and are written to there."""
-    wire = _unpack(said)
-    numbers = [np.frombuffer(each, dtype=np.int64) for each in wire.numbers]
+    view = memoryview(said)
+    start = _HEAD.size + _HEAD.unpack_from(view)[0]
+    wire = _unpack(view[_HEAD.size : start])
+    ends = [start + end for end in accumulate(wire.sizes)]
+    arrays = [view[end - size : end] for end, size in zip(ends, wire.sizes, strict=True)]
+    rows = (len(arrays) - _WHOLE - 1) // 2
+    numbers = [np.frombuffer(each, dtype=np.int64) for each in arrays[: _WHOLE + rows]]
     order, captured_us, series, claim, line_number, *sizes = numbers
-    digests, *flat = (np.frombuffer(each, dtype=np.uint8) for each in wire.rows)
+    digests, *flat = (np.frombuffer(each, dtype=np.uint8) for each in arrays[_WHOLE + rows :])
     keys, rollups, *parts = (Ragged(size, each) for size, each in zip(sizes, flat, strict=True))
     others = ((name.split("\0"), rows) for name, rows in wire.others.items())
     return Prepared(

@@ -50,6 +50,7 @@ class Workers:
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: set[_Worker] = set()
         self._lock = threading.Lock()
+        self._closed = False
 
     def begin(
         self,
@@ -74,6 +75,7 @@ class Workers:
     def close(self) -> None:
         """End the workers; what they are at is lost."""
         with self._lock:
+            self._closed = True
             for worker in self._all:
                 worker.end()
             self._all.clear()
@@ -96,11 +98,11 @@ class Workers:
         now: datetime,
         only: list[int] | None,
     ) -> Prepared:
-        said = msgspec.msgpack.encode(Request(source, first, memoryview(b"\n".join(lines)), rules, now, only))
+        said = msgspec.msgpack.encode(Request(source, first, rules, now, only))
         for _ in range(2):
             worker = self._free()
             try:
-                prepared = unpack(worker.ask(said))
+                prepared = unpack(worker.ask(said, lines))
             except _Ended:
                 self._forget(worker)
                 continue
@@ -115,9 +117,12 @@ class Workers:
         try:
             return self._idle.get_nowait()
         except queue.Empty:
+            pass
+        with self._lock:
+            if self._closed:
+                raise DependencyAway("lines are not read any more: this process is stopping, the next one does it")
             worker = _Worker()
-            with self._lock:
-                self._all.add(worker)
+            self._all.add(worker)
             return worker
 
     def _forget(self, worker: _Worker) -> None:
@@ -139,12 +144,13 @@ class _Worker:
                 f"the process that reads lines cannot be started: {error}; free memory or processes, then try again"
             ) from error
 
-    def ask(self, said: bytes) -> bytearray:
+    def ask(self, said: bytes, lines: Sequence[bytes]) -> bytearray:
         """Hand a request over and wait for the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             _send(self._process.stdin.fileno(), said)
+            _send(self._process.stdin.fileno(), b"\n".join(lines))
             answer = _receive(self._process.stdout.fileno())
         except (OSError, ValueError) as error:
             raise _Ended from error
@@ -161,11 +167,12 @@ class _Worker:
                 pipe.close()
 
 
-def _send(descriptor: int, said: bytes) -> None:
-    for piece in (_LENGTH.pack(len(said)), memoryview(said)):
-        at = 0
-        while at < len(piece):
-            at += os.write(descriptor, piece[at:])
+def _send(descriptor: int, *pieces: bytes | memoryview) -> None:
+    """One message, of pieces."""
+    for piece in (_LENGTH.pack(sum(map(len, pieces))), *pieces):
+        view, at = memoryview(piece), 0
+        while at < len(view):
+            at += os.write(descriptor, view[at:])
 
 
 def _receive(descriptor: int) -> bytearray | None:
@@ -192,8 +199,12 @@ def serve() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     gc.disable()
-    while (said := _receive(0)) is not None:
-        request = decode(said)
-        lines = request.lines()
-        only = None if request.only is None else frozenset(request.only)
-        _send(answers, pack(prepare(request.source, lines, request.first, request.rules, request.now, only)))
+    while (said := _receive(0)) is not None and (lines := _receive_lines()) is not None:
+        asked = decode(said)
+        _send(answers, *pack(prepare(asked.source, lines, asked.first, asked.rules, asked.now, asked.only)))
+        lines.clear()
+
+
+def _receive_lines() -> list[bytes] | None:
+    text = _receive(0)
+    return None if text is None else bytes(text).split(b"\n")

@@ -163,9 +163,7 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
         "slice_name": encoding.picked(encoding.text_arrays([list(s) for s in said]), place),
         "slice_value": encoding.picked(encoding.text_arrays([list(s.values()) for s in said]), place),
         "camera_meta": encoding.sparse(encoding.raw(meta), np.array([bool(m) for m in c.camera_meta], dtype=bool)),
-        "embedding": encoding.sparse(
-            encoding.number_arrays(elements, lengths, encoding.FLOAT4), embedded
-        ),
+        "embedding": encoding.sparse(encoding.number_arrays(elements, lengths, encoding.FLOAT4), embedded),
         "det_class": encoding.arrays(encoding.texts(c.det_class), detections, encoding.TEXT),
         "det_confidence": encoding.number_arrays(c.det_confidence, detections, encoding.FLOAT8),
         "det_box": encoding.number_arrays(c.det_box.ravel(), detections * 4, encoding.FLOAT4),

@@ -191,3 +191,19 @@ def test_sparse_and_dense_counting_agree(monkeypatch: pytest.MonkeyPatch) -> Non
     dense = rows(roll_up(columns(*said)))
     monkeypatch.setattr(rollup, "_DENSE_CELLS", 0)
     assert rows(roll_up(columns(*said))) == dense
+
+
+@pytest.mark.parametrize("name", sorted(SIGNALS))
+def test_a_bin_is_the_one_that_a_search_of_the_edges_finds(name: str) -> None:
+    edges = SIGNALS[name].edges
+    at = edges.values()
+    values = np.concatenate(
+        (
+            at,
+            np.nextafter(at, -np.inf),
+            np.nextafter(at, np.inf),
+            np.linspace(at[0] - 1, at[-1] + 1, 999),
+            [-1e9, 1e9],
+        )
+    )
+    assert edges.bin_of(values).tolist() == np.searchsorted(at, values, side="right").tolist()

@@ -3,6 +3,9 @@
 Ours: files of JSON lines → committed frames and merged roll-ups, exactly once, in processes of its own that start
 with nothing. Its peer: `psql \\copy` of a ready-made binary file of the same rows into the same keyed, partitioned
 tables. Beside it the same in text, into a bare heap, and with the roll-ups; a naive service; and a script.
+
+What bounds it, by CPU seconds (`seconds` of the first figure): the one worker that decodes, checks, rolls up and
+encodes; the server and the process that speaks to it take less together, on the other core.
 """
 
 from __future__ import annotations

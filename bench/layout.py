@@ -19,11 +19,12 @@ from sqlalchemy import text
 from bench.frames_log import CAMERAS, contract, write_log
 from monitor.ingest.parse import parse, rules_of
 from monitor.ingest.rollup import roll_up
-from monitor.records import RollupColumns, SeriesKey
+from monitor.records import SeriesKey
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
 from monitor.store import binary, encoding
 from monitor.store.database import Connection, Database, open_database
+from monitor.upkeep import RollupColumns
 
 FRAMES = 50_000
 """Those of an hour at a busy plant."""

@@ -32,8 +32,6 @@ PIXEL_WEIGHT = 1000
 QUIET = timedelta(days=7)
 """A version without a frame for this long is out of use: its silence is no longer measured."""
 
-_SHADOW = "shadow"
-
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Value = Annotated[str, msgspec.Meta(max_length=128)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
@@ -159,8 +157,6 @@ class FrameColumns:
     @classmethod
     def joined(cls, parts: Sequence[FrameColumns]) -> FrameColumns:
         """The frames of one part after those of the other; of one part at least."""
-        if len(parts) == 1:
-            return parts[0]
         rows = np.cumsum([0, *map(len, parts)]).tolist()
         together: dict[str, Any] = {}
         for column in fields(cls):
@@ -201,7 +197,7 @@ class Scope:
     @property
     def parts(self) -> tuple[str, ...]:
         """Its texts, in the order in which a series is named."""
-        side = _SHADOW if self.shadow else "live"
+        side = "shadow" if self.shadow else "live"
         return self.model, self.version, side, self.stage, self.camera, self.slice_name, self.slice_value
 
     def __str__(self) -> str:
@@ -224,15 +220,14 @@ class SeriesKey:
 
     def named(self, edges_id: str, minutes: int) -> str:
         """All that tells a series from others, as one text: the parts with NUL between, which no part can hold."""
-        parts = (*self.scope.parts, self.signal, self.class_name, self.recipe, edges_id, str(minutes))
-        return "\0".join(parts)
+        return "\0".join((*self.scope.parts, self.signal, self.class_name, self.recipe, edges_id, str(minutes)))
 
     @classmethod
     def of_name(cls, name: str) -> tuple[SeriesKey, str, int]:
         """The series, edges and minutes that `named` wrote down."""
         model, version, side, stage, camera, slice_name, slice_value, *read, minutes = name.split("\0")
         signal, class_name, recipe, edges_id = read
-        scope = Scope(model, version, stage, camera, slice_name, slice_value, shadow=side == _SHADOW)
+        scope = Scope(model, version, stage, camera, slice_name, slice_value, shadow=side == "shadow")
         return cls(scope, signal, class_name, recipe), edges_id, int(minutes)
 
 
@@ -284,31 +279,6 @@ class BaselineHistogram:
 
     histogram: Histogram
     cuts: Ints
-
-
-@dataclass(slots=True)
-class RollupColumns:
-    """r roll-up rows as columns: what one batch adds to its series, each (series, start) once.
-
-    `names` holds each series once, as `SeriesKey.named` writes it; `series_row` [r] says which one a row belongs to.
-    `cells` [r] is the number of bins of a row that are not empty; `bins` and `counts` [sum of cells] hold them row
-    after row, bins ascending.
-    """
-
-    names: list[str]
-    series_row: Ints
-    start_us: Ints
-    """Microseconds since 1970-01-01 UTC."""
-    n: Ints
-    frames: Ints
-    total: Ints
-    squares: Ints
-    cells: Ints
-    bins: Ints
-    counts: Ints
-
-    def __len__(self) -> int:
-        return len(self.series_row)
 
 
 def microseconds(at: datetime) -> int:

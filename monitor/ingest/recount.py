@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from monitor.ingest.rollup import roll_up
-from monitor.records import FrameColumns, RollupColumns, Scope, SeriesKey
+from monitor.records import FrameColumns, Scope, SeriesKey
 from monitor.signals import SIGNALS
-from monitor.upkeep import RollupCell, RollupPlace
+from monitor.upkeep import RollupCell, RollupColumns, RollupPlace
 
 Cells = dict[RollupPlace, RollupCell]
 _NOTHING = RollupCell()

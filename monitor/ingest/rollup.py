@@ -14,8 +14,9 @@ from typing import TypeVar
 import numpy as np
 
 from monitor.imaging.stats import HISTOGRAM_BINS
-from monitor.records import ALL, FrameColumns, Ints, RollupColumns, Scope
+from monitor.records import ALL, FrameColumns, Ints, Scope
 from monitor.signals import SIGNALS, Signal
+from monitor.upkeep import RollupColumns
 
 MINUTES = (60, 15)
 """Lengths of a roll-up's span; the shorter one is kept for service signals only."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from sqlalchemy import text
 
-from monitor.records import RollupColumns, Scope, SeriesKey
+from monitor.records import Scope, SeriesKey
 from monitor.store import histograms
 from monitor.store.database import Connection, Database
 from monitor.store.rows import rollup_rows
-from monitor.upkeep import RollupCell, RollupPlace
+from monitor.upkeep import RollupCell, RollupColumns, RollupPlace
 
 
 @contextmanager

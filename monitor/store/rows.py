@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitor.records import FrameColumns, Ints, RollupColumns
+from monitor.records import FrameColumns, Ints
 from monitor.store import encoding
 from monitor.store.encoding import Ragged
+from monitor.upkeep import RollupColumns
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 

@@ -128,7 +128,8 @@ def _take(site: Site, source: str, packed: bytes, encoding: str, given: str | No
         found = _receipt(site, source, name)
         repeated = found is not None
         if found is None:
-            done = stage.take_lines(site.database, source, name, f"http/{batch}", lines, contracts, site.clock(), site.workers)
+            now, workers = site.clock(), site.workers
+            done = stage.take_lines(site.database, source, name, f"http/{batch}", lines, contracts, now, workers)
             repeated = done.repeated == done.lines
             found = _receipt(site, source, name)
         if found is None:

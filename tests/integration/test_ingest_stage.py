@@ -267,8 +267,7 @@ def test_the_same_id_with_other_content_or_time_is_a_conflict_and_not_stored(
 
 
 def test_what_postgres_refuses_is_found_and_the_rest_is_stored(database: Database, contracts: Contracts) -> None:
-    lines = [json.dumps(record(number)).encode() for number in range(40)]
-    columns = parse(lines, 1, rules_of(contracts, NOW), NOW).columns
+    (columns,) = parse([json.dumps(record(n)).encode() for n in range(40)], 1, rules_of(contracts, NOW), NOW).parts
     for row in (3, 17, 18):
         columns.image_uri[row] = "a\0b"  # the parser would have found it
     with database.begin() as conn:

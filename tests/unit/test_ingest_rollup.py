@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from monitor.ingest import rollup
 from monitor.ingest.parse import parse, rules_of
 from monitor.ingest.rollup import roll_up
-from monitor.records import FrameColumns, RollupColumns, Scope, SeriesKey
+from monitor.records import FrameColumns, Scope, SeriesKey
 from monitor.signals import SIGNALS
 from monitor.spec.load import LoadedContract, parse_contract
+from monitor.upkeep import RollupColumns
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TEXT = """

@@ -1,30 +1,39 @@
-"""`python -m bench [intake|layout|drift|story|all]`: prints the figures; exit 1 when one misses its goal."""
+"""`python -m bench [NAME|all]`: prints a bench's figures as JSON, a line each; exit 1 when one misses its goal."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from importlib import import_module
 
-from bench import drift, intake, layout, story
-
-BENCHES = {"layout": layout.figures, "drift": drift.figures, "story": story.figures}
+BENCHES = (
+    "intake",
+    "http",
+    "layout",
+    "drift",
+    "golden",
+    "scale",
+    "story",
+    "bounds",
+)
+"""Modules of this folder with `figures() -> Iterator[dict]`."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("bench", nargs="?", default="all", choices=["intake", *BENCHES, "all"])
-    parser.add_argument("--frames", type=int, default=intake.FRAMES, help="how many frames `intake` takes in")
-    parser.add_argument("--runs", type=int, default=intake.RUNS, help="how often; the medians are printed")
+    parser.add_argument("bench", nargs="?", default="all", choices=[*BENCHES, "all"])
+    parser.add_argument("--frames", type=int, help="how many frames `intake` takes in")
+    parser.add_argument("--runs", type=int, help="how often `intake` does; the medians are printed")
     args = parser.parse_args()
     chosen = args.bench
+    options = {name: value for name in ("frames", "runs") if (value := getattr(args, name)) is not None}
     missed = 0
-    benches = {"intake": lambda: intake.figures(args.frames, args.runs), **BENCHES}
-    for name, figures in benches.items():
+    for name in BENCHES:
         if chosen not in (name, "all"):
             continue
         print(f"bench {name} ...", file=sys.stderr, flush=True)
-        for figure in figures():
+        for figure in import_module(f"bench.{name}").figures(**(options if name == "intake" else {})):
             print(json.dumps(figure), flush=True)
             missed += not figure["holds"]
     return 1 if missed else 0

@@ -39,8 +39,8 @@ GOAL, NAIVE_GOAL, SCRIPT_GOAL = 0.35, 3.5, 20
 MEMORY_GOAL_MB = 256
 
 
-def figures(frames: int = FRAMES, times: int = RUNS) -> Iterator[dict[str, Any]]:
-    """Everything in turn, `times` times; the medians."""
+def figures(frames: int = FRAMES, runs: int = RUNS) -> Iterator[dict[str, Any]]:
+    """Everything in turn, `runs` times; the medians."""
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as name:
         folder = Path(name)
         contract(folder)
@@ -50,10 +50,11 @@ def figures(frames: int = FRAMES, times: int = RUNS) -> Iterator[dict[str, Any]]
             migrate.upgrade(database.engine)
             with database.begin() as conn:
                 conn.execute(text(f"CREATE TABLE {peers.BARE} (LIKE frame)"))
-            runs = [_once(database, folder, frames, run) for run in range(times)]
+            taken = [_once(database, folder, frames, run) for run in range(runs)]
             with database.begin() as conn:
-                version = "PostgreSQL " + str(conn.execute(text("SHOW server_version")).scalar_one()).split()[0]
-    yield from _figures(frames, runs, version)
+                conn.execute(text(f"DROP TABLE {peers.BARE}"))
+            version = server_version(database)
+    yield from _figures(frames, taken, version)
 
 
 def _once(database: Database, folder: Path, frames: int, run: int) -> dict[str, Any]:
@@ -74,9 +75,10 @@ def _once(database: Database, folder: Path, frames: int, run: int) -> dict[str, 
     }
     took = {"ours": ours["wall"] / frames}
     for name, (count, load) in loads.items():
-        _empty(database)
+        empty(database)
+        _empty_bare(database)
         took[name] = load() / count
-    _empty(database)
+    empty(database)
     print(f"run {run + 1}: " + _said(took, ours), file=sys.stderr, flush=True)
     return {"took": took, "ours": ours}
 
@@ -171,10 +173,22 @@ def _count(database: Database, table: str) -> int:
         return int(conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
-def _empty(database: Database) -> None:
-    tables = (*peers.ROLLED_UP, peers.BARE, "batch", "reject", "rollup_claim", "intake_total")
+def empty(database: Database) -> None:
+    """Leave no row of any load."""
+    tables = (*peers.ROLLED_UP, "batch", "reject", "rollup_claim", "intake_total")
     with database.begin() as conn:
         conn.execute(text(f"TRUNCATE {', '.join(tables)}"))
+
+
+def _empty_bare(database: Database) -> None:
+    with database.begin() as conn:
+        conn.execute(text(f"TRUNCATE {peers.BARE}"))
+
+
+def server_version(database: Database) -> str:
+    """What the figures are against."""
+    with database.begin() as conn:
+        return "PostgreSQL " + str(conn.execute(text("SHOW server_version")).scalar_one()).split()[0]
 
 
 def _figures(frames: int, runs: list[dict[str, Any]], version: str) -> Iterator[dict[str, Any]]:

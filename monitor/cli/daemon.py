@@ -43,7 +43,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "daemon",
         help="take records in, compare, alert, serve the status page",
-        description="Runs every job in its turn; serves the status page, /metrics, /healthz, /readyz, POST /v1/frames.",
+        description="Runs every job in its turn; serves the status page, /metrics, /readyz and POST /v1/frames.",
         epilog=EPILOG + "\n".join(f"  {job.name:<12}{job.help}" for job in JOBS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

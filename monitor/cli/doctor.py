@@ -18,13 +18,13 @@ from typing import Literal
 
 from monitor.cli.moments import clock
 from monitor.daemon.jobs import JOBS, turns
-from monitor.errors import DependencyAway, MonitorError
+from monitor.errors import DependencyAway, MonitorError, NoRoom
 from monitor.ingest.names import NEW_A_DAY
 from monitor.ingest.parse import plain
 from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import jobs, migrate, names, reporting
+from monitor.store import jobs, migrate, names, reporting, tokens
 from monitor.store.database import Database, open_database
 
 Mark = Literal["well", "note", "wrong", "away"]
@@ -33,6 +33,8 @@ PLAIN_SIGNS = {"well": "ok  ", "note": "-   ", "wrong": "FAIL", "away": "FAIL"}
 LEAST_FREE = 2 * 1024**3
 """Bytes of disk below which a full disk is near."""
 CLOCK_TOLERANCE_S = 5.0
+_SOURCES = 10
+_SOON = timedelta(days=14)
 NAMES_SAID = timedelta(days=7)
 """So long it is said that too many new names came."""
 STRANGERS_SAID = 5
@@ -138,6 +140,7 @@ def _reach_database(settings: Settings, now: datetime) -> Iterator[Finding]:
 def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     with database.begin() as conn:
         number, its_clock = reporting.server(conn)
+    yield from _room(database)
     kind = "MONITOR_DATABASE_URL" if database.postgres is None else "embedded"
     yield Finding("well", "database", f"PostgreSQL {number} ({kind})")
     here = clock()
@@ -157,9 +160,39 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     yield Finding("well", "schema", str(schema))
     with database.begin() as conn:
         health = jobs.health(conn, [job.name for job in JOBS])
+        sources = reporting.intake_by_source(conn, _SOURCES)
+        issued = tokens.listing(conn)
         beyond = names.beyond(conn)
     yield from _jobs(health, now)
+    for one in sources:
+        counts = (
+            f"{one.stored:,} stored + {one.duplicate:,} duplicate + {one.rejected:,} rejected + {one.blank:,} blank"
+        )
+        said = f"{one.source}: {one.lines:,} lines = {counts}, the last {one.last_at:%Y-%m-%d %H:%M} UTC"
+        yield Finding("well", "intake", said)
+    yield from _tokens([one for one in issued if one.in_force(now)], now)
     yield from _names(beyond, now)
+
+
+def _tokens(in_force: list[tokens.Token], now: datetime) -> Iterator[Finding]:
+    ending = [one for one in in_force if one.expires_at - now < _SOON]
+    for one in ending:
+        said = f"{one.name} ends {one.expires_at:%Y-%m-%d}; make another and hand it over before"
+        yield Finding("note", "tokens", said)
+    if len(in_force) > len(ending):
+        yield Finding("well", "tokens", f"{len(in_force)} in force")
+
+
+def _room(database: Database) -> Iterator[Finding]:
+    if database.postgres is None:
+        return
+    room = database.postgres.room
+    try:
+        room.require(0)
+    except NoRoom as error:
+        yield Finding("wrong", "disk", str(error))
+    if room.ballast and not room.held:
+        yield Finding("wrong", "disk", f"the ballast {room.file} was given up; once there is room it is laid again")
 
 
 def _names(beyond: list[names.Beyond], now: datetime) -> Iterator[Finding]:

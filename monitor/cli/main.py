@@ -17,6 +17,7 @@ from monitor.cli import (
     doctor,
     drift,
     frames,
+    golden,
     ingest,
     rejects,
     retention,
@@ -27,7 +28,22 @@ from monitor.cli import (
 from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
 
-NOUNS = (doctor, db, spec, frames, ingest, rejects, baseline, drift, alerts, rollups, retention, tokens, daemon)
+NOUNS = (
+    doctor,
+    db,
+    spec,
+    frames,
+    ingest,
+    rejects,
+    baseline,
+    drift,
+    alerts,
+    golden,
+    rollups,
+    retention,
+    tokens,
+    daemon,
+)
 
 EPILOG = """\
 exit codes: 0 done, 1 a gate said no, 2 usage or an invalid contract, 3 a dependency is away

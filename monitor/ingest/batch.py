@@ -118,6 +118,7 @@ class Taking:
             raise ledger.other_content(batch.source, batch.name)
         if earlier and not earlier.rejected:
             return Begun(batch, earlier, None)
+        self._database.require_room(sum(map(len, batch.lines.lines)))
         only = earlier.rejected if earlier else None
         lines = batch.lines
         return Begun(

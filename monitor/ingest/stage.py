@@ -10,12 +10,12 @@ import gc
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, UsageError
+from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, NoRoom, UsageError
 from monitor.ingest.batch import Batch, Begun, Contracts, Summary, Taking
 from monitor.ingest.names import named
 from monitor.ingest.parse import MAX_LINE, plain
@@ -61,6 +61,7 @@ def drain(
 
     Raises:
         DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`.
+        NoRoom: the disk of the database is full, or nearly so; likewise.
         UsageError: files wait and no contract is in force.
         FilesLeft: some files cannot be read, moved or stored as they are; the others were taken in.
     """
@@ -99,7 +100,7 @@ def load(
                 )
             turn.read(file)
         turn.finish()
-    with database.begin() as conn:
+    with suppress(NoRoom), database.begin() as conn:  # it can wait; sums are right before and after
         histograms.merge(conn, now)
     if turn.faults:
         more = len(turn.faults) - FAULTS_SAID

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from monitor.stats.shrinkage import fleet_rates, weight_of
+
 Floats = npt.NDArray[np.float64]
 
 EDGES = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0)
@@ -40,30 +42,12 @@ def band_of(confidence: npt.ArrayLike) -> npt.NDArray[np.int64]:
 def rates(overridden: npt.ArrayLike, reviewed: npt.ArrayLike) -> Floats:
     """The past rate of each camera and band [cameras, bands], drawn to the fleet's: (x + w p_fleet) / (n + w).
 
-    Both are totals over the baseline [cameras, bands]; w is `weight_of` them. A band that nobody has ever reviewed
-    has the rate of all bands together, and that is 1/2 out of (0 + ½) / (0 + 1) where there is no review at all.
+    Both are totals over the baseline [cameras, bands]; w grows from 40 to 400 with how alike the cameras are.
     """
     x, n = np.asarray(overridden, dtype=np.float64), np.asarray(reviewed, dtype=np.float64)
-    all_bands = (x.sum() + 0.5) / (n.sum() + 1)
-    fleet = (x.sum(axis=0) + all_bands) / (n.sum(axis=0) + 1)
-    weight = weight_of(x, n, fleet)
+    fleet = fleet_rates(x, n)
+    weight = weight_of(x, n, fleet, *PRIOR)
     return np.asarray((x + weight * fleet) / (n + weight))
-
-
-def weight_of(overridden: npt.ArrayLike, reviewed: npt.ArrayLike, fleet: npt.ArrayLike) -> float:
-    """Reviews that the fleet's rate weighs as: the size of the beta prior whose spread is that between the cameras.
-
-    By moments: a beta-binomial count has the variance n p (1-p) (1 + (n-1) ρ) with ρ = 1 / (w + 1), so ρ is Pearson's
-    χ² beyond its degrees of freedom over Σ (n - 1). Counts are [cameras, bands], `fleet` is the rate by band.
-    """
-    x, n = np.asarray(overridden, dtype=np.float64), np.asarray(reviewed, dtype=np.float64)
-    p = np.asarray(fleet, dtype=np.float64)
-    told = (n > 0) & (p > 0) & (p < 1)
-    term = np.where(told, n * p * (1 - p), 1.0)
-    beyond = ((x - n * p) ** 2 / term)[told].sum() - (told.sum() - told.any(axis=0).sum())
-    pairs = (n - 1)[told].sum()
-    rho = beyond / pairs if pairs > 0 else 1.0
-    return float(np.clip(1 / rho - 1, *PRIOR)) if rho > 0 else PRIOR[1]
 
 
 def at_odds(p: npt.ArrayLike, multiple: float) -> Floats:

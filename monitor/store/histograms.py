@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from monitor.records import EPOCH, Histogram, Ints, Scope, SeriesKey, Window, microseconds
 from monitor.signals import SIGNALS
 from monitor.store import binary, encoding
-from monitor.store.database import Connection
+from monitor.store.database import Connection, require_room
 from monitor.store.encoding import Flags
 from monitor.store.rows import ROLLUP, RollupRows, series_number
 
@@ -123,6 +123,10 @@ def _add_series(conn: Connection, series: Mapping[int, Sequence[str]]) -> None:
     conn.execute(_ADD, {**columns, "series_id": missing, "shadow": shadow, "minutes": minutes})
 
 
+# Bytes, twice: what is written anew leaves the old row behind until it is vacuumed.
+_TO_MERGE = text(
+    "SELECT coalesce(2 * sum(pg_column_size(r.*)), 0) FROM rollup r WHERE r.batch_id > 0 AND r.start_at < :over"
+)
 # What batches appended and what was merged before becomes one row of batch 0. A row that is alone is only renamed.
 _RENAME = text("""
     UPDATE rollup r SET batch_id = 0 WHERE r.batch_id > 0 AND r.start_at < :over AND NOT EXISTS (
@@ -166,11 +170,15 @@ def merge(conn: Connection, now: datetime) -> int:
 
     Whatever the order in which batches came, those hours are then the same; the running hour is left alone, or each
     of its batches would write it all again. One merge at a time; loading goes on beside it.
+
+    Raises:
+        NoRoom: the disk has no room for the rows to be written anew.
     """
     hold_merges(conn)
     # The cells of a large load are sorted in memory; with the default they would go to disk in many small runs.
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
     over = {"over": _over(now)}
+    require_room(conn, int(conn.execute(_TO_MERGE, over).scalar_one()))
     alone = conn.execute(_RENAME, over).rowcount
     return alone + conn.execute(_MERGE, over).rowcount
 

@@ -39,13 +39,16 @@ _KNOWN = text(f"""
         AND o.name = k.name COLLATE "C"
 """)
 _ADMIT = text(f"""
+    WITH today AS (
+        SELECT model, condition, count(*) AS taken FROM open_name
+        WHERE source = :source AND first_on = :today GROUP BY model, condition
+    ), asked AS (
+        SELECT k.*, row_number() OVER (PARTITION BY k.model, k.condition ORDER BY k.place) AS turn {_SAID}
+    )
     INSERT INTO open_name (source, model, condition, name, first_on)
-    SELECT :source, k.model, k.condition, k.name, :today
-    FROM (SELECT *, row_number() OVER (PARTITION BY model, condition ORDER BY place) AS turn {_SAID}) k
-    WHERE k.turn + (
-        SELECT count(*) FROM open_name o
-        WHERE o.source = :source AND o.model = k.model COLLATE "C" AND o.condition = k.condition COLLATE "C"
-            AND o.first_on = :today) <= :most
+    SELECT :source, a.model, a.condition, a.name, :today
+    FROM asked a LEFT JOIN today t ON t.model = a.model COLLATE "C" AND t.condition = a.condition COLLATE "C"
+    WHERE a.turn + coalesce(t.taken, 0) <= :most
     RETURNING model, condition, name
 """)  # noqa: S608 - constants
 

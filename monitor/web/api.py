@@ -13,10 +13,11 @@ from starlette.requests import ClientDisconnect
 
 from monitor.errors import DependencyAway, OtherContent, TryAgain, UsageError
 from monitor.ingest import stage
+from monitor.ingest.spool import Lines
 from monitor.store import ledger
 from monitor.store.ledger import Receipt
 from monitor.web import bodies
-from monitor.web.bodies import Flight, Hold
+from monitor.web.bodies import Flight, Hold, Work
 from monitor.web.problem import Refused, come_back
 from monitor.web.view import Site
 
@@ -61,8 +62,7 @@ class Taken(BaseModel):
 
 def add_intake(app: FastAPI, site: Site) -> None:
     """Add `POST /v1/frames` to the application."""
-    flight = Flight()
-    workers = CapacityLimiter(WORKERS)
+    intake = _Intake(site)
 
     @app.exception_handler(RequestValidationError)
     async def refuse_the_id(request: Request, error: RequestValidationError) -> Response:
@@ -96,10 +96,11 @@ def add_intake(app: FastAPI, site: Site) -> None:
         _see_its_type(request)
         encoding = request.headers.get("content-encoding", "").strip().lower()
         announced = request.headers.get("content-length")
-        with flight.hold() as hold:
-            body = await bodies.read(request.stream(), None if announced is None else int(announced), flight, hold)
+        with intake.flight.hold() as hold:
+            size = None if announced is None else int(announced)
+            body = await bodies.read(request.stream(), size, intake.flight, hold)
             given = idempotency_key or batch
-            return await to_thread.run_sync(_take, site, source, body, encoding, given, hold, limiter=workers)
+            return await to_thread.run_sync(intake.take, source, body, encoding, given, hold, limiter=intake.workers)
 
 
 def _see_its_type(request: Request) -> None:
@@ -112,46 +113,65 @@ def _see_its_type(request: Request) -> None:
         )
 
 
-def _take(site: Site, source: str, packed: bytes, encoding: str, given: str | None, hold: Hold) -> Taken:
-    """One body, from its bytes to its commit."""
-    body = bodies.unpack(packed, encoding, hold)
-    lines = bodies.cut(body)
-    batch = given or hashlib.sha256(body).hexdigest()
-    # Not the id itself: what was chosen elsewhere must not look like a name that the ledger gives.
-    name = f"http:{hashlib.sha256(batch.encode()).hexdigest()}"
-    contracts = site.contracts()
-    if not contracts:
-        raise come_back(
-            503, "no contract is in force; put one TOML a model into the contracts folder, then send it again", 10
-        )
-    try:
-        found = _receipt(site, source, name)
+class _Intake:
+    """What bodies are taken in with, and its bounds on all of them together."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._work = Work()
+        self.flight = Flight()
+        self.workers = CapacityLimiter(WORKERS)
+
+    def take(self, source: str, packed: bytes, encoding: str, given: str | None, hold: Hold) -> Taken:
+        """One body, from its bytes to its commit; `given` is its id, None where the sender gave none.
+
+        Raises:
+            Refused: it is not taken in, and why.
+        """
+        body = bodies.unpack(packed, encoding, hold)
+        lines = bodies.cut(body)
+        batch = given or hashlib.sha256(body).hexdigest()
+        with self._work.turn(len(body)):
+            del packed, body
+            try:
+                repeated, found = self._store(source, batch, lines)
+            except OtherContent:
+                raise Refused(
+                    409, f"batch {batch} was taken in before with other content; give every body an id of its own"
+                ) from None
+            except TryAgain as error:
+                raise come_back(503, str(error), 1) from None
+            except DependencyAway as error:
+                raise come_back(503, str(error), _SECONDS_AWAY) from None
+            except UsageError as error:
+                raise Refused(422, str(error)) from None
+        return _answer(batch, source, repeated, found)
+
+    def _store(self, source: str, batch: str, lines: Lines) -> tuple[bool, Receipt]:
+        """Whether the batch had been taken in before, and what became of it."""
+        contracts = self._site.contracts()
+        if not contracts:
+            raise DependencyAway(
+                "no contract is in force; put one TOML a model into the contracts folder, then send it again"
+            )
+        # Not the id itself: what was chosen elsewhere must not look like a name that the ledger gives.
+        name = f"http:{hashlib.sha256(batch.encode()).hexdigest()}"
+        found = self._receipt(source, name)
         repeated = found is not None
         if found is None:
-            now, workers = site.clock(), site.workers
-            done = stage.take_lines(site.database, source, name, f"http/{batch}", lines, contracts, now, workers)
+            database, now, workers = self._site.database, self._site.clock(), self._site.workers
+            done = stage.take_lines(database, source, name, f"http/{batch}", lines, contracts, now, workers)
             repeated = done.repeated == done.lines
-            found = _receipt(site, source, name)
+            found = self._receipt(source, name)
         if found is None:
             raise TryAgain("the batch was taken away by retention just now; send it again")
         if found.sha256 != lines.sha256():
-            raise OtherContent("")
-    except OtherContent:
-        raise Refused(
-            409, f"batch {batch} was taken in before with other content; give every body an id of its own"
-        ) from None
-    except TryAgain as error:
-        raise come_back(503, str(error), 1) from None
-    except DependencyAway as error:
-        raise come_back(503, str(error), _SECONDS_AWAY) from None
-    except UsageError as error:
-        raise Refused(422, str(error)) from None
-    return _answer(batch, source, repeated, found)
+            raise ledger.other_content(source, name)
+        return repeated, found
 
-
-def _receipt(site: Site, source: str, name: str) -> Receipt | None:
-    with site.database.begin() as conn:
-        return ledger.receipt(conn, source, name, REJECTS_TOLD)
+    def _receipt(self, source: str, name: str) -> Receipt | None:
+        with self._site.database.begin() as conn:
+            return ledger.receipt(conn, source, name, REJECTS_TOLD)
 
 
 def _answer(batch: str, source: str, repeated: bool, found: Receipt) -> Taken:

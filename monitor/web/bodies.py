@@ -27,6 +27,8 @@ FREE_BYTES = 1 << 20
 """Up to so many unpacked bytes the ratio is not asked for: a short log may be monotonous."""
 MOST_AT_ONCE = 64 << 20
 """Bytes of all bodies that are held at a time, packed and unpacked."""
+MOST_IN_WORK = 24 << 20
+"""Unpacked bytes of the bodies that are being decoded and stored, which takes some fifteen times as much memory."""
 SECONDS = 60.0
 """How long a body may take to arrive."""
 UNPACKERS: dict[str, Callable[[BinaryIO], Pieces]] = {"gzip": gunzip, "zstd": unzstd}
@@ -59,6 +61,28 @@ class Flight:
                 return False
             self._held += by
             return True
+
+
+class Work:
+    """The bodies that are being decoded and stored: as many as fit into so many bytes, or one. From any thread."""
+
+    def __init__(self, most: int = MOST_IN_WORK) -> None:
+        self._most = most
+        self._busy = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self, size: int) -> Iterator[None]:
+        """Wait until a body of `size` bytes has its turn, and keep it for the length of a block."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy or self._busy + size <= self._most)
+            self._busy += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= size
+                self._changed.notify_all()
 
 
 class Hold:
@@ -127,9 +151,8 @@ def unpack(body: bytes, encoding: str, hold: Hold) -> bytes:
         raise _unknown(f"a body in Content-Encoding {encoding[:40]!a} is not taken; send gzip, zstd or plain NDJSON")
     most = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * len(body)))
     unpacked = bytearray()
-    pieces = unpacker(io.BytesIO(body))
     try:
-        for piece in pieces:
+        for piece in unpacker(io.BytesIO(body)):
             if len(unpacked) + len(piece) > most:
                 raise _too_large(
                     f"the body holds more than {most:,} bytes unpacked, the most that is taken out of {len(body):,} "
@@ -143,8 +166,6 @@ def unpack(body: bytes, encoding: str, hold: Hold) -> bytes:
         ) from None
     except UsageError as error:
         raise _unknown(f"{error}") from None
-    finally:
-        pieces.close()
     hold.grow(-len(body))
     return bytes(unpacked)
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,5 @@ def test_whatever_the_bytes_are_there_is_an_end(unpack: Callable[..., inflate.Pi
     packed[at % len(packed)] ^= flip
     for data in (bytes(packed) + tail, tail):
         stream = as_stream(unpack(io.BytesIO(data)), len(data))
-        try:
+        with suppress(FileBroken):
             assert len(stream.read()) <= inflate.FREE_BYTES
-        except FileBroken as broken:
-            assert str(broken)

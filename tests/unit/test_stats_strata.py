@@ -43,18 +43,6 @@ def test_an_increment_is_the_log_ratio_of_two_binomials(days: list[tuple[int, in
         assert found == pytest.approx(high - low, abs=1e-8)
 
 
-def test_the_fleet_weighs_more_where_cameras_are_alike() -> None:
-    rng = np.random.default_rng(4)
-    n = np.full((200, 1), 300)
-    alike = rng.binomial(n, 0.2)
-    # Rates from a beta of size 60, so that the fleet is worth 60 reviews.
-    unlike = rng.binomial(n, rng.beta(0.2 * 60, 0.8 * 60, n.shape))
-    assert strata.weight_of(alike, n, [0.2]) == 400
-    assert strata.weight_of(unlike, n, [0.2]) == pytest.approx(60, rel=0.3)
-    assert strata.weight_of(n // 2 * (np.arange(200)[:, None] % 2), n, [0.25]) == 40
-    assert strata.weight_of([[0]], [[0]], [0.5]) == 40
-
-
 def test_a_path_by_hand_and_its_onset() -> None:
     ratios = np.array([[2.0, 0.25, 3.0, np.nan, 60.0, 0.5]])
     path = strata.shiryaev_roberts(np.log(ratios))

@@ -85,7 +85,7 @@ def test_every_route_times_every_role(request, body, everywhere):
 def test_what_is_not_in_the_table_is_not_there(request, everywhere):
     plant = request.getfixturevalue("open_plant" if everywhere else "plant")
     with httpx.Client(base_url=plant.address) as client:
-        for path in ("/docs", "/redoc", "/v1", "/v1/frames/", "//", "/static/../metrics/x", "/%2e%2e/etc/passwd"):
+        for path in ("/docs", "/redoc", "/v1", "/v1/frames/", "/static/../metrics/x", "/%2e%2e/etc/passwd"):
             assert client.get(path).status_code == 404
         for method in ("PUT", "DELETE", "PATCH", "GET", "HEAD", "OPTIONS", "TRACE"):
             answer = client.request(method, "/v1/frames")
@@ -139,7 +139,7 @@ def test_a_token_writes_as_its_source_whatever_is_said(plant, body, record):
 @pytest.mark.parametrize(
     ("host", "answered"),
     [("localhost", True), ("LOCALHOST:8080", True), ("127.0.0.1", True), ("127.9.9.9:1", True), ("[::1]:8080", True),
-     ("localhost.", True), ("plant.example", False), ("localhost.evil.example", False), ("127.0.0.1.evil.example", False),
+     ("localhost.", True), ("plant.example", False), ("localhost.evil.example", False), ("127.0.0.1.evil", False),
      ("evil.example:8080", False), ("10.0.0.1", False), ("[::2]", False), ("localhost:x", False), ("", False),
      ("127.0.0.1@evil.example", False), ("[::1]evil", False)],
 )  # fmt: skip

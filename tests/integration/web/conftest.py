@@ -111,6 +111,7 @@ class Plant:
         incoming = self.context.settings.spool_dir / "incoming"
         incoming.mkdir(parents=True, exist_ok=True)
         file = incoming / f"{name}.jsonl"
+        file.parent.mkdir(exist_ok=True)
         file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         return file
 

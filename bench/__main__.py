@@ -24,13 +24,17 @@ BENCHES = (
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("bench", nargs="?", default="all", choices=[*BENCHES, "all"])
-    chosen = parser.parse_args().bench
+    parser.add_argument("--frames", type=int, help="how many frames `intake` takes in")
+    parser.add_argument("--runs", type=int, help="how often `intake` does; the medians are printed")
+    args = parser.parse_args()
+    chosen = args.bench
+    options = {name: value for name in ("frames", "runs") if (value := getattr(args, name)) is not None}
     missed = 0
     for name in BENCHES:
         if chosen not in (name, "all"):
             continue
         print(f"bench {name} ...", file=sys.stderr, flush=True)
-        for figure in import_module(f"bench.{name}").figures():
+        for figure in import_module(f"bench.{name}").figures(**(options if name == "intake" else {})):
             print(json.dumps(figure), flush=True)
             missed += not figure["holds"]
     return 1 if missed else 0

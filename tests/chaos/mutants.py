@@ -23,23 +23,23 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
             "ingest/stage.py",
             "    return load(database, spool.waiting(), contracts, now, progress, put_away, workers)",
             "    moved = [Waiting(path, f.source, f.name) for f in spool.waiting() if (path := spool.done(f, now))]\n"
-            "    return load(database, moved, contracts, now, progress, None, workers)",
+            "    return load(database, moved, contracts, now, progress)",
         ),
     ),
     # The frames are committed before their roll-ups.
     "two_transactions": (
         Patch(
-            "ingest/batch.py",
-            "        new = np.flatnonzero(placed.new)\n",
-            "        new = np.flatnonzero(placed.new)\n        conn.connection.commit()\n",
+            "store/frames.py",
+            "rows.order[~gone[rows.order]], placed)\n    return placed",
+            "rows.order[~gone[rows.order]], placed)\n    conn.connection.commit()\n    return placed",
         ),
     ),
     # What was there already counts once more.
     "rollup_from_all_rows": (
         Patch(
             "ingest/batch.py",
-            "if len(new) < len(prepared.frames):",
-            "if False:",
+            "            if len(new) < len(prepared.frames):",
+            "            if False:",
         ),
     ),
     # Nobody looks whether a frame's key was claimed.

@@ -37,6 +37,10 @@ class DependencyAway(MonitorError):
     exit_code = 3
 
 
+class NoRoom(DependencyAway):
+    """The disk that the database lies on is full, or would be; nothing was kept, and it passes once there is room."""
+
+
 class FileBroken(MonitorError):
     """The rest of a file cannot be read, or is more than may be; what was read before stands. The message: why."""
 

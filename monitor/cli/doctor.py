@@ -18,7 +18,7 @@ from typing import Literal
 
 from monitor.cli.moments import clock
 from monitor.daemon.jobs import JOBS, turns
-from monitor.errors import DependencyAway, MonitorError
+from monitor.errors import DependencyAway, MonitorError, NoRoom
 from monitor.ingest.names import NEW_A_DAY
 from monitor.ingest.parse import plain
 from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
@@ -138,6 +138,7 @@ def _reach_database(settings: Settings, now: datetime) -> Iterator[Finding]:
 def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     with database.begin() as conn:
         number, its_clock = reporting.server(conn)
+    yield from _room(database)
     kind = "MONITOR_DATABASE_URL" if database.postgres is None else "embedded"
     yield Finding("well", "database", f"PostgreSQL {number} ({kind})")
     here = clock()
@@ -173,6 +174,18 @@ def _names(beyond: list[names.Beyond], now: datetime) -> Iterator[Finding]:
                 f"{one.last_at:%Y-%m-%d %H:%M} UTC: more than {NEW_A_DAY} new {what} came in a day. Declare them in "
                 "the contract, or mend the producer",
             )
+
+
+def _room(database: Database) -> Iterator[Finding]:
+    if database.postgres is None:
+        return
+    room = database.postgres.room
+    try:
+        room.require(0)
+    except NoRoom as error:
+        yield Finding("wrong", "disk", str(error))
+    if room.ballast and not room.held:
+        yield Finding("wrong", "disk", f"the ballast {room.file} was given up; once there is room it is laid again")
 
 
 def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, timedelta
 
 import uvicorn
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -28,6 +28,8 @@ from monitor.web.view import Site
 _log = logging.getLogger(__name__)
 
 _WORKERS = 4
+_SOON = timedelta(seconds=1)
+"""When a job comes again that the database's absence cut off."""
 _GRACE_S = 5.0
 """How long a stop waits for the jobs that are running, and for the web's last answers."""
 
@@ -61,11 +63,15 @@ def serve(context: Context, listener: socket.socket | None) -> bool:
     return not ender.is_alive()
 
 
-def _tick(context: Context, job: Job) -> None:
+def _tick(context: Context, job: Job, ticker: BackgroundScheduler | None = None) -> None:
     if context.stopping.is_set():
         return
     now = context.clock()
-    run_job(context, job, turn_of(now, job.every), now)
+    again = job.name in context.cut_off
+    context.cut_off.discard(job.name)
+    run_job(context, job, turn_of(now, job.every), now, again=again)
+    if ticker is not None and job.name in context.cut_off and not context.stopping.is_set():
+        ticker.modify_job(job.name, next_run_time=context.clock() + min(_SOON, job.every))
 
 
 def _ticker(context: Context) -> BackgroundScheduler:
@@ -79,7 +85,12 @@ def _ticker(context: Context) -> BackgroundScheduler:
     now = context.clock()
     for job in JOBS:
         ticker.add_job(
-            _tick, "interval", [context, job], id=job.name, seconds=job.every.total_seconds(), next_run_time=now
+            _tick,
+            "interval",
+            [context, job, ticker],
+            id=job.name,
+            seconds=job.every.total_seconds(),
+            next_run_time=now,
         )
     return ticker
 

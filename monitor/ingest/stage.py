@@ -11,14 +11,14 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, TryAgain, UsageError
+from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, NoRoom, TryAgain, UsageError
 from monitor.ingest.crowd import thinned
 from monitor.ingest.names import bound_names, named
 from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
@@ -111,6 +111,7 @@ def drain(
 
     Raises:
         DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`.
+        NoRoom: the disk of the database is full, or nearly so; likewise.
         UsageError: files wait and no contract is in force.
         FilesLeft: some files cannot be read, moved or stored as they are; the others were taken in.
     """
@@ -163,7 +164,7 @@ def load(
             loud = logging.WARNING if summary.others or summary.broken else logging.INFO
             _log.log(loud, "%s", _sentence(file.name, summary))
         total.add(summary)
-    with database.begin() as conn:
+    with suppress(NoRoom), database.begin() as conn:  # it can wait; sums are right before and after
         histograms.merge(conn, now)
     if faults:
         more = len(faults) - FAULTS_SAID
@@ -218,6 +219,7 @@ def _take(
     count = len(lines.lines)
     if earlier and not earlier.rejected:
         return _seen(count, earlier)
+    database.require_room(sum(map(len, lines.lines)))
     parsed = parse(lines.lines, lines.first, contracts, now, earlier.rejected if earlier else None)
     with database.begin() as conn:
         frames.make_days(conn, frames.days_of(parsed.columns))

@@ -71,6 +71,7 @@ def why_not_ready(site: Site) -> list[str]:
             schema = migrate.check(conn)
         if schema.state is not migrate.State.CURRENT:
             reasons.append(str(schema))
+        site.database.require_room(0)
     except MonitorError as error:
         reasons.append(str(error))
     if not site.contracts():

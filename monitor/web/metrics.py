@@ -73,6 +73,7 @@ class Metrics:
             "jobs": lambda conn: _jobs(conn, jobs),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
+            "disk": lambda conn: _disk(database),
         }
         failed: MonitorError | None = None
         for name, part in parts.items():
@@ -202,6 +203,15 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
     yield _gauge("monitor_drift_score", "What an alert rule looked at in its last window.", value, SCORE_LABELS)
     threshold = [(key, row.threshold) for key, row in scores.items()]
     yield _gauge("monitor_drift_threshold", "What that had to exceed, chance allowed for.", threshold, SCORE_LABELS)
+
+
+def _disk(database: Database) -> Iterator[Metric]:
+    if database.postgres is None:
+        return
+    room = database.postgres.room
+    yield _number("monitor_disk_free_bytes", "Room on the disk of the embedded Postgres.", room.free)
+    yield _number("monitor_disk_reserve_bytes", "Below this much room nothing is taken in.", room.reserve)
+    yield _number("monitor_disk_ballast_bytes", "Held by the ballast; 0 once it was given up.", room.held)
 
 
 def _alert_name(rule: str) -> str:

@@ -106,15 +106,19 @@ def test_a_stop_during_the_start_is_an_orderly_one(surroundings, tmp_path):
 
 
 def test_postgres_killed_under_it_comes_back(surroundings, tmp_path):
+    spool = tmp_path / "state" / "spool"
     with daemon(surroundings, tmp_path / "log") as (process, page):
-        eventually(lambda: is_ready(page))
-        (pid_file,) = (tmp_path / "state" / "postgres").rglob("postmaster.pid")
-        os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
-        incoming = tmp_path / "state" / "spool" / "incoming"
-        eventually(incoming.is_dir)
-        (incoming / "late.jsonl").write_text(LINE)
-        eventually(lambda: is_ready(page) and "1 stored" in httpx.get(page).text, 60)
+        eventually(lambda: is_ready(page) and (spool / "incoming").is_dir())
+        for number in range(2):
+            (pid_file,) = (tmp_path / "state" / "postgres").rglob("postmaster.pid")
+            os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+            eventually(lambda: not is_ready(page))
+            late = f"late-{number}.jsonl"
+            (spool / "incoming" / late).write_text(LINE.replace('"1"', f'"{number}"'))
+            eventually(lambda: is_ready(page), 60)
+            eventually(lambda late=late: list((spool / "done").rglob(late)), 5)
         assert process.poll() is None
+        eventually(lambda: "2 stored" in httpx.get(page).text)
         process.terminate()
         assert process.wait(15) == 0
 

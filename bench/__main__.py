@@ -9,6 +9,7 @@ from importlib import import_module
 
 BENCHES = (
     "intake",
+    "http",
     "layout",
     "drift",
     "golden",

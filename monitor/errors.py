@@ -31,6 +31,10 @@ class ContractInvalid(UsageError):
         super().__init__(f"{source}: {count}\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
+class OtherContent(UsageError):
+    """A batch bears the name of an earlier one and holds something else; nothing of it was kept."""
+
+
 class DependencyAway(MonitorError):
     """Something the product leans on (Postgres, its binaries, a disk) is not there now."""
 

@@ -24,7 +24,7 @@ from monitor.ingest.parse import plain
 from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import jobs, migrate, names, reporting
+from monitor.store import jobs, migrate, names, reporting, tokens
 from monitor.store.database import Database, open_database
 
 Mark = Literal["well", "note", "wrong", "away"]
@@ -37,6 +37,8 @@ NAMES_SAID = timedelta(days=7)
 """So long it is said that too many new names came."""
 STRANGERS_SAID = 5
 """How many of the files that are never taken in are named."""
+_SOURCES = 10
+_SOON = timedelta(days=14)
 RUNTIME_PATIENCE_S = 60.0
 """How long ONNX Runtime may take to say what it can run on."""
 # In a process of its own: it loads the drivers of the accelerators, and may fall over them.
@@ -159,8 +161,26 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     with database.begin() as conn:
         health = jobs.health(conn, [job.name for job in JOBS])
         beyond = names.beyond(conn)
+        sources = reporting.intake_by_source(conn, _SOURCES)
+        issued = tokens.listing(conn)
     yield from _jobs(health, now)
     yield from _names(beyond, now)
+    for one in sources:
+        counts = (
+            f"{one.stored:,} stored + {one.duplicate:,} duplicate + {one.rejected:,} rejected + {one.blank:,} blank"
+        )
+        said = f"{one.source}: {one.lines:,} lines = {counts}, the last {one.last_at:%Y-%m-%d %H:%M} UTC"
+        yield Finding("well", "intake", said)
+    yield from _tokens([one for one in issued if one.in_force(now)], now)
+
+
+def _tokens(in_force: list[tokens.Token], now: datetime) -> Iterator[Finding]:
+    ending = [one for one in in_force if one.expires_at - now < _SOON]
+    for one in ending:
+        said = f"{one.name} ends {one.expires_at:%Y-%m-%d}; make another and hand it over before"
+        yield Finding("note", "tokens", said)
+    if len(in_force) > len(ending):
+        yield Finding("well", "tokens", f"{len(in_force)} in force")
 
 
 def _names(beyond: list[names.Beyond], now: datetime) -> Iterator[Finding]:

@@ -23,11 +23,27 @@ from monitor.cli import (
     retention,
     rollups,
     spec,
+    tokens,
 )
 from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
 
-NOUNS = (doctor, db, spec, frames, ingest, rejects, baseline, drift, alerts, golden, rollups, retention, daemon)
+NOUNS = (
+    doctor,
+    db,
+    spec,
+    frames,
+    ingest,
+    rejects,
+    baseline,
+    drift,
+    alerts,
+    golden,
+    rollups,
+    retention,
+    tokens,
+    daemon,
+)
 
 EPILOG = """\
 exit codes: 0 done, 1 a gate said no, 2 usage or an invalid contract, 3 a dependency is away

@@ -56,6 +56,10 @@ class Lines:
     def last(self) -> int:
         return self.first + len(self.lines) - 1
 
+    def sha256(self) -> bytes:
+        """The hash of their content: of the lines, with a newline between each and the next."""
+        return hashlib.sha256(b"\n".join(self.lines)).digest()
+
 
 class Spool:
     """The three folders below `folder`, made when they are missing."""

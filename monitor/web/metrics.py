@@ -39,6 +39,7 @@ class Metrics:
         self._read: dict[str, list[Metric]] = {}
         self._database_up = False
         self._job_runs: dict[tuple[str, str], int] = {}
+        self._answers: dict[tuple[str, str], int] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -55,6 +56,11 @@ class Metrics:
         """Count a run of a job by how it ended: `done` or `failed`."""
         with self._lock:
             self._job_runs[job, state] = self._job_runs.get((job, state), 0) + 1
+
+    def answered(self, path: str, status: int) -> None:
+        """Count an answer over HTTP. `path`: one of those that are served, or `other`."""
+        with self._lock:
+            self._answers[path, str(status)] = self._answers.get((path, str(status)), 0) + 1
 
     def refresh(
         self,
@@ -116,6 +122,12 @@ class Metrics:
         for labels, count in sorted(self._job_runs.items()):
             runs.add_metric(labels, count)
         yield runs
+        answers = CounterMetricFamily(
+            "monitor_http_answers", "Answers over HTTP since the start, by status.", labels=["path", "status"]
+        )
+        for labels, count in sorted(self._answers.items()):
+            answers.add_metric(labels, count)
+        yield answers
 
 
 def _gauge(

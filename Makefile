@@ -11,7 +11,7 @@ SEED   ?= 1
 FUZZ_S ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-server fuzz lint audit lock format bench expected wheel clean
+.PHONY: help demo test test-server chaos fuzz lint audit lock format bench expected wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,11 +29,6 @@ demo: $(STAMP) ## run the example plant: fourteen weeks in minutes (SERVE=1 leav
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest -q
 
-fuzz: $(STAMP) ## fuzz what reads files and lines, FUZZ_S seconds a target
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
-	for target in lines gzip zstd parquet; do \
-	  $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$(FUZZ_S) -print_final_stats=1 || exit 1; done
-
 # What speaks to Postgres most, on the distribution's server in place of the embedded one.
 SERVER_TESTS = $(wildcard $(addprefix tests/integration/,test_ingest_*.py test_migrate*.py test_rejects.py \
   test_retention.py test_rollup_audit.py test_read_frames.py test_reporting.py test_database.py test_contracts.py \
@@ -41,6 +36,14 @@ SERVER_TESTS = $(wildcard $(addprefix tests/integration/,test_ingest_*.py test_m
 
 test-server: $(STAMP) ## run the store's and the intake's tests on a PostgreSQL of the distribution
 	.ci/with-postgres $(BIN)/python -m pytest -q $(SERVER_TESTS)
+
+fuzz: $(STAMP) ## fuzz what reads files and lines, FUZZ_S seconds a target
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	for target in lines gzip zstd parquet; do \
+	  $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$(FUZZ_S) -print_final_stats=1 || exit 1; done
+
+chaos: $(STAMP) ## kill, cut off and fill up everything in full: a table of what was lost (CHAOS_SEED=n repeats a run)
+	CHAOS=full $(BIN)/python -m pytest -q tests/chaos tests/integration/test_link.py
 
 lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

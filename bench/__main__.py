@@ -16,6 +16,7 @@ BENCHES = (
     "scale",
     "story",
     "bounds",
+    "onset",
 )
 """Modules of this folder with `figures() -> Iterator[dict]`."""
 

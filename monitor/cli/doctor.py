@@ -24,8 +24,8 @@ from monitor.ingest.parse import plain
 from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import jobs, migrate, names, reporting, tokens
-from monitor.store.database import Database, open_database
+from monitor.store import acceptances, baselines, contracts, jobs, migrate, names, reporting, tokens, watched
+from monitor.store.database import Connection, Database, open_database
 
 Mark = Literal["well", "note", "wrong", "away"]
 SIGNS = {"well": "✓", "note": "–", "wrong": "✗", "away": "✗"}
@@ -33,12 +33,12 @@ PLAIN_SIGNS = {"well": "ok  ", "note": "-   ", "wrong": "FAIL", "away": "FAIL"}
 LEAST_FREE = 2 * 1024**3
 """Bytes of disk below which a full disk is near."""
 CLOCK_TOLERANCE_S = 5.0
+_SOURCES = 10
+_SOON = timedelta(days=14)
 NAMES_SAID = timedelta(days=7)
 """So long it is said that too many new names came."""
 STRANGERS_SAID = 5
 """How many of the files that are never taken in are named."""
-_SOURCES = 10
-_SOON = timedelta(days=14)
 RUNTIME_PATIENCE_S = 60.0
 """How long ONNX Runtime may take to say what it can run on."""
 # In a process of its own: it loads the drivers of the accelerators, and may fall over them.
@@ -160,11 +160,11 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     yield Finding("well", "schema", str(schema))
     with database.begin() as conn:
         health = jobs.health(conn, [job.name for job in JOBS])
-        beyond = names.beyond(conn)
         sources = reporting.intake_by_source(conn, _SOURCES)
         issued = tokens.listing(conn)
+        beyond = names.beyond(conn)
+        yield from _watch(conn)
     yield from _jobs(health, now)
-    yield from _names(beyond, now)
     for one in sources:
         counts = (
             f"{one.stored:,} stored + {one.duplicate:,} duplicate + {one.rejected:,} rejected + {one.blank:,} blank"
@@ -172,6 +172,7 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
         said = f"{one.source}: {one.lines:,} lines = {counts}, the last {one.last_at:%Y-%m-%d %H:%M} UTC"
         yield Finding("well", "intake", said)
     yield from _tokens([one for one in issued if one.in_force(now)], now)
+    yield from _names(beyond, now)
 
 
 def _tokens(in_force: list[tokens.Token], now: datetime) -> Iterator[Finding]:
@@ -181,6 +182,18 @@ def _tokens(in_force: list[tokens.Token], now: datetime) -> Iterator[Finding]:
         yield Finding("note", "tokens", said)
     if len(in_force) > len(ending):
         yield Finding("well", "tokens", f"{len(in_force)} in force")
+
+
+def _room(database: Database) -> Iterator[Finding]:
+    if database.postgres is None:
+        return
+    room = database.postgres.room
+    try:
+        room.require(0)
+    except NoRoom as error:
+        yield Finding("wrong", "disk", str(error))
+    if room.ballast and not room.held:
+        yield Finding("wrong", "disk", f"the ballast {room.file} was given up; once there is room it is laid again")
 
 
 def _names(beyond: list[names.Beyond], now: datetime) -> Iterator[Finding]:
@@ -196,16 +209,15 @@ def _names(beyond: list[names.Beyond], now: datetime) -> Iterator[Finding]:
             )
 
 
-def _room(database: Database) -> Iterator[Finding]:
-    if database.postgres is None:
-        return
-    room = database.postgres.room
-    try:
-        room.require(0)
-    except NoRoom as error:
-        yield Finding("wrong", "disk", str(error))
-    if room.ballast and not room.held:
-        yield Finding("wrong", "disk", f"the ballast {room.file} was given up; once there is room it is laid again")
+def _watch(conn: Connection) -> Iterator[Finding]:
+    """Of each version with a baseline from logs: how far the calibrated lanes are."""
+    for one in contracts.in_force(conn):
+        for model_version in baselines.versions(conn, one.model):
+            said = watched.progress(conn, one.model, model_version)
+            waiting = acceptances.pending(conn, one.model, model_version)
+            mark: Mark = "well" if said is not None and said.judged and waiting is None else "note"
+            sentence = str(waiting or said or "no day has been watched yet; `monitor drift lanes` says why")
+            yield Finding(mark, "lanes", f"{one.model} {model_version}: {sentence}")
 
 
 def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:

@@ -96,17 +96,7 @@ class Spool:
         Raises:
             DependencyAway: it cannot be moved, or its reason not be written.
         """
-        moved = _move(file, self._quarantine, spare=len(_REASON))
-        if moved is None:
-            return None
-        try:
-            moved.with_name(moved.name + _REASON).write_text(reason + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DependencyAway(
-                f"{moved} was set aside and its reason cannot be written beside it: {error.strerror}; mend the "
-                f"folder. The reason: {reason}"
-            ) from error
-        return moved
+        return _move(file, self._quarantine, reason)
 
 
 def find_files(folder: Path, source: str | None = None) -> list[Waiting]:
@@ -175,14 +165,14 @@ def open_file(path: Path) -> BinaryIO:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb", buffering=_PIECE)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; let this account read it") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
-    return os.fdopen(descriptor, "rb", buffering=_PIECE)
+    os.close(descriptor)
+    raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
 
 
 def hash_of(stream: BinaryIO) -> str:
@@ -238,8 +228,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
-    """Move a file below `folder` without ever writing over another; its name leaves `spare` bytes of room.
+def _move(file: Waiting, folder: Path, reason: str = "") -> Path | None:
+    """Move a file below `folder` without ever writing over another, with the reason, if there is one, beside it.
 
     None: another worker has moved it, or another file has taken its name and waits for a turn of its own.
     """
@@ -249,17 +239,21 @@ def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
         return None
     try:
         where.mkdir(parents=True, exist_ok=True)
-        place = _reserve(where, name, _LONGEST_NAME - spare)
+        place = _reserve(where, name, _LONGEST_NAME - len(_REASON))
+        beside = place.with_name(place.name + _REASON)
         try:
+            if reason:  # first, so that nothing ever lies there unexplained
+                beside.write_text(reason + "\n", encoding="utf-8")
             os.replace(file.path, place)
         except OSError:
-            place.unlink(missing_ok=True)
+            _give_back(place, beside)
             raise
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DependencyAway(
             f"{file.path} cannot be moved below {where}: {error.strerror}; mend the folder, then try again"
+            + f". It belongs there because: {reason}" * bool(reason)
         ) from error
     return place
 
@@ -274,6 +268,17 @@ def _reserve(folder: Path, name: str, longest: int) -> Path:
             place.touch(exist_ok=False)
             break
     return place
+
+
+def _give_back(place: Path, beside: Path) -> None:
+    """Take a name that was reserved back, with its reason.
+
+    Not if it holds something: over a network a move may have been done and still be reported as failed.
+    """
+    with suppress(OSError):
+        if not place.stat().st_size:
+            place.unlink()
+            beside.unlink(missing_ok=True)
 
 
 def _cut(name: str, longest: int) -> str:

@@ -141,6 +141,8 @@ class EmbeddedPostgres:
                     self._cluster.start(self._tcp_port, lock=server)
                 if (address := self._cluster.address) and self._answers(address):
                     return self._checked(address)
+                if self.room.free < self.room.ballast:  # it may live, and have no room to let anybody in
+                    self.room.give_up_ballast()
             except (DependencyAway, OSError) as error:
                 failure = error
                 if self.room.is_low:

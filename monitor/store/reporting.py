@@ -52,7 +52,6 @@ _INTAKE = text("""
     SELECT outcome, reason, sum(count)::bigint, sum(mended)::bigint, max(last_at) FROM intake_total
     GROUP BY outcome, reason ORDER BY 3 DESC, 1, 2
 """)
-_SET_ASIDE = ("rejected", "detection")
 _BY_SOURCE = text("""
     SELECT source, stored, duplicate, rejected, blank, batches, last_at FROM (
         SELECT source, coalesce(sum(count) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
@@ -63,6 +62,7 @@ _BY_SOURCE = text("""
         FROM intake_total GROUP BY source) sums
     ORDER BY last_at DESC, source LIMIT :limit
 """)
+_SET_ASIDE = ("rejected", "detection")
 _MOST_REASONS = 30
 _LAST_WINDOW = text("""
     SELECT window_start, window_end FROM measured_window

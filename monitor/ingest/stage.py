@@ -22,7 +22,7 @@ from monitor.ingest.crowd import thinned
 from monitor.ingest.names import bound_names, named
 from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
 from monitor.ingest.rollup import roll_up
-from monitor.ingest.sources import open_lines
+from monitor.ingest.sources import broken_off, listed, nothing_of, open_lines
 from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
 from monitor.records import Reject
 from monitor.spec.load import LoadedContract
@@ -62,6 +62,11 @@ class Summary:
     """Stored frames whose camera or slice counts under `__other__`, by model and condition (`""`: camera)."""
     broken: list[str] = field(default_factory=list)
     """Of each file that could not be read to its end, why."""
+
+    @property
+    def good(self) -> int:
+        """Lines that are stored, now or before."""
+        return self.stored + self.duplicate + self.good_before
 
     @property
     def reasons(self) -> Counter[str]:
@@ -117,9 +122,13 @@ def drain(
     spool = Spool(spool_dir)
 
     def put_away(file: Waiting, summary: Summary) -> bool:
-        if not summary.broken and summary.stored + summary.duplicate + summary.good_before:
+        if not summary.broken and summary.good:
             return spool.done(file, now) is not None
-        why = _why_broken(summary) if summary.broken else _why_nothing(summary)
+        why = (
+            broken_off(summary.broken[0], summary.lines, summary.good)
+            if summary.broken
+            else nothing_of(summary.lines, summary.reasons)
+        )
         summary.quarantined = int(spool.quarantine(file, why) is not None)
         return bool(summary.quarantined)
 
@@ -153,7 +162,7 @@ def load(
             continue
         moved = False
         if put_away is None and summary.broken:
-            faults.append(UsageError(f"{file.path}: {_why_broken(summary)}"))
+            faults.append(UsageError(f"{file.path}: {broken_off(summary.broken[0], summary.lines, summary.good)}"))
         try:
             moved = put_away is None or put_away(file, summary)
         except DependencyAway as error:
@@ -350,48 +359,17 @@ def _all_rejects(parsed: Parsed, placed: frames.Placed, lines: Lines) -> list[Re
     return sorted(rejects, key=lambda reject: reject.line_number)
 
 
-def _why_broken(summary: Summary) -> str:
-    """Why a file was not read to its end, and how far it was."""
-    if not summary.lines:
-        return f"Nothing of the file was taken in: {summary.broken[0]}."
-    good = summary.stored + summary.duplicate + summary.good_before
-    return (
-        f"Of the file only the first {summary.lines} lines were looked at ({good} are stored): {summary.broken[0]}. "
-        "What is stored stays so, and given once more counts once."
-    )
-
-
-def _why_nothing(summary: Summary) -> str:
-    if not summary.lines:
-        return (
-            "The file is empty. Producers write a temporary name and rename when the file is whole; drop it again so."
-        )
-    reasons = _listed(summary.reasons)
-    if not reasons:
-        return (
-            "The file holds blank lines only. One line holds one frame as JSON; drop the file again with its lines."
-        )
-    return (
-        f"None of the {summary.lines} lines could be taken in: {reasons}. Table `reject` keeps them with a sentence "
-        "each; mend the contract or the producer, then move this file back to incoming."
-    )
-
-
-def _listed(reasons: Counter[str]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-
-
 def _sentence(name: str, s: Summary) -> str:
     """One line about a file that adds up to its lines."""
     parts = [f"{s.stored} stored", f"{s.duplicate} duplicate", f"{s.rejected} rejected"]
     if s.rejected:
-        parts[-1] += f" ({_listed(s.why_rejected)})"
+        parts[-1] += f" ({listed(s.why_rejected)})"
     parts += [f"{s.blank} blank"] if s.blank else []
     parts += [f"{s.repeated} taken in before"] if s.repeated else []
     said = f"{plain(name)}: {s.lines} line{'' if s.lines == 1 else 's'} = {' + '.join(parts)}"
     if s.detections_rejected:
         plural = "" if s.detections_rejected == 1 else "s"
-        said += f"; {s.detections_rejected} detection{plural} set aside ({_listed(s.why_set_aside)})"
+        said += f"; {s.detections_rejected} detection{plural} set aside ({listed(s.why_set_aside)})"
     for (model, condition), count in sorted(s.others.items()):
         said += f"; {count} counted under __other__ for too many new {named(model, condition)}"
     said += "; broken off" * len(s.broken)

@@ -186,10 +186,6 @@ def _frame_columns(batch_id: int, source: str, c: FrameColumns) -> dict[str, bin
     seen = c.brightness_histogram.sum(axis=1) > 0
     histogram = c.brightness_histogram[seen]
     bins = np.full(len(histogram), histogram.shape[1])
-    embedded = np.array([e is not None for e in c.embedding], dtype=bool)
-    embedding = [e for e in c.embedding if e is not None]
-    lengths = np.array([len(e) for e in embedding], dtype=np.int64)
-    elements = np.array([v for e in embedding for v in e], dtype=np.float64)
     meta = [b"\x01" + _encode(m) for m in c.camera_meta if m]
     return {
         "captured_at": binary.times(c.captured_us),
@@ -221,19 +217,28 @@ def _frame_columns(batch_id: int, source: str, c: FrameColumns) -> dict[str, bin
         "slice_name": binary.text_arrays([list(s) for s in c.slices]),
         "slice_value": binary.text_arrays([list(s.values()) for s in c.slices]),
         "camera_meta": binary.sparse(binary.raw(meta), np.array([bool(m) for m in c.camera_meta], dtype=bool)),
-        "embedding": binary.sparse(
-            binary.arrays(binary.fixed(elements, binary.FLOAT4), lengths, binary.FLOAT4), embedded
-        ),
+        "embedding": _embeddings(c.embedding),
         "boxes_rejected": binary.fixed(c.boxes_rejected, binary.INT4),
         "left_out": binary.fixed(c.left_out, binary.INT4),
-        "camera_said": binary.sparse(
-            binary.texts([said for said in c.camera_said if said]),
-            np.array([bool(said) for said in c.camera_said], dtype=bool),
-        ),
+        "camera_said": _said(c.camera_said),
         "det_class": binary.arrays(binary.texts(c.det_class), detections, binary.TEXT),
         "det_confidence": binary.arrays(binary.fixed(c.det_confidence, binary.FLOAT8), detections, binary.FLOAT8),
         "det_box": binary.arrays(binary.fixed(c.det_box.ravel(), binary.FLOAT4), detections * 4, binary.FLOAT4),
     }
+
+
+def _embeddings(values: Sequence[list[float] | None]) -> binary.Ragged:
+    present = [one for one in values if one is not None]
+    lengths = np.array([len(one) for one in present], dtype=np.int64)
+    elements = np.array(list(chain.from_iterable(present)), dtype=np.float64)
+    where = np.array([one is not None for one in values], dtype=bool)
+    return binary.sparse(binary.arrays(binary.fixed(elements, binary.FLOAT4), lengths, binary.FLOAT4), where)
+
+
+def _said(values: Sequence[str]) -> binary.Ragged:
+    """Texts, NULL for empty ones."""
+    where = np.array([bool(one) for one in values], dtype=bool)
+    return binary.sparse(binary.texts([one for one in values if one]), where)
 
 
 _TEXTS = ("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri", "recipe")

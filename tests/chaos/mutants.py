@@ -38,8 +38,8 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     "rollup_from_all_rows": (
         Patch(
             "ingest/stage.py",
-            "        stored = parsed.columns if len(new) == len(parsed.columns) else parsed.columns.take(new)",
-            "        stored = parsed.columns",
+            "stored = within.columns if len(new) == len(parsed.columns) else within.columns.take(new)",
+            "stored = within.columns",
         ),
     ),
     # Nobody looks whether a frame's key was claimed.

@@ -1,4 +1,4 @@
-"""`python -m bench [intake|layout|drift|story|all]`: prints the figures; exit 1 when one misses its goal."""
+"""`python -m bench [intake|layout|drift|compat|story|all]`: prints the figures; exit 1 when one misses its goal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import argparse
 import json
 import sys
 
-from bench import drift, intake, layout, story
+from bench import compat, drift, intake, layout, story
 
-BENCHES = {"intake": intake.figures, "layout": layout.figures, "drift": drift.figures, "story": story.figures}
+BENCHES = {
+    "intake": intake.figures,
+    "layout": layout.figures,
+    "drift": drift.figures,
+    "compat": compat.figures,
+    "story": story.figures,
+}
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from monitor.records import Floats, Ints
 from monitor.stats import fleet, null, rolling, seasonal, sequential, strata
 from monitor.stats.divergence import psi, smooth
 from monitor.stats.groups import equal_mass_cuts
+from monitor.watch import LANES, Lane
 
 BUDGET = 0.08
 """False alarms a camera-month over all of a camera's lanes, unless the contract says otherwise."""
@@ -27,47 +28,13 @@ FLEET_BUDGET = 0.08
 """False alarms a month of one group of cameras, over all of its fleet streams."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One way of watching a signal.
-
-    `probe` says which number: `mean`, `log_mean`, `log1p_mean`, `below` (share of values under `at`), `above` (share
-    above the baseline's `at` quantile), `classes` (the share of each class), `shape` (PSI of the whole histogram).
-    `floor` is the smallest change worth telling, in `unit`: `relative` to the level, or in the probe's own units.
-    `fast` lanes also look at four hours.
-    """
-
-    name: str
-    signal: str
-    probe: str
-    floor: float
-    unit: str
-    help: str
-    at: float = 0.0
-    fast: bool = False
-
-
-LANES: dict[str, Lane] = {
-    lane.name: lane
-    for lane in (
-        Lane("brightness_mean", "brightness", "mean", 0.02, "relative", "mean grey level of the frames", fast=True),
-        Lane("sharpness_mean", "sharpness", "mean", 0.05, "ln variance", "mean sharpness of the frames", fast=True),
-        Lane("confidence_mean", "confidence", "mean", 0.01, "confidence", "mean confidence of detections", fast=True),
-        Lane("confidence_low", "confidence", "below", 0.01, "share", "share of detections under 0.5", at=0.5),
-        Lane("confidence_shape", "confidence", "shape", 0.0, "PSI", "form of the histogram of confidence"),
-        Lane("detections_mean", "detections", "log1p_mean", 0.05, "ln", "detections a frame, log1p", fast=True),
-        Lane("latency_mean", "latency_ms", "log_mean", 0.05, "ln ms", "geometric mean of the latency", fast=True),
-        Lane("latency_tail", "latency_ms", "above", 0.03, "share", "share above the baseline's p95", at=0.95),
-        Lane("class_share", "class_share", "classes", 0.03, "share", "share of each class among detections"),
-    )
-}
-"""Every lane over histograms by name."""
-
 OVERRIDE = "override"
 """The lane over reviews, which has no histogram: overrides by band of confidence."""
 FIXED_RATES = {"override": 0.02, "fast": 0.004}
 """What the lanes with limits of their own take of the budget, false alarms of one camera in 30 days, in a simulated
 plant: 55 in 2,700 camera-months of reviews; none in 740 of fast lanes, so at most 3 / 740 (the rule of three)."""
+SHARES = ("below", "above")
+"""Probes that are shares of a histogram, watched on the arcsine scale."""
 WEEK = 7
 """Known days whose mean score says whether a stream is calm."""
 
@@ -145,20 +112,32 @@ def probe(lane: Lane, series: Series, baseline: int) -> seasonal.Hourly:
 
     Not for `classes` (one stream a class, see `seasonal.shares`) and `shape` (which needs the histograms themselves).
     """
-    if lane.probe == "mean":
-        return seasonal.means(series.counts, series.values)
-    if lane.probe == "log_mean":
-        return seasonal.means(series.counts, np.log(series.values))
-    if lane.probe == "log1p_mean":
-        return seasonal.means(series.counts, np.log1p(np.floor(series.values)))
-    if lane.probe == "below":
-        chosen = np.broadcast_to(series.values < lane.at, (series.counts.shape[0], series.values.size))
-    else:
-        mass = np.cumsum(series.counts[:, :baseline].sum(axis=(1, 2)), axis=-1)
-        chosen = mass > lane.at * mass[:, -1:]
-        chosen = np.concatenate((np.zeros_like(chosen[:, :1]), chosen[:, :-1]), axis=-1)
-    hits = np.einsum("cdhb,cb->cdh", series.counts, chosen.astype(np.int64))
+    past = series.counts[:, :baseline].sum(axis=(1, 2))
+    counted = marks(lane, series.values, past)
+    if lane.probe not in SHARES:
+        return seasonal.means(series.counts, counted[0])
+    hits = np.einsum("cdhb,cb->cdh", series.counts, counted.astype(np.int64))
     return seasonal.shares(hits, series.counts.sum(axis=-1))
+
+
+def marks(lane: Lane, values: Floats, past: Ints) -> Floats:
+    """What a value in each bin counts for in the sum behind a lane's number, [cameras, bins].
+
+    `values` [bins] stand for the bins; `past` [cameras, bins] are the counts of the baseline, which say where the
+    quantile of an `above` lane lies.
+    """
+    if lane.probe == "above":
+        mass = np.cumsum(past, axis=-1)
+        chosen = mass > lane.at * mass[:, -1:]
+        return np.concatenate((np.zeros_like(chosen[:, :1]), chosen[:, :-1]), axis=-1).astype(np.float64)
+    each = values
+    if lane.probe == "log_mean":
+        each = np.log(values)
+    elif lane.probe == "log1p_mean":
+        each = np.log1p(np.floor(values))
+    elif lane.probe == "below":
+        each = (values < lane.at).astype(np.float64)
+    return np.broadcast_to(each, past.shape)
 
 
 def stream_of(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar, class_name: str = "") -> Stream:

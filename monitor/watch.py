@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from monitor.records import Ints, SeriesKey
+from monitor.records import Floats, Ints, SeriesKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,55 @@ class HourColumns:
     cells: Ints
     bins: Ints
     counts: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one lane, of one class (`""`: the whole), is read on one camera; frozen with the baseline.
+
+    `recipe` is the one that the baseline's values were read under. `cuts`: the last fine bin of each group of a
+    `shape`; the first bin that counts of an `above`; else empty.
+    """
+
+    stage: str
+    lane: str
+    class_name: str
+    camera: str
+    recipe: str
+    cuts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A reading's days by the hour: `n` values [days, 24] and the watched number `x`, [days, 24]; of a `shape` the
+    counts by group, [days, 24, groups]. x is ignored where n is 0."""
+
+    reading: Reading
+    n: Floats
+    x: Floats
+
+
+Path = tuple[str, ...]
+"""Where something hangs, from the widest to the narrowest name: site, group or line, camera; () is everything."""
+
+GROUP = "__group__"
+"""The slice under which a group of cameras is measured; its value is the `label` of the group's path."""
+
+Z, EFFECT, ALARM, FAST = "z", "effect", "alarm", "fast"
+UP, DOWN, RUN_UP, RUN_DOWN = "cusum_up", "cusum_down", "run_up", "run_down"
+WATCH_MEASURES: dict[str, str] = {
+    Z: "the day as a normal score against the season, on the scale of independent days",
+    EFFECT: "how far the day lies from the season, in the lane's unit; `noise` is the practical floor",
+    UP: "sum of the scores upwards; `noise` is the limit that the budget of false alarms buys",
+    DOWN: "sum of the scores downwards; `noise` is the limit",
+    RUN_UP: "effects added up since the upward sum was last 0; n counts the days",
+    RUN_DOWN: "effects added up since the downward sum was last 0; n counts the days",
+    ALARM: "+1 or -1 on a day on which a sum passed its limit and the effect its floor; else there is none",
+    FAST: "the day's largest score of four hours; `noise` is the limit",
+}
+"""What is measured of a lane every day, by name. Its signal is the lane's name: a number derived from a signal."""
+
+
+def label(path: Path) -> str:
+    """A path in words: `north / line-2 / cam-1`; a level that a plant does not use is a dash."""
+    return " / ".join(name or "–" for name in path)

@@ -10,6 +10,7 @@ from monitor.alerts import deliver
 from monitor.alerts import stage as alerts
 from monitor.daemon.context import Context, Job
 from monitor.drift import stage as drift
+from monitor.drift import watch
 from monitor.errors import DependencyAway, MonitorError
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
@@ -54,6 +55,15 @@ def _compare(context: Context, now: datetime) -> int:
         return 0
     until = min(now, through)
     return _for_each_model(context, lambda loaded: drift.run(context.database, loaded, until))
+
+
+def _watch(context: Context, now: datetime) -> int:
+    with context.database.begin() as conn:
+        through = jobs.standing(conn, "intake", now).through
+    if through is None:
+        return 0
+    until = min(now, through)
+    return _for_each_model(context, lambda loaded: watch.run(context.database, loaded, until))
 
 
 def _judge(context: Context, now: datetime) -> int:
@@ -107,6 +117,14 @@ JOBS = (
         timedelta(seconds=60),
         _compare,
         "measures the windows that are closed and settled",
+        needs_contracts=True,
+        after="intake",
+    ),
+    Job(
+        "watch",
+        timedelta(seconds=60),
+        _watch,
+        "watches each camera's days against what is ordinary for it",
         needs_contracts=True,
         after="intake",
     ),

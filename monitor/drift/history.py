@@ -50,7 +50,12 @@ class Hours:
 
 def signals_of(chosen: Iterable[Lane]) -> list[str]:
     """The stored signals that lanes are read from, each once."""
-    return list(dict.fromkeys(COUNTED if lane.signal == CLASS_SHARE else lane.signal for lane in chosen))
+    return list(dict.fromkeys(stored(lane.signal) for lane in chosen))
+
+
+def stored(signal: str) -> str:
+    """The signal whose roll-ups a watched signal is read from."""
+    return COUNTED if signal == CLASS_SHARE else signal
 
 
 def calendar(first: date, days: int, baseline: int) -> lanes.Calendar:
@@ -69,6 +74,26 @@ def recipes_of(found: HourColumns, signal: str) -> dict[str, str]:
     return {camera: recipe for camera, (_, recipe) in most.items()}
 
 
+def of_stage(found: HourColumns, stage: str) -> HourColumns:
+    """The rows of one stage."""
+    own = np.array([key.scope.stage == stage for key in found.series], dtype=bool)
+    if own.all():
+        return found
+    place = np.cumsum(own) - 1
+    rows = own[found.row_series]
+    cells = np.repeat(rows, found.cells)
+    return HourColumns(
+        series=[key for key, is_own in zip(found.series, own, strict=True) if is_own],
+        row_series=place[found.row_series[rows]],
+        slot=found.slot[rows],
+        n=found.n[rows],
+        total=found.total[rows],
+        cells=found.cells[rows],
+        bins=found.bins[cells],
+        counts=found.counts[cells],
+    )
+
+
 def hours(
     found: HourColumns,
     signal: str,
@@ -81,13 +106,13 @@ def hours(
 
     The columns are of one version and stage, in spans of an hour. `names`: the classes to count, of `class_share`.
     """
-    stored = COUNTED if signal == CLASS_SHARE else signal
+    source = stored(signal)
     cameras = tuple(sorted(recipes))
     place = {camera: i for i, camera in enumerate(cameras)}
     camera = np.full(len(found.series), -1, dtype=np.int64)
     of_class = np.full(len(found.series), -1, dtype=np.int64)
     for i, key in enumerate(found.series):
-        if key.signal == stored and key.recipe == recipes.get(key.scope.camera):
+        if key.signal == source and key.recipe == recipes.get(key.scope.camera):
             camera[i] = place[key.scope.camera]
             of_class[i] = names.index(key.class_name) if key.class_name in names else -1 if key.class_name else -2
     start = (first - EPOCH.date()).days * HOURS
@@ -99,7 +124,7 @@ def hours(
     cells = np.repeat(whole, found.cells)
     classes = [_sum(flat, inside & (of_class[found.row_series] == i), found.n, shape) for i in range(len(names))]
     return Hours(
-        stored,
+        source,
         cameras,
         _sum(flat, whole, found.n, shape),
         _sum(flat, whole, found.total, shape),
@@ -127,16 +152,27 @@ def series(found: Hours) -> lanes.Series:
     return lanes.Series(counts.astype(np.int64).reshape(*found.n.shape, found.bins), values)
 
 
-def groups(found: Hours, cuts: Ints) -> Ints:
-    """Counts by group [cameras, days, 24, groups]; `cuts` [cameras, groups] are the last bin of each."""
-    per_camera = found.n.shape[1] * HOURS
-    group = np.empty(found.row.size, dtype=np.int64)
-    camera = found.row // per_camera
-    for i, ends in enumerate(cuts):
-        group[camera == i] = np.searchsorted(ends, found.bin[camera == i])
-    width = cuts.shape[1]
-    counts = np.bincount(found.row * width + group, weights=found.count, minlength=found.n.size * width)
-    return counts.astype(np.int64).reshape(*found.n.shape, width)
+def past(found: Hours) -> Ints:
+    """Each camera's histogram over all its days, [cameras, bins]."""
+    camera = found.row // (found.n.shape[1] * HOURS)
+    size = len(found.cameras) * found.bins
+    counts = np.bincount(camera * found.bins + found.bin, weights=found.count, minlength=size)
+    return counts.astype(np.int64).reshape(len(found.cameras), found.bins)
+
+
+def groups(found: Hours, cuts: Sequence[Sequence[int]]) -> list[Ints]:
+    """Each camera's counts by group [days, 24, groups]; `cuts` are the last fine bins of each camera's groups."""
+    days = found.n.shape[1]
+    camera = found.row // (days * HOURS)
+    order = np.argsort(camera, kind="stable")
+    ends = np.searchsorted(camera[order], np.arange(len(cuts) + 1))
+    counts = []
+    for i, own in enumerate(cuts):
+        cells = order[ends[i] : ends[i + 1]]
+        place = (found.row[cells] - i * days * HOURS) * len(own) + np.searchsorted(own, found.bin[cells])
+        flat = np.bincount(place, weights=found.count[cells], minlength=days * HOURS * len(own))
+        counts.append(flat.astype(np.int64).reshape(days, HOURS, len(own)))
+    return counts
 
 
 def probe(lane: Lane, found: Hours, marks: Floats) -> seasonal.Hourly:

@@ -11,7 +11,7 @@ Days run along one axis, the baseline's first; `cameras` is the axis that correl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,7 @@ class Stream:
     `z` [cameras, days] is on the scale of independent normal days; `effect` [cameras, days] in the lane's unit,
     signed, NaN without verdict; `m` [cameras] the days of baseline that count; `variance` the long-run one, pooled.
     `fast` holds the four-hour scores [cameras, days, 24] of lanes that have them, 0 where the floor is not reached.
+    `level` [cameras, days] is what the season expects of the day's hours, in the number's own unit; a shape has none.
     """
 
     lane: Lane
@@ -75,6 +76,7 @@ class Stream:
     m: Floats
     variance: float
     fast: Floats | None = None
+    level: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +149,13 @@ def stream_of(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar, class_nam
     z = null.scores(days.steady, known, centre=False)
     variance = sequential.long_run_variance(days.steady, calendar.baseline)
     z = sequential.long_run(z, variance, known.m)
-    effect = days.deviation
-    if lane.probe in ("classes", "below", "above"):
-        effect = seasonal.share_moved(days.level, days.deviation)
+    effect, level = days.deviation, days.level
+    if lane.probe in ("classes", *SHARES):
+        effect, level = seasonal.share_moved(days.level, days.deviation), np.sin(days.level) ** 2
     elif lane.unit == "relative":
         effect = days.deviation / np.abs(days.level)
     fast = _fast(lane, hourly, calendar) if lane.fast else None
-    return Stream(lane, class_name, z, effect, known.m, variance, fast)
+    return Stream(lane, class_name, z, effect, known.m, variance, fast, level)
 
 
 def _fast(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar) -> Floats:
@@ -163,16 +165,23 @@ def _fast(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar) -> Floats:
 
 
 def _shape(lane: Lane, series: Series, calendar: Calendar) -> Stream:
-    value = np.full(series.counts.shape[:2], np.nan)
-    for camera, counts in enumerate(series.counts):
+    grouped = []
+    for counts in series.counts:
         cuts = equal_mass_cuts(counts[: calendar.baseline].sum(axis=(0, 1)))
-        starts = np.concatenate(([0], cuts[:-1] + 1))
-        groups = np.add.reduceat(counts, starts, axis=-1)
+        grouped.append(np.add.reduceat(counts, np.concatenate(([0], cuts[:-1] + 1)), axis=-1))
+    return shape_of(lane, grouped, calendar)
+
+
+def shape_of(lane: Lane, grouped: Sequence[Ints], calendar: Calendar) -> Stream:
+    """The `shape` lane's stream from each camera's counts by group [days, 24, groups], groups being cut as the
+    baseline's histogram is."""
+    value = np.full((len(grouped), calendar.weekend.size), np.nan)
+    for camera, groups in enumerate(grouped):
         total = groups[: calendar.baseline].sum()
         usual = seasonal.expected_shares(groups, calendar.weekend, calendar.baseline)
         for day in np.flatnonzero(np.isfinite(usual[:, 0]) & (groups.sum(axis=(1, 2)) > 0)):
             value[camera, day] = psi(smooth(groups[day].sum(axis=0)), smooth(usual[day] * total))
-    n = series.counts.sum(axis=(2, 3))
+    n = np.stack([groups.sum(axis=(1, 2)) for groups in grouped])
     z = null.divergence_scores(value, n, calendar.baseline)
     m = np.isfinite(z[:, : calendar.baseline]).sum(axis=1).astype(np.float64)
     variance = sequential.long_run_variance(z, calendar.baseline)
@@ -210,16 +219,35 @@ def recent(values: Floats, days: int = WEEK) -> Floats:
     return answer
 
 
-def decide(stream: Stream, limit: Floats, baseline: int) -> Verdict:
+def on(stream: Stream, first: int, end: int | None = None) -> Stream:
+    """The days of a stream from `first` on, up to `end`."""
+    days = slice(first, end)
+    fast, level = (None if part is None else part[:, days] for part in (stream.fast, stream.level))
+    return replace(stream, z=stream.z[:, days], effect=stream.effect[:, days], fast=fast, level=level)
+
+
+def of(stream: Stream, cameras: Sequence[int]) -> Stream:
+    """The cameras of a stream at these places."""
+    own = list(cameras)
+    fast, level = (None if part is None else part[own] for part in (stream.fast, stream.level))
+    return replace(stream, z=stream.z[own], effect=stream.effect[own], m=stream.m[own], fast=fast, level=level)
+
+
+def decide(stream: Stream, limit: Floats, baseline: int, start: sequential.Sums | None = None) -> Verdict:
     """What a stream's days after the baseline say; the arrays of the verdict are over all days, silent before.
 
-    Under 14 days of baseline a stream is learnt and stays silent.
+    Under 14 days of baseline a stream is learnt and stays silent. `start`: where the sums stood before the first day.
     """
     learnt = (stream.m >= sequential.SMALLEST_BASELINE)[:, None]
     judged = (np.arange(stream.z.shape[-1]) >= baseline) & learnt
     live = np.where(judged, stream.z, np.nan)
     path = sequential.cusum(
-        live, limit, effect=stream.effect, floor=stream.lane.floor, one_sided=stream.lane.probe == "shape"
+        live,
+        limit,
+        effect=stream.effect,
+        floor=stream.lane.floor,
+        one_sided=stream.lane.probe == "shape",
+        start=start,
     )
     fast = np.zeros(live.shape, dtype=np.int64)
     if stream.fast is not None:
@@ -246,11 +274,18 @@ def decide_fleet(found: Sequence[Stream], baseline: int, budget: float = FLEET_B
 
     Arrays are [1, days]. A group of fewer than three cameras has none.
     """
-    if not found or found[0].m.size < fleet.SMALLEST:
+    merged = fleet_streams(found, baseline)
+    if not merged:
         return []
-    merged = [_merged(stream, baseline) for stream in found]
     limit = limits(merged, budget, with_override=False)
     return [decide(stream, limit, baseline) for stream in merged]
+
+
+def fleet_streams(found: Sequence[Stream], baseline: int) -> list[Stream]:
+    """Each stream's median camera as a stream of one; none for fewer than three cameras."""
+    if not found or found[0].m.size < fleet.SMALLEST:
+        return []
+    return [_merged(stream, baseline) for stream in found]
 
 
 def _merged(stream: Stream, baseline: int) -> Stream:

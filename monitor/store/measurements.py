@@ -13,6 +13,7 @@ from sqlalchemy import text
 from monitor.records import Measurement, Scope, SeriesKey, Window, microseconds
 from monitor.store import binary
 from monitor.store.database import Connection
+from monitor.watch import WATCH_MEASURES
 
 _COLUMNS = (
     "model",
@@ -87,9 +88,9 @@ def claim_window(conn: Connection, model: str, version: str, measured: MeasuredW
     conn.execute(
         text(
             "DELETE FROM measurement WHERE model = :model AND version = :version AND window_start = :start"
-            " AND window_end = :end AND NOT shadow"
+            " AND window_end = :end AND NOT shadow AND measure <> ALL(:watch)"
         ),
-        key,
+        {**key, "watch": list(WATCH_MEASURES)},
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from monitor.cli import compat
+from monitor.cli import compat, explain
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import moment, time_taken
 from monitor.drift import stage
@@ -49,6 +49,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.add_argument("--measure", choices=list(MEASURES), default="psi", help="default: psi")
     show.add_argument("--last", type=int, default=1, metavar="N", help="newest windows to show (default: 1)")
     show.set_defaults(run=run_show)
+    explain.register(verbs)
     compat.register(verbs)
 
 

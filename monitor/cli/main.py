@@ -9,11 +9,25 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from monitor.cli import alerts, baseline, daemon, db, doctor, drift, frames, ingest, rejects, retention, rollups, spec
+from monitor.cli import (
+    alerts,
+    backtest,
+    baseline,
+    daemon,
+    db,
+    doctor,
+    drift,
+    frames,
+    ingest,
+    rejects,
+    retention,
+    rollups,
+    spec,
+)
 from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
 
-NOUNS = (doctor, db, spec, frames, ingest, rejects, baseline, drift, alerts, rollups, retention, daemon)
+NOUNS = (doctor, db, spec, frames, ingest, rejects, baseline, drift, backtest, alerts, rollups, retention, daemon)
 
 EPILOG = """\
 exit codes: 0 done, 1 a gate said no, 2 usage or an invalid contract, 3 a dependency is away

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from textwrap import wrap
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from monitor.watch import Lane
 
 SHOWN_DAYS = 14
 """Days of a path that are told in words."""
+WIDTH = 80
 MOST_MOVED = 5
 """Groups or classes that are named."""
 
@@ -199,7 +201,8 @@ def in_words(said: Explanation) -> str:
     """The explanation as text: sentences first, then the parts and the last days as columns, 80 wide at most."""
     lane, of_class = said.lane, f" of class {said.class_name}" if said.class_name else ""
     lines = [f"{lane.name}{of_class} on {said.camera}, {said.day}: {_outcome(said)}"]
-    lines += [f"  ({lane.help}; {lane.signal})", "", *_sentences(said)]
+    lines += [f"  ({lane.help}; {lane.signal})", ""]
+    lines += [line for sentence in _sentences(said) for line in wrap(sentence, WIDTH)]
     moved = sorted(said.parts, key=lambda part: -abs(part.now - part.before))[:MOST_MOVED]
     if moved:
         lines += ["", f"What moved, from the season's share to the share since {said.began}:"]

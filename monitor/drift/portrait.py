@@ -137,6 +137,13 @@ def _sums(said: Explanation) -> str:
     )
 
 
+def _brief(name: str, width: float) -> str:
+    """A bar's name as short as it can be said."""
+    short = name.replace(" to ", "–").removeprefix("under ").removesuffix(" and over")
+    sign = "<" if name.startswith("under ") else "≥" if name.endswith(" and over") else ""
+    return (sign + short)[: max(3, int(width / 6))]
+
+
 def _parts(said: Explanation) -> str:
     chosen = sorted(said.parts, key=lambda part: -abs(part.now - part.before))[:_MOST_BARS]
     shown = [part for part in said.parts if part in chosen]
@@ -154,6 +161,6 @@ def _parts(said: Explanation) -> str:
                 f'<rect x="{x + (0.1 + 0.4 * place) * step:.1f}" y="{top + height - tall:.1f}" '
                 f'width="{0.38 * step:.1f}" height="{tall:.1f}" fill="{colour}"/>'
             )
-        bars.append(_text(x + step / 2, top + height + 12, part.name[: max(3, int(step / 6))], "middle"))
+        bars.append(_text(x + step / 2, top + height + 12, _brief(part.name, step), "middle"))
     bars.append(_text(WIDTH - _RIGHT, top + 10, f"brown: the season's share; blue: since {said.began}", "end"))
     return "".join(bars)

@@ -6,7 +6,7 @@ they would have said becomes pages; incidents that somebody has labelled tell de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
@@ -14,9 +14,10 @@ from itertools import groupby
 import numpy as np
 
 from monitor.alerts import evaluate, incidents
-from monitor.drift import lanes
+from monitor.drift import lanes, verdicts
 from monitor.records import Alert, Measurement, SeriesKey, Window
 from monitor.spec.contract import AlertRule
+from monitor.watch import Path, label
 
 MONTH = timedelta(days=30)
 DAY = timedelta(days=1)
@@ -142,80 +143,105 @@ def _of_alert(alert: Alert, window: Window) -> Page:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Streams over all days from `first` on, and the scope of each camera: its place in the plant, itself last."""
+    """Streams of `cameras` over the baseline's days and the days after them, the first of which is `first`.
 
+    `paths` says where each camera hangs: an alarm's scope.
+    """
+
+    cameras: Sequence[str]
     streams: Sequence[lanes.Stream]
-    scopes: Sequence[incidents.Scope]
+    paths: Mapping[str, Path]
     first: date
     baseline: int
 
     @property
-    def days(self) -> int:
-        return int(self.streams[0].z.shape[-1]) if self.streams else 0
+    def days(self) -> list[date]:
+        """The days after the baseline."""
+        count = int(self.streams[0].z.shape[-1]) - self.baseline if self.streams else 0
+        return [self.first + timedelta(days=i) for i in range(count)]
 
     def day(self, index: int) -> date:
-        return self.first + timedelta(days=index)
+        """The day at this place of the streams' days."""
+        return self.first + timedelta(days=index - self.baseline)
 
 
-def of_lanes(watched: Watched, budget: float, fleet_budget: float = lanes.FLEET_BUDGET) -> list[Page]:
+def of_lanes(watched: Watched, budget: float, group_budget: float, with_override: bool = False) -> list[Page]:
     """The pages of calibrated lanes: each incident that would have been opened, for these budgets of false alarms.
 
-    `budget` is false alarms a camera-month over all lanes of a camera, `fleet_budget` a month of the whole group.
+    `budget` is false alarms a camera-month over all lanes of a camera (with or without the one over reviews),
+    `group_budget` a month of one group of cameras.
     """
-    if not watched.streams:
-        return []
-    limit = lanes.limits(watched.streams, budget)
-    cameras = [lanes.decide(stream, limit, watched.baseline) for stream in watched.streams]
-    plant = lanes.decide_fleet(watched.streams, watched.baseline, fleet_budget)
-    alarms = [*alarms_of(watched, cameras), *alarms_of(watched, plant, group=True)]
-    calm = {**calm_of(watched, cameras), **calm_of(watched, plant, group=True)}
-    by_day: dict[date, list[incidents.Alarm]] = {}
-    for alarm in alarms:
-        by_day.setdefault(alarm.day, []).append(alarm)
-    state, pages = incidents.State(), {}
-    for index in range(watched.baseline, watched.days):
-        day = watched.day(index)
-        quiet = {key: bool(days[index]) for key, days in calm.items()}
-        done = incidents.advance(state, day, by_day.get(day, ()), watched.scopes, quiet)
-        state = done.state
-        for incident in done.opened:
-            pages[incident.scope, incident.cause, incident.opened_on] = _of_incident(incident)
-        for incident in done.closed:
-            key = incident.scope, incident.cause, incident.opened_on
-            pages[key] = replace(pages[key], until=_midnight(day + DAY))
-    return list(pages.values())
+    boards = verdicts.boards(
+        watched.cameras,
+        watched.streams,
+        {},
+        watched.paths,
+        watched.baseline,
+        budget,
+        group_budget,
+        with_override,
+    )
+    alarms: dict[date, list[incidents.Alarm]] = {}
+    calm: dict[incidents.Key, np.ndarray] = {}
+    for board in boards:
+        for stream in board.streams:
+            verdict = lanes.decide(stream, board.limit, watched.baseline)
+            scopes = _scopes(watched, board)
+            for alarm in alarms_of(watched, verdict, scopes):
+                alarms.setdefault(alarm.day, []).append(alarm)
+            for key, days in calm_of(verdict, scopes).items():
+                calm[key] = calm[key] & days if key in calm else days
+    return _opened(watched, alarms, calm)
 
 
-def alarms_of(watched: Watched, verdicts: Iterable[lanes.Verdict], group: bool = False) -> list[incidents.Alarm]:
-    """The alarms of verdicts, each with its onset; `group`: of the whole group, the plant being the scope."""
+def _scopes(watched: Watched, board: verdicts.Board) -> list[Path]:
+    """The scope of each of a board's rows: a camera's path, or that of a group."""
+    known = {label(path): path for path in verdicts.groups([watched.paths[camera] for camera in watched.cameras])}
+    return [watched.paths[camera] if camera else known[group] for camera, group in board.rows]
+
+
+def alarms_of(watched: Watched, verdict: lanes.Verdict, scopes: Sequence[Path]) -> list[incidents.Alarm]:
+    """The alarms of a verdict, each with its onset; a scope that is no camera's is a group's."""
+    lane, own = verdict.stream.lane, {watched.paths[camera] for camera in watched.cameras}
     found = []
-    for verdict in verdicts:
-        lane = verdict.stream.lane
-        for camera, day in np.argwhere((verdict.alarm != 0) | (verdict.fast != 0)).tolist():
-            onset = lanes.onset_of(verdict, camera, day, watched.baseline).day
-            scope = () if group else watched.scopes[camera]
-            found.append(incidents.Alarm(watched.day(day), scope, lane.signal, lane.name, watched.day(onset), group))
+    for row, day in np.argwhere((verdict.alarm != 0) | (verdict.fast != 0)).tolist():
+        onset = watched.day(lanes.onset_of(verdict, row, day, watched.baseline).day)
+        group = scopes[row] not in own
+        found.append(incidents.Alarm(watched.day(day), scopes[row], lane.signal, lane.name, onset, group))
     return found
 
 
-def calm_of(
-    watched: Watched, verdicts: Iterable[lanes.Verdict], group: bool = False
-) -> Mapping[incidents.Key, np.ndarray]:
-    """Whether all streams of a cause are calm, by scope and cause, bool [days]."""
-    calm: dict[incidents.Key, np.ndarray] = {}
-    for verdict in verdicts:
-        signal = verdict.stream.lane.signal
-        for camera, days in enumerate(lanes.calm(verdict.stream)):
-            key = () if group else watched.scopes[camera], incidents.CAUSES.get(signal, signal)
-            calm[key] = calm[key] & days if key in calm else days
-    return calm
+def calm_of(verdict: lanes.Verdict, scopes: Sequence[Path]) -> dict[incidents.Key, np.ndarray]:
+    """Whether the stream is calm, by scope and cause, bool [days]."""
+    signal = verdict.stream.lane.signal
+    cause = incidents.CAUSES.get(signal, signal)
+    return {(scope, cause): days for scope, days in zip(scopes, lanes.calm(verdict.stream), strict=True)}
 
 
-def _of_incident(incident: incidents.Incident) -> Page:
-    cameras = tuple(sorted({member[-1] for member in incident.members if member}))
+def _opened(
+    watched: Watched, alarms: Mapping[date, list[incidents.Alarm]], calm: Mapping[incidents.Key, np.ndarray]
+) -> list[Page]:
+    """A page for each incident, day after day."""
+    state = incidents.State()
+    pages: dict[tuple[Path, str, date], Page] = {}
+    scopes = [watched.paths[camera] for camera in watched.cameras]
+    for place, day in enumerate(watched.days, start=watched.baseline):
+        quiet = {key: bool(days[place]) for key, days in calm.items()}
+        done = incidents.advance(state, day, alarms.get(day, ()), scopes, quiet)
+        state = done.state
+        for incident in done.opened:
+            pages[incident.scope, incident.cause, incident.opened_on] = _of_incident(incident, scopes)
+        for incident in done.closed:
+            key = incident.scope, incident.cause, incident.opened_on
+            if key in pages:
+                pages[key] = replace(pages[key], until=_midnight(day + DAY))
+    return list(pages.values())
+
+
+def _of_incident(incident: incidents.Incident, own: Collection[Path]) -> Page:
+    cameras = tuple(sorted(member[-1] for member in incident.members if member in own))
     where = " / ".join(part for part in incident.scope if part) or "the whole plant"
-    signals = ", ".join(incident.signals)
-    reason = f"{signals} moved" + (f" on {len(cameras)} cameras" if len(cameras) > 1 else "")
+    reason = f"{', '.join(incident.signals)} moved" + (f" on {len(cameras)} cameras" if len(cameras) > 1 else "")
     opened = _midnight(incident.opened_on)
     window = Window(opened, opened + DAY)
     return Page(window.end, incident.cause, where, cameras, _midnight(incident.onset), reason, window)

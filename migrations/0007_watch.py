@@ -67,7 +67,7 @@ STATEMENTS = (
     )
     """,
     "CREATE UNIQUE INDEX acceptance_pending ON baseline_acceptance (model, version) WHERE baseline_id IS NULL",
-    # What people are told of: one open incident a scope and cause. A member is a scope, its names joined by " / ".
+    # What people are told of: one open incident a scope and cause. A member is a scope, its names joined by a unit separator.
     """
     CREATE TABLE incident (
         incident_key text COLLATE "C" NOT NULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from monitor.records import Floats, Ints, SeriesKey
 
@@ -84,6 +85,10 @@ class Numbers:
     n: Floats
     x: Floats
 
+    def cut(self, days: int) -> Numbers:
+        """The first `days` days."""
+        return Numbers(self.reading, self.n[:days], self.x[:days])
+
 
 Path = tuple[str, ...]
 """Where something hangs, from the widest to the narrowest name: site, group or line, camera; () is everything."""
@@ -104,6 +109,21 @@ WATCH_MEASURES: dict[str, str] = {
     FAST: "the day's largest score of four hours; `noise` is the limit",
 }
 """What is measured of a lane every day, by name. Its signal is the lane's name: a number derived from a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What people were told of: `members` are the scopes that took part, `signals` in order of appearance."""
+
+    scope: Path
+    cause: str
+    opened_on: date
+    onset: date
+    signals: tuple[str, ...]
+    members: frozenset[Path]
+    last_alarm_on: date
+    closed_on: date | None = None
+    closed_because: str = ""
 
 
 def label(path: Path) -> str:

@@ -21,8 +21,8 @@ from monitor.daemon.jobs import JOBS, turns
 from monitor.errors import DependencyAway, MonitorError
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import jobs, migrate, reporting
-from monitor.store.database import Database, open_database
+from monitor.store import acceptances, baselines, contracts, jobs, migrate, reporting, watched
+from monitor.store.database import Connection, Database, open_database
 
 Mark = Literal["well", "note", "wrong", "away"]
 SIGNS = {"well": "✓", "note": "–", "wrong": "✗", "away": "✗"}
@@ -150,7 +150,19 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     yield Finding("well", "schema", str(schema))
     with database.begin() as conn:
         health = jobs.health(conn, [job.name for job in JOBS])
+        yield from _watch(conn)
     yield from _jobs(health, now)
+
+
+def _watch(conn: Connection) -> Iterator[Finding]:
+    """Of each version with a baseline from logs: how far the calibrated lanes are."""
+    for one in contracts.in_force(conn):
+        for version in baselines.versions(conn, one.model):
+            said = watched.progress(conn, one.model, version)
+            waiting = acceptances.pending(conn, one.model, version)
+            mark: Mark = "well" if said is not None and said.judged and waiting is None else "note"
+            sentence = str(waiting or said or "no day has been watched yet; `monitor drift lanes` says why")
+            yield Finding(mark, "lanes", f"{one.model} {version}: {sentence}")
 
 
 def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:

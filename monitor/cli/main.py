@@ -18,6 +18,7 @@ from monitor.cli import (
     doctor,
     drift,
     frames,
+    incidents,
     ingest,
     rejects,
     retention,
@@ -27,7 +28,22 @@ from monitor.cli import (
 from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
 
-NOUNS = (doctor, db, spec, frames, ingest, rejects, baseline, drift, backtest, alerts, rollups, retention, daemon)
+NOUNS = (
+    doctor,
+    db,
+    spec,
+    frames,
+    ingest,
+    rejects,
+    baseline,
+    drift,
+    backtest,
+    alerts,
+    incidents,
+    rollups,
+    retention,
+    daemon,
+)
 
 EPILOG = """\
 exit codes: 0 done, 1 a gate said no, 2 usage or an invalid contract, 3 a dependency is away

@@ -73,6 +73,22 @@ def boards(
     return made
 
 
+def standing(board: Board) -> list[str]:
+    """How each row stands, in a sentence: judged by which limit, or still learnt."""
+    said = []
+    for i, (camera, group) in enumerate(board.rows):
+        days = [int(stream.m[i]) for stream in board.streams if stream.m[i] > 0]
+        ready = [m for m in days if m >= sequential.SMALLEST_BASELINE]
+        name = camera or f"the cameras of {group}" if camera or group else "all cameras together"
+        if ready:
+            learnt = f"{len(ready)} streams with {min(ready)} to {max(ready)} days of baseline"
+            said.append(f"{name}: limit {board.limit[i]:.2f} for {learnt}")
+        else:
+            most = max(days, default=0)
+            said.append(f"{name}: learning, {most} of {sequential.SMALLEST_BASELINE} days of baseline")
+    return said
+
+
 def groups(paths: Sequence[Path]) -> dict[Path, list[int]]:
     """The groups that cameras hang under, with their cameras' places; of groups of the same cameras the narrowest."""
     found: dict[tuple[int, ...], Path] = {}

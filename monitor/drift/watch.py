@@ -146,6 +146,39 @@ def known(conn: Connection, loaded: LoadedContract, baseline: Baseline) -> list[
     return [one for one in usual if LANES[one.reading.lane].signal in loaded.contract.drift.signals]
 
 
+def standing(conn: Connection, loaded: LoadedContract, version: str) -> list[str]:
+    """How the lanes of a version stand, in sentences: what is judged by which limit, what is still learnt, or why
+    nothing is."""
+    baseline = baselines.active(conn, loaded.model, version)
+    awaited = acceptances.pending(conn, loaded.model, version)
+    if awaited is not None:
+        return [str(awaited)]
+    if baseline is None or baseline.period_start is None:
+        return ["no baseline from logs: what is ordinary is learnt from production; freeze one of at least 14 days"]
+    task = _Task(conn, loaded, version, baseline)
+    said: list[str] = []
+    for _, group in groupby(known(conn, loaded, baseline), key=lambda one: one.reading.stage):
+        usual = list(group)
+        for board in _boards(task, usual, [one.cut(0) for one in usual], Span(task.end, 0)):
+            said += verdicts.standing(board)
+    return said or ["the baseline holds no value of any lane"]
+
+
+def _boards(task: _Task, usual: Sequence[Numbers], seen: Sequence[Numbers], later: Span) -> list[verdicts.Board]:
+    drift = task.loaded.contract.drift
+    cameras, streams = ordinary.streams(usual, seen, task.span, later, lanes_of(task.loaded))
+    return verdicts.boards(
+        cameras,
+        streams,
+        ordinary.values(usual, seen, cameras),
+        {camera: task.loaded.contract.cameras.path_of(camera) for camera in cameras},
+        task.span.days,
+        drift.false_alarms_per_camera_month,
+        drift.false_alarms_per_group_month,
+        with_override=False,
+    )
+
+
 def _judge(task: _Task, usual: Sequence[Numbers], todo: Sequence[date], before: date | None) -> None:
     conn, loaded, stage = task.conn, task.loaded, usual[0].reading.stage
     # The day before lends its last hours to the first four hours' windows; the baseline's own last day is at hand.
@@ -162,22 +195,14 @@ def _judge(task: _Task, usual: Sequence[Numbers], todo: Sequence[date], before: 
         stage=stage,
     )
     seen = ordinary.observe(found, [one.reading for one in usual], later.first, later.days)
-    cameras, streams = ordinary.streams(usual, seen, task.span, later, chosen)
-    drift = loaded.contract.drift
-    made = verdicts.boards(
-        cameras,
-        streams,
-        ordinary.values(usual, seen, cameras),
-        {camera: loaded.contract.cameras.path_of(camera) for camera in cameras},
-        task.span.days,
-        drift.false_alarms_per_camera_month,
-        drift.false_alarms_per_group_month,
-        with_override=False,
-    )
+    made = _boards(task, usual, seen, later)
     subject = verdicts.Subject(task.model, task.version, stage, task.baseline.id, loaded.hash)
     stood: Mapping[tuple[str, str, str, str], Mapping[str, tuple[float, int]]] = {}
     if before is not None:
         stood = watched.stood(conn, task.model, task.version, stage, before, task.baseline.id)
+    if not stood:
+        for sentence in (said for board in made for said in verdicts.standing(board)[:3]):
+            _log.info("%s %s: %s", task.model, task.version, sentence)
     places = {task.span.days + context + i: day for i, day in enumerate(todo)}
     for board in made:
         measurements.save(conn, list(verdicts.judge(subject, board, places, task.span.days, stood)))

@@ -17,7 +17,7 @@ from monitor.alerts import evaluate, incidents
 from monitor.drift import lanes, verdicts
 from monitor.records import Alert, Measurement, SeriesKey, Window
 from monitor.spec.contract import AlertRule
-from monitor.watch import Path, label
+from monitor.watch import Incident, Path, label
 
 MONTH = timedelta(days=30)
 DAY = timedelta(days=1)
@@ -238,7 +238,7 @@ def _opened(
     return list(pages.values())
 
 
-def _of_incident(incident: incidents.Incident, own: Collection[Path]) -> Page:
+def _of_incident(incident: Incident, own: Collection[Path]) -> Page:
     cameras = tuple(sorted(member[-1] for member in incident.members if member in own))
     where = " / ".join(part for part in incident.scope if part) or "the whole plant"
     reason = f"{', '.join(incident.signals)} moved" + (f" on {len(cameras)} cameras" if len(cameras) > 1 else "")

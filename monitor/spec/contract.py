@@ -94,11 +94,12 @@ class CameraSpec(Section):
     list: Many[Camera] = ()
 
     def path_of(self, name: str) -> Path:
-        """Where a camera hangs: site, group (or else line), camera; levels that nobody named are empty."""
-        for camera in self.list:
-            if camera.name == name:
-                return (camera.site, camera.group or camera.line, name)
-        return ("", "", name)
+        """Where a camera hangs: site, group (or else line), camera; a level that no camera names is left out."""
+        camera = next((camera for camera in self.list if camera.name == name), Camera(name=name))
+        levels = [(c.site, c.group or c.line) for c in (*self.list, camera)]
+        used = [any(names) for names in zip(*levels, strict=True)]
+        own = zip((camera.site, camera.group or camera.line), used, strict=True)
+        return (*(level for level, is_used in own if is_used), name)
 
 
 class Condition(Section):

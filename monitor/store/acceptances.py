@@ -32,6 +32,14 @@ class Acceptance:
     id: int = 0
     """Given by the store; ascending."""
 
+    def __str__(self) -> str:
+        by = f"accepted {self.accepted_at:%Y-%m-%d %H:%M} UTC by {self.accepted_by}: {self.reason}"
+        if self.baseline_id is not None or self.learn_from is None:
+            return by
+        return (
+            f"learning {self.learn_days} days from {self.learn_from:%Y-%m-%d} on, nothing is judged until then, {by}"
+        )
+
 
 def record(conn: Connection, accepted: Acceptance) -> None:
     """Write an acceptance down; one that still waits for its days gives way to it."""

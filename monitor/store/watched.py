@@ -12,7 +12,7 @@ from sqlalchemy import text
 from monitor.records import Floats
 from monitor.signals import SIGNALS
 from monitor.store.database import Connection
-from monitor.watch import ALARM, DOWN, GROUP, LANES, RUN_DOWN, RUN_UP, UP, WATCH_MEASURES, Numbers, Reading
+from monitor.watch import ALARM, DOWN, GROUP, LANES, RUN_DOWN, RUN_UP, UP, WATCH_MEASURES, Numbers, Reading, Z
 
 _DAY = timedelta(days=1)
 _STOOD = (UP, DOWN, RUN_UP, RUN_DOWN, ALARM)
@@ -117,6 +117,45 @@ def stood(
     for camera, _, group, lane, class_name, measure, value, n in rows:
         found.setdefault((camera, group, lane, class_name), {})[measure] = float(value), int(n)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a version's cameras have been watched: streams that are judged, those still learnt, and the limits."""
+
+    day: date
+    judged: int
+    learnt: int
+    lowest: float | None
+    highest: float | None
+
+    def __str__(self) -> str:
+        day = f"watched up to {self.day}"
+        if not self.judged:
+            return f"{day}: learning, {self.learnt} streams have under 14 days of baseline and are not judged yet"
+        learning = f"; {self.learnt} more are still learnt" if self.learnt else ""
+        limits = f"{self.lowest:.2f}" if self.lowest == self.highest else f"{self.lowest:.2f} to {self.highest:.2f}"
+        return f"{day}: {self.judged} streams of single cameras are judged, limit {limits}{learning}"
+
+
+def progress(conn: Connection, model: str, version: str) -> Progress | None:
+    """How far the watch over a version is; None: no day of it was watched yet."""
+    last = conn.execute(
+        text("SELECT max(day) FROM watched_day WHERE model = :model AND version = :version AND hours = 24"),
+        {"model": model, "version": version},
+    ).scalar()
+    if last is None:
+        return None
+    row = conn.execute(
+        text(
+            "SELECT count(*) FILTER (WHERE measure = :z), count(*) FILTER (WHERE measure = :up),"
+            " min(noise) FILTER (WHERE measure = :up), max(noise) FILTER (WHERE measure = :up) FROM measurement"
+            " WHERE model = :model AND window_start = :start AND version = :version AND camera <> ''"
+            " AND measure IN (:z, :up)"
+        ),
+        {"model": model, "version": version, "start": midnight(last), "z": Z, "up": UP},
+    ).one()
+    return Progress(last, row[1], row[0] - row[1], row[2], row[3])
 
 
 def keep_ordinary(conn: Connection, baseline_id: int, numbers: Iterable[Numbers]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -79,6 +80,7 @@ def _templates() -> Environment:
         "number": _number,
         "thousands": lambda n: f"{n:,}",
         "title_of": _title_of,
+        "quoted": shlex.quote,
         "tone": lambda severity: _TONES.get(severity, "quiet"),
     }
     found.globals |= {

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
-from scipy.stats import ks_2samp, wasserstein_distance
 
 Column = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float64]
@@ -58,6 +58,20 @@ def _pair(window: npt.ArrayLike, baseline: npt.ArrayLike, *, numbers: bool = Fal
     if numbers and kinds == {True}:
         raise ValueError("this measure is for numbers alone, and these are texts")
     return now, before
+
+
+def _samples() -> Any:
+    """scipy.stats, loaded when it is asked for: every other command would pay half a second for it at its start."""
+    return import_module("scipy.stats")
+
+
+def _jensen_shannon(p: Floats, q: Floats, base: float = np.e) -> float:
+    """The root of the Jensen-Shannon divergence of two vectors scaled to 1, as both tools take it from scipy."""
+    p, q = p / np.sum(p), q / np.sum(q)
+    middle = (p + q) / 2
+    total = np.sum(rel_entr(p, middle)) + np.sum(rel_entr(q, middle))
+    with np.errstate(invalid="ignore"):
+        return float(np.sqrt(total / np.log(base) / 2))
 
 
 # evidently
@@ -121,7 +135,7 @@ def evidently_jensen_shannon(window: npt.ArrayLike, baseline: npt.ArrayLike) -> 
         ValueError: as `evidently_psi`.
     """
     p, q = _shares(*_finite(window, baseline))
-    return float(jensenshannon(q, p))
+    return _jensen_shannon(q, p)
 
 
 def evidently_wasserstein(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
@@ -132,7 +146,9 @@ def evidently_wasserstein(window: npt.ArrayLike, baseline: npt.ArrayLike) -> flo
         ValueError: as `evidently_psi`, or texts.
     """
     now, before = _finite(window, baseline, numbers=True)
-    return float(wasserstein_distance(before, now)) / max(float(before.astype(np.float64).std()), SMALLEST_SCALE)
+    return float(_samples().wasserstein_distance(before, now)) / max(
+        float(before.astype(np.float64).std()), SMALLEST_SCALE
+    )
 
 
 def evidently_ks(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
@@ -142,7 +158,7 @@ def evidently_ks(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
         ValueError: as `evidently_wasserstein`.
     """
     now, before = _finite(window, baseline, numbers=True)
-    return float(ks_2samp(before, now).pvalue)
+    return float(_samples().ks_2samp(before, now).pvalue)
 
 
 # nannyml
@@ -168,7 +184,7 @@ def nannyml_jensen_shannon(window: npt.ArrayLike, baseline: npt.ArrayLike) -> fl
     rest = 1 - np.sum(p)
     if rest > 0:
         p, q = np.append(p, rest), np.append(q, 0)
-    return float(jensenshannon(q, p, base=2))
+    return _jensen_shannon(q, p, 2)
 
 
 def nannyml_kolmogorov_smirnov(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
@@ -181,7 +197,7 @@ def nannyml_kolmogorov_smirnov(window: npt.ArrayLike, baseline: npt.ArrayLike) -
     """
     now, before = _pair(window, baseline, numbers=True)
     if before.size < LARGE:
-        return float(ks_2samp(before, now).statistic)
+        return float(_samples().ks_2samp(before, now).statistic)
     known, bins = np.histogram(before, np.linspace(before.min(), before.max(), LARGE + 1))
     found = np.histogram(now, bins)[0] / now.size
     below = np.count_nonzero(now < bins[0]) / now.size
@@ -199,7 +215,7 @@ def nannyml_wasserstein(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float
     """
     now, before = _pair(window, baseline, numbers=True)
     if before.size < LARGE:
-        return float(wasserstein_distance(before, now))
+        return float(_samples().wasserstein_distance(before, now))
     known, bins = np.histogram(before, bins=LARGE)
     below, beyond = now[now < bins[0]], now[now > bins[-1]]
     outside = share_below = 0.0

@@ -34,7 +34,7 @@ _CHOSEN = """
 _ROWS = f"""
     SELECT chosen.series_id, r.slot, r.n, r.total, r.cells, coalesce(r.bins, ''), coalesce(r.counts, '')
     FROM (SELECT s.series_id, s.class_name = '' AS whole {_CHOSEN}) AS chosen CROSS JOIN LATERAL (
-        SELECT array_agg((extract(epoch FROM start_at) / 60 / %(minutes)s)::integer) AS slot, array_agg(n) AS n,
+        SELECT array_agg((date_part('epoch', start_at) / 60 / %(minutes)s)::integer) AS slot, array_agg(n) AS n,
             array_agg(total) AS total, array_agg(CASE WHEN chosen.whole THEN cardinality(bins) ELSE 0 END) AS cells,
             string_agg(CASE WHEN chosen.whole THEN substr(array_send(bins), {_HEADER} + 1) END, '') AS bins,
             string_agg(CASE WHEN chosen.whole THEN substr(array_send(counts), {_HEADER} + 1) END, '') AS counts

@@ -64,7 +64,7 @@ def write(database: Database, plant: Plant, baseline: int) -> None:
     for name in plant.names:
         parts = list(_series(plant, name, changes.get(name), draw))
         with database.begin() as conn:
-            known |= histograms.append(conn, 1, _columns(parts), known)
+            known |= histograms.append(conn, 1, columns(parts), known)
 
 
 Cells = tuple[SeriesKey, np.ndarray]
@@ -100,7 +100,8 @@ def _series(
                 yield SeriesKey(scope, signal, class_name), (hour * (edges.count + 2) + bins)[of == i]
 
 
-def _columns(parts: list[Cells]) -> RollupColumns:
+def columns(parts: list[Cells]) -> RollupColumns:
+    """The roll-ups of these values, without the sums of squares that detections have."""
     rows: dict[str, list[np.ndarray]] = {
         name: [] for name in ("series", "start", "n", "total", "cells", "bins", "counts")
     }

@@ -6,6 +6,7 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 SERVE  ?=
 BENCH  ?= all
+ARENA  ?=
 SEED   ?= 1
 
 .DEFAULT_GOAL := help
@@ -42,8 +43,8 @@ $(BENCH_VENV)/.installed: pyproject.toml
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@
 
-bench: $(BENCH_VENV)/.installed ## measure against peers and limits: BENCH=intake, layout, drift, story or all
-	@$(BENCH_VENV)/bin/python -m bench $(BENCH)
+bench: $(BENCH_VENV)/.installed ## measure against peers and limits: BENCH=intake, layout, drift, backtest, compat, story, onset, arena or all
+	@$(BENCH_VENV)/bin/python -m bench $(BENCH) $(if $(ARENA),--arena $(ARENA))
 
 expected: $(STAMP) ## regenerate examples/packaging-line/expected
 	$(BIN)/python examples/packaging-line/story.py --write-expected

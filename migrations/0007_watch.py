@@ -14,8 +14,8 @@ branch_labels = None
 depends_on = None
 
 STATEMENTS = (
-    # What the season and an ordinary day are learnt from, kept with the baseline: roll-ups go with retention, and late
-    # records still add to them. One row a lane, class and camera.
+    # What the season and an ordinary day are learnt from, kept with the baseline: roll-ups go with retention, and
+    # late records still add to them. One row a lane, class and camera.
     """
     CREATE TABLE baseline_hour (
         baseline_id bigint NOT NULL REFERENCES baseline ON DELETE CASCADE,
@@ -36,7 +36,8 @@ STATEMENTS = (
     "COMMENT ON COLUMN baseline_hour.x IS 'the watched number by day and hour (shape: counts by group), as n'",
     "COMMENT ON COLUMN baseline_hour.cuts IS 'shape: last fine bin of each group; above: first bin that counts'",
     # Which days were watched, over how many frames, against which baseline: a day that has grown since is undone
-    # again, and with it the sums of the days after it. hours < 24: a day that is not over, watched for sudden changes.
+    # again, and with it the sums of the days after it. hours < 24: a day that is not over, watched for sudden
+    # changes.
     """
     CREATE TABLE watched_day (
         model text COLLATE "C" NOT NULL,
@@ -67,7 +68,8 @@ STATEMENTS = (
     )
     """,
     "CREATE UNIQUE INDEX acceptance_pending ON baseline_acceptance (model, version) WHERE baseline_id IS NULL",
-    # What people are told of: one open incident a scope and cause. A member is a scope, its names joined by a unit separator.
+    # What people are told of: one open incident a scope and cause. A member is a scope, its names joined by a unit
+    # separator.
     """
     CREATE TABLE incident (
         incident_key text COLLATE "C" NOT NULL,

@@ -101,9 +101,9 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
             contracts = in_force(conn, settings)
         for model, loaded in contracts.items():
             did = stage.run(database, loaded, now, channels=[channel.name for channel in channels])
-            days = gather.run(database, loaded, now, channels=[channel.name for channel in channels])
-            told = f"{days} day{'' if days == 1 else 's'} gathered into incidents"
-            print(f"{model}: {did} alert{'' if did == 1 else 's'} judged, {told}")
+            print(f"{model}: {did} alert{'' if did == 1 else 's'} judged")
+            if days := gather.run(database, loaded, now, channels=[channel.name for channel in channels]):
+                print(f"{model}: {days} day{'' if days == 1 else 's'} gathered into incidents")
         sent = deliver.run(database, channels, now)
         print(f"{sent} message{'' if sent == 1 else 's'} sent")
     return 0

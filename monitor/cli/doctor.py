@@ -157,12 +157,12 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
 def _watch(conn: Connection) -> Iterator[Finding]:
     """Of each version with a baseline from logs: how far the calibrated lanes are."""
     for one in contracts.in_force(conn):
-        for version in baselines.versions(conn, one.model):
-            said = watched.progress(conn, one.model, version)
-            waiting = acceptances.pending(conn, one.model, version)
+        for model_version in baselines.versions(conn, one.model):
+            said = watched.progress(conn, one.model, model_version)
+            waiting = acceptances.pending(conn, one.model, model_version)
             mark: Mark = "well" if said is not None and said.judged and waiting is None else "note"
             sentence = str(waiting or said or "no day has been watched yet; `monitor drift lanes` says why")
-            yield Finding(mark, "lanes", f"{one.model} {version}: {sentence}")
+            yield Finding(mark, "lanes", f"{one.model} {model_version}: {sentence}")
 
 
 def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:

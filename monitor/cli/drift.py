@@ -16,6 +16,7 @@ from monitor.records import ALL, Measurement
 from monitor.settings import Settings
 from monitor.store import baselines, measurements, migrate
 from monitor.store.database import open_database
+from monitor.watch import WATCH_MEASURES
 
 EPILOG = """\
 examples:
@@ -23,6 +24,7 @@ examples:
   monitor drift run --at 2026-03-01                    as if it were midnight of that day, UTC
   monitor drift show --model packaging-line            the newest windows of all cameras together
   monitor drift show --model packaging-line --camera cam-2 --signal brightness --last 14
+  monitor drift show --model packaging-line --camera cam-2 --signal brightness_mean --measure z --last 14
   monitor drift lanes --model packaging-line           which limits the budget of false alarms buys, camera by camera
 """
 
@@ -57,7 +59,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.add_argument("--slice", default="", metavar="NAME=VALUE", help="one operating condition (default: whole)")
     show.add_argument("--signal", help="one signal (default: all)")
     show.add_argument("--class", dest="class_name", default=ALL, metavar="CLASS", help="one class (default: whole)")
-    show.add_argument("--measure", choices=list(MEASURES), default="psi", help="default: psi")
+    show.add_argument("--measure", choices=[*MEASURES, *WATCH_MEASURES], default="psi", help="default: psi")
     show.add_argument("--last", type=int, default=1, metavar="N", help="newest windows to show (default: 1)")
     show.set_defaults(run=run_show)
     explain.register(verbs)
@@ -73,9 +75,9 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
             contracts = in_force(conn, settings)
         for model, loaded in contracts.items():
             did = stage.run(database, loaded, now)
-            days = watch.run(database, loaded, now)
-            watched = f"{days} day{'' if days == 1 else 's'} watched"
-            print(f"{model}: {did} window{'' if did == 1 else 's'} measured, {watched}")
+            print(f"{model}: {did} window{'' if did == 1 else 's'} measured")
+            if days := watch.run(database, loaded, now):
+                print(f"{model}: {days} day{'' if days == 1 else 's'} watched")
     return 0
 
 

@@ -153,7 +153,7 @@ def _measured(verdict: Verdict, blank: Measurement, row: int, limit: float) -> I
     if known:
         usual = None if stream.level is None else float(stream.level[row, 0])
         now = None if usual is None else usual + _moved(stream, row, usual)
-        found = replace(blank, state="ok", baseline_mean=usual, now_mean=now)
+        found = replace(blank, state="ok", baseline_mean=_plain(stream, usual), now_mean=_plain(stream, now))
         yield replace(found, value=float(stream.z[row, 0]))
         yield replace(found, measure=EFFECT, value=float(stream.effect[row, 0]), noise=stream.lane.floor)
     else:
@@ -171,6 +171,13 @@ def _measured(verdict: Verdict, blank: Measurement, row: int, limit: float) -> I
     if stream.fast is not None:
         scores = np.nan_to_num(stream.fast[row, 0])
         yield replace(told, measure=FAST, value=float(scores[np.abs(scores).argmax()]), noise=rolling.LIMIT)
+
+
+def _plain(stream: Stream, level: float | None) -> float | None:
+    """A level in the signal's own unit: that of a mean of logarithms is a geometric mean."""
+    if level is None or stream.lane.probe not in ("log_mean", "log1p_mean"):
+        return level
+    return float(np.exp(level) if stream.lane.probe == "log_mean" else np.expm1(level))
 
 
 def _moved(stream: Stream, row: int, usual: float) -> float:

@@ -155,8 +155,7 @@ def read(
     """Live measurements of a model, by end of the window, version, stage, camera, slice, signal, class and measure.
 
     None leaves a filter out; `""` is a value (camera `""`: all cameras together; class and slice `""`: whole).
-    Windows lie within [`start`, `end`] and begin at one of `starts` (each is looked up by itself);
-    `last`: only the newest so many that the other filters leave.
+    Windows lie within [`start`, `end`] and begin at one of `starts`; `last`: only the newest so many that are left.
     """
     wanted = {
         "model": model,

@@ -13,10 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from monitor.cli import past
 from monitor.cli.contracts import contract_of
 from monitor.cli.moments import moment
-from monitor.drift import ordinary
+from monitor.drift import ordinary, past
 from monitor.drift.watch import lanes_of
 from monitor.errors import UsageError
 from monitor.records import Baseline, Measurement, Window

@@ -42,6 +42,11 @@ def create_app(site: Site, metrics: Metrics) -> FastAPI:
         code, text = pages.status(request.query_params)
         return HTMLResponse(text, status_code=code)
 
+    @app.get("/why")
+    def why_page(request: Request) -> HTMLResponse:
+        code, text = pages.why(request.query_params)
+        return HTMLResponse(text, status_code=code)
+
     # What asks no database runs in the loop itself and never waits behind pages that do.
     @app.get("/static/page.css")
     async def page_style() -> Response:

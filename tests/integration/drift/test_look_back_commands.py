@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import escape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,6 +23,8 @@ from monitor.spec.load import LoadedContract, load_contract
 from monitor.store import measurements
 from monitor.store.database import Database
 from monitor.watch import ALARM, UP, Z
+from monitor.web.pages import Pages
+from monitor.web.view import Site
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -190,3 +193,22 @@ def test_what_cannot_be_explained_is_said(loaded: LoadedContract, command: Calla
     code, _, err = command(*mix)
     assert code == 2
     assert "class_share" in err
+
+
+def test_the_page_shows_the_same(database: Database, loaded: LoadedContract, command: Callable[..., Answer]) -> None:
+    pages = Pages(Site(database, lambda: {"line": loaded}, {}, lambda: START + 60 * DAY, "spool"))
+    asked = {"model": "line", "version": "v1", "stage": "", "camera": "cam-2", "lane": "brightness_mean"}
+    code, html = pages.why({**asked, "day": "2026-02-10"})
+    assert code == 200
+    words = command(
+        "drift", "explain", "--model", "line", "--camera", "cam-2", "--lane", "brightness_mean", "--day", "2026-02-10"
+    )[1]
+    assert escape(words.rstrip()).replace("&#x27;", "&#39;") in html
+    assert "<svg" in html
+    assert " style=" not in html
+    for part, reason in (("camera", "knows no camera"), ("lane", "there is no lane"), ("model", "no contract of")):
+        code, html = pages.why({**asked, part: "<b>"})
+        assert code == 404
+        assert reason in html
+        assert "<b>" not in html
+    assert pages.why({**asked, "day": "soon"})[0] == 404

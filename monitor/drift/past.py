@@ -1,4 +1,4 @@
-"""Stored history for commands that look back: the lanes' streams of a model version, read and not written."""
+"""Stored history for those who look back: what the lanes watch of a model version, read and not written."""
 
 from __future__ import annotations
 
@@ -84,16 +84,15 @@ def read(
     last = _end(conn, loaded.model, baseline.version) if end is None else end
     if last <= first:
         raise UsageError(f"baseline {baseline.id} ends with {first - DAY} and no day lies after it; name a later end")
-    usual = [one for one in _usual(conn, baseline, days) if stage is None or one.reading.stage == stage]
+    everything = usual_of(conn, baseline, stage)
     names = {lane.name for lane in chosen}
-    usual = [one for one in usual if one.reading.lane in names]
+    usual = [one for one in everything if one.reading.lane in names]
     if not usual:
         raise UsageError(
-            f"nothing is known of the hours of baseline {baseline.id} that these lanes could use; its roll-ups may "
-            "be gone: freeze a baseline from a later period"
+            f"baseline {baseline.id} knows no hours of {', '.join(sorted(names))}; its signals gave no value, or its "
+            "roll-ups are gone: freeze a baseline from a later period"
         )
-    where = usual[0].reading.stage if stage is None else stage
-    usual = [one for one in usual if one.reading.stage == where]
+    where = usual[0].reading.stage
     later = Span(first, (last - first).days)
     signals = history.signals_of(chosen)
     period = Window(watched.midnight(first), watched.midnight(last))
@@ -115,11 +114,18 @@ def _midnight(at: datetime) -> datetime:
     return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _usual(conn: Connection, baseline: Baseline, days: Span) -> list[Numbers]:
-    """The baseline's hours as the daemon keeps them; learnt afresh, and not kept, where it has not done so yet."""
-    kept = watched.ordinary(conn, baseline.id)
-    if kept:
-        return kept
+def usual_of(conn: Connection, baseline: Baseline, stage: str | None = None) -> list[Numbers]:
+    """The baseline's hours of one stage (None: the first), as the daemon keeps them.
+
+    Learnt afresh, and not kept, where it has not done so yet.
+    """
+    kept = watched.ordinary(conn, baseline.id) or _learnt(conn, baseline)
+    where = stage if stage is not None or not kept else kept[0].reading.stage
+    return [one for one in kept if one.reading.stage == where]
+
+
+def _learnt(conn: Connection, baseline: Baseline) -> list[Numbers]:
+    days = span_of(baseline)
     every = list(LANES.values())
     found = baseline_hours(conn, baseline, history.signals_of(every))
     stages = sorted({key.scope.stage for key in found.series})

@@ -13,7 +13,8 @@ class Lane:
     """One way of watching a signal.
 
     `probe` says which number: `mean`, `log_mean`, `log1p_mean`, `below` (share of values under `at`), `above` (share
-    above the baseline's `at` quantile), `classes` (the share of each class), `shape` (PSI of the whole histogram).
+    above the baseline's `at` quantile), `classes` (the share of each class), `shape` (PSI of the whole histogram);
+    `peak` (the largest quarter of an hour) and `bands` (reviews by band of confidence) have ways of their own.
     `floor` is the smallest change worth telling, in `unit`: `relative` to the level, or in the probe's own units.
     `fast` lanes also look at four hours.
     """
@@ -42,7 +43,16 @@ LANES: dict[str, Lane] = {
         Lane("class_share", "class_share", "classes", 0.03, "share", "share of each class among detections"),
     )
 }
-"""Every lane over histograms by name."""
+"""Every lane that holds a day against the season of its hours, by name."""
+APART: dict[str, Lane] = {
+    lane.name: lane
+    for lane in (
+        Lane("queue_peak", "queue_depth", "peak", 1.0, "frames", "longest queue, over a quarter of an hour"),
+        Lane("override", "override", "bands", 0.0, "share", "share of the reviewed detections that people overrode"),
+    )
+}
+"""The lanes with ways of their own: a queue against its own history, reviews against those of the past."""
+ALL_LANES = LANES | APART
 
 
 @dataclass(slots=True)
@@ -84,6 +94,7 @@ class Numbers:
     reading: Reading
     n: Floats
     x: Floats
+    """Of a `peak` the means of each hour's quarters, [days, 24, 4], NaN where unknown."""
 
     def cut(self, days: int) -> Numbers:
         """The first `days` days."""
@@ -106,7 +117,7 @@ WATCH_MEASURES: dict[str, str] = {
     RUN_UP: "effects added up since the upward sum was last 0; n counts the days",
     RUN_DOWN: "effects added up since the downward sum was last 0; n counts the days",
     ALARM: "+1 or -1 on a day on which a sum passed its limit and the effect its floor; else there is none",
-    FAST: "the day's largest score of four hours; `noise` is the limit",
+    FAST: "the day's largest score of four hours, or longest queue; `noise` is the limit",
 }
 """What is measured of a lane every day, by name. Its signal is the lane's name: a number derived from a signal."""
 

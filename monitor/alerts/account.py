@@ -10,7 +10,7 @@ from typing import Any
 from monitor.alerts.evidence import figure, unit
 from monitor.alerts.incidents import Alarm
 from monitor.records import Measurement
-from monitor.watch import EFFECT, FAST, LANES, Incident, Path, Z, label
+from monitor.watch import ALL_LANES, EFFECT, FAST, Incident, Path, Z, label
 
 MOST = 12
 """Streams that are told with an incident, the clearest first."""
@@ -99,7 +99,7 @@ def _sentence(incident: Incident, whose: Whose, witnesses: Sequence[Witness]) ->
 
 
 def _movement(one: Witness) -> str:
-    lane, told = LANES[one.alarm.lane], one.told
+    lane, told = ALL_LANES[one.alarm.lane], one.told
     class_name = f" of class {told.key.class_name}" if told.key.class_name else ""
     what = f"{lane.name.replace('_', ' ')}{class_name}"
     limit = f"{abs(told.value or 0.0):.1f} is above {told.noise or 0.0:.1f}"
@@ -128,7 +128,7 @@ def _side(one: Witness) -> float:
 
 def _stream(one: Witness) -> dict[str, Any]:
     alarm, told, effect = one.alarm, one.told, one.effect
-    lane = LANES[alarm.lane]
+    lane = ALL_LANES[alarm.lane]
     return {
         "lane": alarm.lane,
         "signal": alarm.signal,

@@ -22,7 +22,7 @@ from monitor.store import alerts as events
 from monitor.store import incidents as kept
 from monitor.store.database import Connection, Database
 from monitor.store.incidents import Kept, Ungathered, Watch
-from monitor.watch import ALARM, DOWN, EFFECT, FAST, GROUP, LANES, UP, Incident, Path, Z, label
+from monitor.watch import ALARM, ALL_LANES, DOWN, EFFECT, FAST, GROUP, UP, Incident, Path, Z, label
 
 LOGGED = ("log",)
 _DAY = timedelta(days=1)
@@ -128,7 +128,7 @@ def _witness(desk: _Desk, day: date, place: Path, alarm: Measurement) -> Witness
         told = desk.measured(day, day, measure=UP if sign > 0 else DOWN, **of_stream)[0]
     began = scores[onset.day].window.start.astimezone(UTC).date() if scores else day
     group = scope.slice_name == GROUP
-    found = Alarm(day, place, LANES[key.signal].signal, key.signal, began, group)
+    found = Alarm(day, place, ALL_LANES[key.signal].signal, key.signal, began, group)
     return Witness(found, onset.shape, told, scores, effect)
 
 
@@ -145,7 +145,7 @@ def _calm(desk: _Desk, day: date, held: Iterable[Kept], paths: dict[str, Path]) 
         )
         streams: dict[tuple[str, str], list[float]] = {}
         for m in desk.measured(day - _LOOK_BACK * _DAY, day, measure=Z, **whose):
-            signal = LANES[m.key.signal].signal
+            signal = ALL_LANES[m.key.signal].signal
             if incidents.CAUSES.get(signal, signal) == one.incident.cause and m.value is not None:
                 streams.setdefault((m.key.signal, m.key.class_name), []).append(m.value)
         last = [values[-QUIET_DAYS:] for values in streams.values()]

@@ -209,7 +209,7 @@ def _watched(read: past.Past, loaded: LoadedContract, chosen: Sequence[Lane]) ->
 
 
 def _choices(args: argparse.Namespace, loaded: LoadedContract) -> list[_Choice]:
-    chosen = [lane for lane in lanes_of(loaded) if not args.lane or lane.name in args.lane]
+    chosen = [lane for lane in lanes_of(loaded) if lane.name in (args.lane or LANES)]
     if not chosen:
         raise UsageError(f"the contract of {args.model} watches no signal that these lanes need; see [drift] signals")
     budget = args.budget if args.budget is not None else loaded.contract.drift.false_alarms_per_camera_month

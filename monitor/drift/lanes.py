@@ -32,7 +32,7 @@ OVERRIDE = "override"
 """The lane over reviews, which has no histogram: overrides by band of confidence."""
 FIXED_RATES = {"override": 0.02, "fast": 0.004}
 """What the lanes with limits of their own take of the budget, false alarms of one camera in 30 days, in a simulated
-plant: 55 in 2,700 camera-months of reviews; none in 740 of fast lanes, so at most 3 / 740 (the rule of three)."""
+plant: 137 in 7,600 camera-months of reviews; none in 740 of fast lanes, so at most 3 / 740 (the rule of three)."""
 SHARES = ("below", "above")
 """Probes that are shares of a histogram, watched on the arcsine scale."""
 WEEK = 7
@@ -310,9 +310,14 @@ def decide_overrides(reviewed: Ints, overridden: Ints, baseline: int) -> Overrid
 
     Needs no least number of days: a camera without reviews of its own is held against the fleet's.
     """
+    steps, p, spread = override_steps(reviewed, overridden, baseline)
+    steps[:, :baseline] = np.nan
+    return Overrides(strata.shiryaev_roberts(steps), p, spread)
+
+
+def override_steps(reviewed: Ints, overridden: Ints, baseline: int) -> tuple[Floats, Floats, float]:
+    """What each day adds to the sum [cameras, days], the past rates by band, and their dispersion."""
     past_x, past_n = overridden[:, :baseline], reviewed[:, :baseline]
     p = strata.rates(past_x.sum(axis=1), past_n.sum(axis=1))
     spread = strata.dispersion(past_x, past_n, p)
-    steps = strata.increments(overridden, reviewed, p, spread)
-    steps[:, :baseline] = np.nan
-    return Overrides(strata.cusum(steps), p, spread)
+    return strata.increments(overridden, reviewed, p, spread), p, spread

@@ -15,11 +15,13 @@ import numpy as np
 from monitor.drift import history, lanes
 from monitor.drift.history import HOURS, Hours
 from monitor.measures import CLASS_SHARE
-from monitor.records import Floats, Ints
+from monitor.records import EPOCH, Floats, Ints
 from monitor.signals import SIGNALS
 from monitor.stats import seasonal
 from monitor.stats.groups import equal_mass_cuts
-from monitor.watch import LANES, HourColumns, Lane, Numbers, Reading
+from monitor.watch import APART, LANES, HourColumns, Lane, Numbers, Reading
+
+QUARTERS = 4 * HOURS
 
 
 def learn(found: HourColumns, stage: str, first: date, days: int, chosen: Iterable[Lane]) -> list[Numbers]:
@@ -90,6 +92,30 @@ def _numbers(lane: Lane, hours: Hours, readings: Sequence[Reading]) -> dict[Read
         marks = (np.arange(hours.bins) >= np.array([reading.cuts for reading in own])).astype(np.float64)
     x = history.probe(lane, hours, marks).x
     return {reading: Numbers(reading, n[i], x[i]) for i, reading in enumerate(own)}
+
+
+def queues(found: HourColumns, stage: str, first: date, days: int, cameras: Sequence[str] = ()) -> list[Numbers]:
+    """The depth of each camera's queue by quarters of an hour, of `cameras` or of all that `found` knows.
+
+    `found` are quarters of one version and stage.
+    """
+    lane = APART["queue_peak"]
+    known = sorted({key.scope.camera for key in found.series if key.signal == lane.signal})
+    start = (first - EPOCH.date()).days * QUARTERS
+    answer = []
+    for camera in cameras or known:
+        own = np.array([(key.scope.camera, key.signal) == (camera, lane.signal) for key in found.series], dtype=bool)
+        quarter = found.slot - start
+        rows = np.flatnonzero((quarter >= 0) & (quarter < days * QUARTERS))
+        rows = rows[own[found.row_series[rows]]] if rows.size else rows
+        n, total = (
+            np.bincount(quarter[rows], weights=part[rows], minlength=days * QUARTERS).reshape(days, HOURS, -1)
+            for part in (found.n, found.total)
+        )
+        with np.errstate(invalid="ignore"):
+            mean = total / n / SIGNALS[lane.signal].scale
+        answer.append(Numbers(Reading(stage, lane.name, "", camera, ""), n.sum(axis=-1), mean))
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from monitor.stats import rolling, sequential
 from monitor.stats.sequential import Sums
 from monitor.watch import ALARM, DOWN, EFFECT, FAST, GROUP, RUN_DOWN, RUN_UP, UP, Path, Z, label
 
+HOURS = 24
 Row = tuple[str, str]
 """A camera and `""`, or `""` and the label of a group."""
 Stood = Mapping[tuple[str, str, str, str], Mapping[str, tuple[float, int]]]
@@ -99,9 +100,12 @@ def groups(paths: Sequence[Path]) -> dict[Path, list[int]]:
 
 
 def judge(
-    subject: Subject, board: Board, days: Mapping[int, date], baseline: int, stood: Stood
+    subject: Subject, board: Board, days: Mapping[int, date], baseline: int, stood: Stood, hours: int = HOURS
 ) -> Iterator[Measurement]:
-    """The measurements of `days` (by their place in the streams), which follow what `stood` was measured on."""
+    """The measurements of `days` (by their place in the streams), which follow what `stood` was measured on.
+
+    Under 24 `hours` the day is not over: only sudden changes are looked for, in so many of its hours.
+    """
     for stream in board.streams:
         sums = _sums(board, stream, stood)
         for place, day in days.items():
@@ -111,8 +115,12 @@ def judge(
             frames, past = counts[:, place], counts[:, :baseline].sum(axis=1)
             for i, row in enumerate(board.rows):
                 if stream.m[i] > 0:
-                    blank = _blank(subject, stream, row, day, int(frames[i]), int(past[i]))
-                    yield from _measured(verdict, blank, i, board.limit[i])
+                    blank = blank_row(subject, stream.lane.name, stream.class_name, row, day, int(frames[i]))
+                    blank = replace(blank, baseline_n=int(past[i]))
+                    if hours < HOURS:
+                        yield from _running(verdict, blank, i, hours)
+                    else:
+                        yield from _measured(verdict, blank, i, board.limit[i])
             sums = verdict.path.last
 
 
@@ -129,18 +137,19 @@ def _sums(board: Board, stream: Stream, stood: Stood) -> Sums:
     return sums
 
 
-def _blank(subject: Subject, stream: Stream, row: Row, day: date, frames: int, past: int) -> Measurement:
+def blank_row(subject: Subject, lane: str, class_name: str, row: Row, day: date, frames: int) -> Measurement:
+    """A measurement without a number yet, of a lane on one row and day."""
     start = datetime.combine(day, time(), UTC)
     camera, group = row
     scope = Scope(subject.model, subject.version, subject.stage, camera, GROUP if not camera else "", group)
     return Measurement(
-        key=SeriesKey(scope, stream.lane.name, stream.class_name),
+        key=SeriesKey(scope, lane, class_name),
         measure=Z,
         window=Window(start, start + timedelta(days=1)),
         value=None,
         state="insufficient" if frames else "no_data",
         n=frames,
-        baseline_n=past,
+        baseline_n=0,
         baseline_id=subject.baseline_id,
         contract_hash=subject.contract_hash,
     )
@@ -168,9 +177,16 @@ def _measured(verdict: Verdict, blank: Measurement, row: int, limit: float) -> I
         yield replace(told, measure=RUN_DOWN, value=float(path.last.moved[row, 1]), n=int(path.last.days[row, 1]))
     if verdict.alarm[row, 0]:
         yield replace(told, measure=ALARM, value=float(verdict.alarm[row, 0]), noise=float(limit))
-    if stream.fast is not None:
-        scores = np.nan_to_num(stream.fast[row, 0])
-        yield replace(told, measure=FAST, value=float(scores[np.abs(scores).argmax()]), noise=rolling.LIMIT)
+    yield from _running(verdict, blank, row, HOURS)
+
+
+def _running(verdict: Verdict, blank: Measurement, row: int, hours: int) -> Iterator[Measurement]:
+    """The largest score of four hours that ended in the first `hours` of the day."""
+    stream = verdict.stream
+    if stream.fast is not None and stream.m[row] >= sequential.SMALLEST_BASELINE:
+        scores = np.nan_to_num(stream.fast[row, 0, :hours])
+        extreme = float(scores[np.abs(scores).argmax()])
+        yield replace(blank, state="ok", measure=FAST, value=extreme, noise=rolling.LIMIT)
 
 
 def _plain(stream: Stream, level: float | None) -> float | None:

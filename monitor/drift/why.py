@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
@@ -51,7 +51,7 @@ def explained(conn: Connection, loaded: LoadedContract, baseline: Baseline, aske
     Raises:
         UsageError: the baseline knows no such stream, or the day is none after it.
     """
-    every = lanes_of(loaded)
+    every = [lane for lane in lanes_of(loaded) if lane.name in LANES]
     own = [lane for lane in every if lane.name == asked.lane]
     if not own:
         raise UsageError(f"the contract does not watch the signal of {asked.lane}; see [drift] signals")
@@ -67,7 +67,7 @@ def explained(conn: Connection, loaded: LoadedContract, baseline: Baseline, aske
 
 def _limit(usual: Sequence[Numbers], days: Span, every: Sequence[Lane], loaded: LoadedContract) -> dict[str, float]:
     """By camera: what the budget buys for all of its lanes together, which hangs on the baseline's days alone."""
-    nothing = [replace(one, n=one.n[:0], x=one.x[:0]) for one in usual]
+    nothing = [one.cut(0) for one in usual]
     later = Span(days.first + timedelta(days=days.days), 0)
     cameras, streams = ordinary.streams(usual, nothing, days, later, every)
     limits = lanes.limits(streams, loaded.contract.drift.false_alarms_per_camera_month, with_override=False)

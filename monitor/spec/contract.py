@@ -30,7 +30,7 @@ from monitor.spec.sections import (
     Whole,
     one_of,
 )
-from monitor.watch import LANES, Path
+from monitor.watch import ALL_LANES, Path
 
 EVERY = (*SIGNALS, CLASS_SHARE)
 WATCHED = tuple(name for name in EVERY if name != "status")
@@ -44,7 +44,7 @@ Policy = Literal["declared", "open"]
 AnySignal = Annotated[str, AfterValidator(one_of(EVERY)), Field(json_schema_extra={"enum": [*EVERY]})]
 WatchedSignal = Annotated[str, AfterValidator(one_of(WATCHED)), Field(json_schema_extra={"enum": [*WATCHED]})]
 Comparison = Annotated[str, AfterValidator(one_of(COMPARISONS)), Field(json_schema_extra={"enum": [*COMPARISONS]})]
-LaneName = Annotated[str, AfterValidator(one_of(LANES)), Field(json_schema_extra={"enum": [*LANES]})]
+LaneName = Annotated[str, AfterValidator(one_of(ALL_LANES)), Field(json_schema_extra={"enum": [*ALL_LANES]})]
 Pillar = Literal["input", "inference", "prediction", "override", "business"]
 
 

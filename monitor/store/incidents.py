@@ -70,7 +70,7 @@ def ungathered(conn: Connection, model: str) -> list[Ungathered]:
             " LEFT JOIN gathered_day g ON g.model = w.model AND g.version = w.version AND g.stage = h.stage"
             " WHERE w.model = :model AND w.hours = 24 AND (g.day IS NULL OR w.day > g.day) AND NOT EXISTS ("
             " SELECT FROM watched_day e WHERE e.model = w.model AND e.version = w.version AND e.frames < 0"
-            " AND e.day <= w.day) ORDER BY w.day, w.version, h.stage"
+            " AND e.baseline_id = w.baseline_id AND e.day <= w.day) ORDER BY w.day, w.version, h.stage"
         ),
         {"model": model},
     )

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from monitor.records import Floats
 from monitor.signals import SIGNALS
 from monitor.store.database import Connection
-from monitor.watch import ALARM, DOWN, GROUP, LANES, RUN_DOWN, RUN_UP, UP, WATCH_MEASURES, Numbers, Reading, Z
+from monitor.watch import ALARM, ALL_LANES, DOWN, GROUP, RUN_DOWN, RUN_UP, UP, WATCH_MEASURES, Numbers, Reading, Z
 
 _DAY = timedelta(days=1)
 _STOOD = (UP, DOWN, RUN_UP, RUN_DOWN, ALARM)
@@ -201,7 +201,7 @@ def ordinary(conn: Connection, baseline_id: int) -> list[Numbers]:
     )
     found = []
     for stage, lane, class_name, camera, recipe, cuts, edges_id, count, n, x in rows:
-        if lane in LANES and edges_id == _edges_id(lane):
+        if lane in ALL_LANES and edges_id == _edges_id(lane):
             reading = Reading(stage, lane, class_name, camera, recipe, tuple(cuts))
             found.append(Numbers(reading, _by_hour(n, count), _by_hour(x, count)))
     return found
@@ -213,5 +213,5 @@ def _by_hour(raw: bytes, count: int) -> Floats:
 
 
 def _edges_id(lane: str) -> str:
-    signal = SIGNALS.get(LANES[lane].signal)
-    return signal.edges.id if signal else LANES[lane].signal
+    signal = SIGNALS.get(ALL_LANES[lane].signal)
+    return signal.edges.id if signal else ALL_LANES[lane].signal

@@ -23,7 +23,6 @@ def test_bands() -> None:
 def test_a_camera_without_reviews_has_the_rate_of_the_fleet() -> None:
     p = strata.rates([[0], [300]], [[0], [3000]])
     assert p[0, 0] == pytest.approx(0.1, abs=1e-4)
-    # 300 of 3,000 and the fleet's 40 at 10 %.
     assert p[1, 0] == pytest.approx(0.1, abs=1e-4)
     assert strata.rates([[0, 0]], [[0, 0]])[0].tolist() == [0.5, 0.5]
 
@@ -37,7 +36,7 @@ def test_an_increment_is_the_log_ratio_of_two_binomials(days: list[tuple[int, in
     p = np.array([0.3, 0.2, 0.1, 0.05, 0.02])
     x, n = np.array([min(a, b) for a, b in days]), np.array([max(a, b) for a, b in days])
     found = strata.increments(x[None, None], n[None, None], p[None])[0, 0]
-    high, low = (binom.logpmf(x, n, odds * p / (1 - p + odds * p)).sum() for odds in (2.0, 1.15))
+    high, low = (binom.logpmf(x, n, odds * p / (1 - p + odds * p)).sum() for odds in (1.8, 1.15))
     if n.sum() == 0:
         assert np.isnan(found)
     else:
@@ -45,10 +44,24 @@ def test_an_increment_is_the_log_ratio_of_two_binomials(days: list[tuple[int, in
 
 
 def test_a_path_by_hand_and_its_onset() -> None:
-    path = strata.cusum(np.array([[1.0, -3, 2, np.nan, 2.5, -1]]))
-    assert path.up[0].tolist() == [1, 0, 2, 2, 4.5, 0]
+    ratios = np.array([[2.0, 0.25, 3.0, np.nan, 60.0, 0.5]])
+    path = strata.shiryaev_roberts(np.log(ratios))
+    # R: (1 + 0) 2 = 2; (1 + 2) / 4 = 0.75; 1.75 x 3 = 5.25; held; 6.25 x 60 = 375 > 148.4; from 0 again: 0.5.
+    assert np.expm1(path.up[0]).tolist() == pytest.approx([2, 0.75, 5.25, 5.25, 375, 0.5])
     assert path.alarm[0].tolist() == [0, 0, 0, 0, 1, 0]
+    # From the third day on the ratios multiply to 180; from the first to 90, from the fifth to 60.
     assert strata.onset(path.up[0], 4) == 2
+    later = strata.shiryaev_roberts(np.log(ratios[:, 2:]), start=path.up[:, 1])
+    assert later.up[0].tolist() == pytest.approx(path.up[0, 2:].tolist())
+
+
+def test_no_change_alarms_no_more_often_than_the_limit_says() -> None:
+    """At the tolerated odds the mean wait is at least exp(5) days; scipy draws the days."""
+    p0, p1 = 1.15 * 0.2 / (0.8 + 1.15 * 0.2), 1.8 * 0.2 / (0.8 + 1.8 * 0.2)
+    x = binom.rvs(10, p0, size=(40, 4_000), random_state=6)
+    steps = binom.logpmf(x, 10, p1) - binom.logpmf(x, 10, p0)
+    alarms = int(strata.shiryaev_roberts(steps).alarm.sum())
+    assert 40 * 4_000 / 300 < alarms < 40 * 4_000 / 148.4
 
 
 def plant(seed: int, odds: float, review: tuple[float, float] = (0.5, 0.5)) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +78,7 @@ def plant(seed: int, odds: float, review: tuple[float, float] = (0.5, 0.5)) -> t
 def alarmed(n: np.ndarray, x: np.ndarray) -> float:
     p = strata.rates(x[:, :28].sum(axis=1), n[:, :28].sum(axis=1))
     spread = strata.dispersion(x[:, :28], n[:, :28], p)
-    return float(strata.cusum(strata.increments(x, n, p, spread)[:, 28:]).alarm.any(axis=1).mean())
+    return float(strata.shiryaev_roberts(strata.increments(x, n, p, spread)[:, 28:]).alarm.any(axis=1).mean())
 
 
 def test_more_errors_are_found_and_more_reviews_are_not() -> None:

@@ -187,6 +187,7 @@ def test_incidents_are_told_once_with_their_onset_and_the_group_speaks_for_its_c
         sent = []
         while (message := outbox.claim(conn, ["log"], due + DAY, due + 9 * DAY)) is not None:
             sent.append(message.event)
+            outbox.mark_sent(conn, message.key, due)
     assert set(known) == {"line/incident/v1/north / cam-2/optics", "line/incident/v1/north/service"}
     optics, service = (known[key] for key in sorted(known))
     assert abs((optics.onset - START.date()).days - 20) <= 5

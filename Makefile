@@ -43,7 +43,7 @@ $(BENCH_VENV)/.installed: pyproject.toml
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@
 
-bench: $(BENCH_VENV)/.installed ## measure against peers and limits: BENCH=intake, layout, drift, backtest, compat, story, onset, arena or all
+bench: $(BENCH_VENV)/.installed ## measure against peers and limits: BENCH=intake, layout, drift, backtest, compat, golden, story, onset, arena or all
 	@$(BENCH_VENV)/bin/python -m bench $(BENCH) $(if $(ARENA),--arena $(ARENA))
 
 expected: $(STAMP) ## regenerate examples/packaging-line/expected

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import arena, backtest, compat, drift, intake, layout, onset, story
+from bench import arena, backtest, compat, drift, golden, intake, layout, onset, story
 
 BENCHES: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "intake": intake.figures,
@@ -17,6 +17,7 @@ BENCHES: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "drift": drift.figures,
     "backtest": backtest.figures,
     "compat": compat.figures,
+    "golden": golden.figures,
     "story": story.figures,
     "onset": onset.figures,
 }

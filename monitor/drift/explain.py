@@ -115,7 +115,6 @@ def explain(
     level = None if stream.level is None or not np.isfinite(stream.level[row, day]) else float(stream.level[row, day])
     effect = float(stream.effect[row, day])
     change = None if level is None else effect * abs(level) if lane.unit == "relative" else effect
-    days = slice(baseline, day + 1)
     return Explanation(
         camera=camera,
         lane=lane,
@@ -134,15 +133,20 @@ def explain(
         onset=onset,
         began=first + timedelta(days=onset.day),
         moved=_mean(stream.effect[row, onset.day : day + 1]),
-        path=Path(
-            tuple(first + timedelta(days=i) for i in range(baseline, day + 1)),
-            stream.effect[row, days],
-            stream.z[row, days],
-            verdict.path.up[row, days],
-            verdict.path.down[row, days],
-            verdict.alarm[row, days],
-        ),
+        path=_path(verdict, row, first, baseline, day),
         parts=parts(groups, names, calendar, onset.day, day),
+    )
+
+
+def _path(verdict: lanes.Verdict, row: int, first: date, baseline: int, day: int) -> Path:
+    days = slice(baseline, day + 1)
+    return Path(
+        tuple(first + timedelta(days=i) for i in range(baseline, day + 1)),
+        verdict.stream.effect[row, days],
+        verdict.stream.z[row, days],
+        verdict.path.up[row, days],
+        verdict.path.down[row, days],
+        verdict.alarm[row, days],
     )
 
 

@@ -1,0 +1,1 @@
+"""The golden set: verified truth, scored by one match table, judged by criteria."""

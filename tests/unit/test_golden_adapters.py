@@ -1,0 +1,94 @@
+"""Conventions by name: what does not fit is said, what is suppressed is what must be, batches keep their order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.errors import UsageError
+from monitor.golden import adapters
+from monitor.golden.adapters import CONVENTIONS, Settings, decode, faults, letterboxed, stretched, unsuppressed
+
+
+def test_two_outputs_of_one_shape_are_told_apart_by_name() -> None:
+    shapes = {"dets": (1, 300, 4), "labels": (1, 300, 4)}
+    assert faults("rf-detr", {"boxes": "dets", "logits": "labels"}, shapes, classes=3) == []
+    (said,) = faults("rf-detr", {"boxes": "dets", "logits": "labels"}, shapes, classes=4)
+    assert said == "labels has the shape [1, 300, 4], and logits of rf-detr has [n, m, 1+classes] with 4 classes"
+
+
+def test_what_a_session_lacks_is_said() -> None:
+    assert faults("yolov8", {"output": "output0"}, {"output0": ("batch", 84, None)}, classes=80) == []
+    assert "is not among the model's: out" in faults("yolov8", {"output": "output0"}, {"out": (1, 84, 9)}, 80)[0]
+    assert "is no output convention" in faults("yolov99", {}, {}, 1)[0]
+    assert "has the shape [1, 84]" in faults("yolov8", {"output": "a"}, {"a": (1, 84)}, 80)[0]
+    with pytest.raises(UsageError, match="is no output convention"):
+        decode("yolov99", {}, {}, [])
+    with pytest.raises(UsageError, match="needs outputs for output"):
+        decode("yolov8", {}, {}, [])
+
+
+def test_a_batch_is_read_image_by_image() -> None:
+    fits = [
+        stretched(100, 50, 200, 200),
+        letterboxed(100, 50, 200, 200),
+        letterboxed(100, 50, 200, 200, centred=False),
+    ]
+    rows = np.zeros((3, 1, 6), dtype=np.float32)
+    rows[:, 0] = [[40, 80, 60, 120, 0.9, 2]] * 3
+    found = decode("end-to-end", {"output": "o"}, {"o": rows}, fits)
+    # Ratios 2 and 4; then 2 with 50 above; then 2 with the padding at the end.
+    assert [one.box[0].tolist() for one in found] == [[20, 20, 30, 30], [20, 15, 30, 35], [20, 40, 30, 50]]
+    flat = np.array([[1, 0, 0, 20, 20, 0.8, 1], [0, 0, 0, 40, 40, 0.7, 0]], dtype=np.float32)
+    found = decode("yolo-nas-flat", {"output": "o"}, {"o": flat}, fits[:2])
+    assert [one.label.tolist() for one in found] == [[0], [1]]
+    rows = np.array([[2, 0.9, 0, 0, 9, 9], [1, 0.8, 0, 0, 9, 9], [0, 0.7, 0, 0, 9, 9]], dtype=np.float32)
+    found = decode("paddle", {"output": "o", "count": "c"}, {"o": rows, "c": np.array([1, 0, 2])}, fits)
+    assert [one.label.tolist() for one in found] == [[2], [], [1, 0]]
+
+
+def test_an_image_without_detections_is_empty() -> None:
+    fit = stretched(100, 50, 200, 200)
+    nothing = {"b": np.zeros((0, 4)), "s": np.zeros(0), "l": np.zeros(0, dtype=np.int64)}
+    roles = {"boxes": "b", "scores": "s", "labels": "l"}
+    (found,) = decode("torchvision", roles, nothing, [fit])
+    assert found.box.shape == (0, 4)
+    low = np.zeros((1, 5, 8), dtype=np.float32)
+    (found,) = decode("yolov8", {"output": "o"}, {"o": low}, [fit], Settings(0.01))
+    assert found.score.size == 0
+
+
+def test_the_floor_and_the_most_hold() -> None:
+    rows = np.zeros((1, 9, 6), dtype=np.float32)
+    rows[0, :, 4] = np.linspace(0.1, 0.9, 9)
+    (found,) = decode("end-to-end", {"output": "o"}, {"o": rows}, [stretched(9, 9, 9, 9)], Settings(0.35, most=3))
+    assert found.score == pytest.approx([0.9, 0.8, 0.7], abs=1e-6)
+    (found,) = decode("end-to-end", {"output": "o"}, {"o": rows}, [stretched(9, 9, 9, 9)], Settings(0.35))
+    assert found.score.size == 6
+
+
+boxes = st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 15), st.integers(1, 15), st.integers(0, 1))
+
+
+@settings(derandomize=True, max_examples=80, deadline=None)
+@given(st.lists(boxes, max_size=12), st.sampled_from((0.2, 0.5, 0.7)))
+def test_suppression_by_its_definition(rows: list[tuple[int, int, int, int, int]], iou: float) -> None:
+    kept: list[int] = []
+    for i, (x, y, w, h, label) in enumerate(rows):
+        for j in kept:
+            u, v, p, q, other = rows[j]
+            shared = max(0, min(x + w, u + p) - max(x, u)) * max(0, min(y + h, v + q) - max(y, v))
+            if label == other and shared / (w * h + p * q - shared) > iou:
+                break
+        else:
+            kept.append(i)
+    box = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in rows], dtype=float).reshape(-1, 4)
+    labels = np.array([row[4] for row in rows], dtype=np.int64)
+    assert np.flatnonzero(unsuppressed(box, labels, iou)).tolist() == kept
+
+
+def test_every_convention_says_what_its_boxes_are_in() -> None:
+    assert {one.scale for one in CONVENTIONS.values()} == {"input", "unit", "original"}
+    assert adapters.TOP == 300

@@ -1,47 +1,57 @@
-"""`python -m bench [NAME|all]`: prints the figures, one JSON object a line; exit 1 when one misses its goal."""
+"""`python -m bench [NAME|all]`: prints a bench's figures as JSON, a line each; exit 1 when one misses its goal."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench import arena, backtest, compat, drift, golden, intake, layout, onset, story
-
-BENCHES: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
-    "intake": intake.figures,
-    "layout": layout.figures,
-    "drift": drift.figures,
-    "backtest": backtest.figures,
-    "compat": compat.figures,
-    "golden": golden.figures,
-    "story": story.figures,
-    "onset": onset.figures,
-}
+BENCHES = (
+    "intake",
+    "http",
+    "layout",
+    "drift",
+    "backtest",
+    "compat",
+    "golden",
+    "scale",
+    "story",
+    "onset",
+    "bounds",
+)
+"""Modules of this folder with `figures() -> Iterator[dict]`."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("bench", nargs="?", default="all", choices=[*BENCHES, "arena", "all"])
     parser.add_argument("--arena", type=Path, metavar="PATH", help="the judge's arena.py, for the bench of that name")
-    parser.add_argument("--seeds", default=arena.QUICK, help=f"worlds of the arena (default: {arena.QUICK})")
+    parser.add_argument("--seeds", default="0-4", help="worlds of the arena (default: 0-4)")
     parser.add_argument("--peers", action="store_true", help="run other tools' alarms in the arena too")
     asked = parser.parse_args()
     if asked.bench == "arena" and asked.arena is None:
         parser.error("--arena names the judge's arena.py")
-    chosen = {name: figures for name, figures in BENCHES.items() if asked.bench in (name, "all")}
+    chosen = [name for name in BENCHES if asked.bench in (name, "all")]
     if asked.arena is not None and asked.bench in ("arena", "all"):
-        chosen["arena"] = lambda: arena.figures(asked.arena, asked.seeds, asked.peers)
+        chosen.append("arena")
     missed = 0
-    for name, figures in chosen.items():
+    for name in chosen:
         print(f"bench {name} ...", file=sys.stderr, flush=True)
-        for figure in figures():
+        for figure in _figures(name, asked):
             print(json.dumps(figure), flush=True)
             missed += not figure["holds"]
     return 1 if missed else 0
+
+
+def _figures(name: str, asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    module = import_module(f"bench.{name}")
+    more = (asked.arena, asked.seeds, asked.peers) if name == "arena" else ()
+    found: Iterator[dict[str, Any]] = module.figures(*more)
+    return found
 
 
 if __name__ == "__main__":

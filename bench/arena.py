@@ -32,8 +32,6 @@ DELAYS = {
 """Median days from the onset to the first alarm."""
 STRESS = ({"day_phi": 0.8}, {"vmin": 3, "vmax": 60}, {"run_mix_kappa": 10}, {"season_out": 0.001})
 OURS = "adapter"
-QUICK = "0-4"
-"""Worlds of a quick look; the limits are meant over twenty, and the share of overrides found over sixty."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -118,8 +116,11 @@ def _fleet(rows: Rows) -> Iterator[dict[str, Any]]:
     )
 
 
-def figures(path: Path, seeds: str = QUICK, peers: bool = False) -> Iterator[dict[str, Any]]:
-    """Each figure with its goal, and whether it holds."""
+def figures(path: Path, seeds: str, peers: bool = False) -> Iterator[dict[str, Any]]:
+    """Each figure with its goal, and whether it holds.
+
+    The limits are meant over twenty worlds, and the share of overrides found over sixty.
+    """
     arena = _module(path)
     yield from _drifts(arena, _run(path, "drift", seeds, {}, peers))
     still = arena.combine(_run(path, "null", seeds, {}, False)[OURS])

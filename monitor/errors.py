@@ -31,10 +31,22 @@ class ContractInvalid(UsageError):
         super().__init__(f"{source}: {count}\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
+class OtherContent(UsageError):
+    """A batch bears the name of an earlier one and holds something else; nothing of it was kept."""
+
+
 class DependencyAway(MonitorError):
     """Something the product leans on (Postgres, its binaries, a disk) is not there now."""
 
     exit_code = 3
+
+
+class NoRoom(DependencyAway):
+    """The disk that the database lies on is full, or would be; nothing was kept, and it passes once there is room."""
+
+
+class FileBroken(MonitorError):
+    """The rest of a file cannot be read, or is more than may be; what was read before stands. The message: why."""
 
 
 class FilesLeft(MonitorError):

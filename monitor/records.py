@@ -80,7 +80,7 @@ class FrameRecord(msgspec.Struct, forbid_unknown_fields=True):
     image: ImageStatsRecord | None = None
     slices: Annotated[dict[Name, Value], msgspec.Meta(max_length=32)] = {}
     camera_meta: Annotated[dict[Name, float | Value], msgspec.Meta(max_length=32)] = {}
-    detections: Annotated[list[DetectionRecord], msgspec.Meta(max_length=2000)] = []
+    detections: Annotated[list[DetectionRecord], msgspec.Meta(max_length=100_000)] = []
     embedding: Annotated[list[float], msgspec.Meta(max_length=4096)] | None = None
 
 
@@ -120,6 +120,10 @@ class FrameColumns:
     blue_balance: Floats
     brightness_histogram: Ints
     boxes_rejected: Ints
+    left_out: Ints
+    """Detections that count and are not among those below; none of a frame that was just read off a log."""
+    camera_said: list[str]
+    """The camera's own name where `camera` is another, empty elsewhere."""
     det_frame: Ints
     det_class: list[str]
     det_confidence: Floats

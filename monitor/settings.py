@@ -26,6 +26,10 @@ class Settings:
     """A real server, PostgreSQL 15 or later (MONITOR_DATABASE_URL); without it the embedded one is started."""
     embedded_port: int | None = None
     """Opens the embedded Postgres on 127.0.0.1 with a password (MONITOR_EMBEDDED_PORT)."""
+    disk_reserve_mib: int | None = None
+    """MiB of the embedded Postgres' disk that loads leave free; None: by its size (MONITOR_DISK_RESERVE_MIB)."""
+    ballast_mib: int | None = None
+    """MiB of the file given up when a full disk keeps the embedded Postgres down; 0: none (MONITOR_BALLAST_MIB)."""
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     webhook_url: str | None = field(default=None, repr=False)
@@ -60,6 +64,15 @@ def _port(environ: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
+def _mebibytes(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"{name} is {text!r}; give a whole number of MiB, such as 256")
+    return int(text)
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ` (the process's own environment by default).
 
@@ -72,6 +85,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         contracts_dir=Path(env.get("MONITOR_CONTRACTS_DIR") or "contracts").absolute(),
         database_url=_secret(env, "MONITOR_DATABASE_URL"),
         embedded_port=_port(env, "MONITOR_EMBEDDED_PORT"),
+        disk_reserve_mib=_mebibytes(env, "MONITOR_DISK_RESERVE_MIB"),
+        ballast_mib=_mebibytes(env, "MONITOR_BALLAST_MIB"),
         http_host=env.get("MONITOR_HTTP_HOST") or "127.0.0.1",
         http_port=_port(env, "MONITOR_HTTP_PORT") or 8080,
         webhook_url=_secret(env, "MONITOR_WEBHOOK_URL"),

@@ -90,7 +90,7 @@ def _meta(name: str) -> Callable[[FrameColumns], Floats]:
 
 
 def _detections(columns: FrameColumns) -> Floats:
-    counts = np.bincount(columns.det_frame, minlength=len(columns)).astype(np.float64)
+    counts = (np.bincount(columns.det_frame, minlength=len(columns)) + columns.left_out).astype(np.float64)
     counts[np.array([status != "ok" for status in columns.status], dtype=bool)] = np.nan
     return counts
 

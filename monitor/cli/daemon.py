@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from monitor.settings import Settings
 from monitor.spec.load import Shelf
 from monitor.store import migrate
 from monitor.store.database import Database, open_database
+from monitor.web.access import is_loopback
 
 EPILOG = """\
 examples:
@@ -31,13 +31,18 @@ examples:
 jobs:
 """
 
+_FROM_ELSEWHERE = (
+    "other machines reach this address: all but /healthz asks for a token (`monitor tokens create NAME --scope "
+    "read`); tokens travel as they are, so put TLS in front"
+)
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `monitor daemon`."""
     parser = subparsers.add_parser(
         "daemon",
         help="take records in, compare, alert, serve the status page",
-        description="Runs every job in its turn and serves the status page, /metrics, /healthz and /readyz.",
+        description="Runs every job in its turn; serves the status page, /metrics, /readyz and POST /v1/frames.",
         epilog=EPILOG + "\n".join(f"  {job.name:<12}{job.help}" for job in JOBS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,7 +64,7 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
     now = time_taken(args.at)
     listener = None
     if not (args.once or args.no_http):
-        listener = listen(_host(args.host, settings), settings.http_port if args.port is None else args.port)
+        listener = listen(args.host or settings.http_host, settings.http_port if args.port is None else args.port)
     # Before the database is opened: a stop that comes while it starts is then an orderly one too.
     stopping = threading.Event() if args.once else stop_on_signals()
     with open_database(settings) as database:
@@ -70,6 +75,8 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
         if listener is not None:
             host, port = listener.getsockname()[:2]
             print(f"status page: http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+            if not is_loopback(host):
+                print(_FROM_ELSEWHERE, flush=True)
         all_ended = serve(context, listener)
     print("stopped", flush=True)
     if not all_ended:
@@ -95,28 +102,3 @@ def _see_to_schema(database: Database) -> None:
         migrate.require_current(database.engine)
     elif migrate.check(database.engine).state is not migrate.State.CURRENT:
         print(f"{migrate.upgrade(database.engine)}: brought up to date just now", flush=True)
-
-
-def _host(asked: str | None, settings: Settings) -> str:
-    """Where to listen; beyond this machine only where the settings say so, for the page asks for no password.
-
-    Raises:
-        UsageError: another address was asked for on the command line alone.
-    """
-    host = asked or settings.http_host
-    if _is_loopback(host):
-        return host
-    if host != settings.http_host:
-        raise UsageError(
-            f"the page asks for no password, so it is not opened on {host} by a mere option; "
-            f"set MONITOR_HTTP_HOST={host} if everybody who can reach that address may read it"
-        )
-    print(f"warning: everybody who can reach {host} may read the page and /metrics: they ask for no password yet")
-    return host
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

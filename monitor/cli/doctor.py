@@ -11,17 +11,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from monitor.cli.moments import clock
 from monitor.daemon.jobs import JOBS, turns
-from monitor.errors import DependencyAway, MonitorError
+from monitor.errors import DependencyAway, MonitorError, NoRoom
+from monitor.ingest.names import NEW_A_DAY
+from monitor.ingest.parse import plain
+from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import acceptances, baselines, contracts, jobs, migrate, reporting, watched
+from monitor.store import acceptances, baselines, contracts, jobs, migrate, names, reporting, tokens, watched
 from monitor.store.database import Connection, Database, open_database
 
 Mark = Literal["well", "note", "wrong", "away"]
@@ -30,6 +33,12 @@ PLAIN_SIGNS = {"well": "ok  ", "note": "-   ", "wrong": "FAIL", "away": "FAIL"}
 LEAST_FREE = 2 * 1024**3
 """Bytes of disk below which a full disk is near."""
 CLOCK_TOLERANCE_S = 5.0
+_SOURCES = 10
+_SOON = timedelta(days=14)
+NAMES_SAID = timedelta(days=7)
+"""So long it is said that too many new names came."""
+STRANGERS_SAID = 5
+"""How many of the files that are never taken in are named."""
 RUNTIME_PATIENCE_S = 60.0
 """How long ONNX Runtime may take to say what it can run on."""
 # In a process of its own: it loads the drivers of the accelerators, and may fall over them.
@@ -131,6 +140,7 @@ def _reach_database(settings: Settings, now: datetime) -> Iterator[Finding]:
 def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     with database.begin() as conn:
         number, its_clock = reporting.server(conn)
+    yield from _room(database)
     kind = "MONITOR_DATABASE_URL" if database.postgres is None else "embedded"
     yield Finding("well", "database", f"PostgreSQL {number} ({kind})")
     here = clock()
@@ -151,7 +161,52 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     with database.begin() as conn:
         health = jobs.health(conn, [job.name for job in JOBS])
         yield from _watch(conn)
+        sources = reporting.intake_by_source(conn, _SOURCES)
+        issued = tokens.listing(conn)
+        beyond = names.beyond(conn)
     yield from _jobs(health, now)
+    for one in sources:
+        counts = (
+            f"{one.stored:,} stored + {one.duplicate:,} duplicate + {one.rejected:,} rejected + {one.blank:,} blank"
+        )
+        said = f"{one.source}: {one.lines:,} lines = {counts}, the last {one.last_at:%Y-%m-%d %H:%M} UTC"
+        yield Finding("well", "intake", said)
+    yield from _tokens([one for one in issued if one.in_force(now)], now)
+    yield from _names(beyond, now)
+
+
+def _tokens(in_force: list[tokens.Token], now: datetime) -> Iterator[Finding]:
+    ending = [one for one in in_force if one.expires_at - now < _SOON]
+    for one in ending:
+        said = f"{one.name} ends {one.expires_at:%Y-%m-%d}; make another and hand it over before"
+        yield Finding("note", "tokens", said)
+    if len(in_force) > len(ending):
+        yield Finding("well", "tokens", f"{len(in_force)} in force")
+
+
+def _room(database: Database) -> Iterator[Finding]:
+    if database.postgres is None:
+        return
+    room = database.postgres.room
+    try:
+        room.require(0)
+    except NoRoom as error:
+        yield Finding("wrong", "disk", str(error))
+    if room.ballast and not room.held:
+        yield Finding("wrong", "disk", f"the ballast {room.file} was given up; once there is room it is laid again")
+
+
+def _names(beyond: list[names.Beyond], now: datetime) -> Iterator[Finding]:
+    for one in beyond:
+        if one.last_at > now - NAMES_SAID:
+            what = f"values of {one.condition}" if one.condition else "cameras"
+            yield Finding(
+                "wrong",
+                "names",
+                f"{one.frames:,} frames of {one.model} from {one.source} count under __other__, the last of "
+                f"{one.last_at:%Y-%m-%d %H:%M} UTC: more than {NEW_A_DAY} new {what} came in a day. Declare them in "
+                "the contract, or mend the producer",
+            )
 
 
 def _watch(conn: Connection) -> Iterator[Finding]:
@@ -201,12 +256,21 @@ def _contracts(folder: Path) -> Iterator[Finding]:
 
 
 def _spool(folder: Path) -> Iterator[Finding]:
-    waiting = _count(folder / "incoming", lambda path: path.suffix == ".jsonl" and not path.name.startswith("."))
+    incoming = folder / "incoming"
     set_aside = _count(folder / "quarantine", lambda path: path.suffix != ".reason")
-    if waiting is None and set_aside is None:
+    if not incoming.is_dir() and set_aside is None:
         yield Finding("note", "spool", f"{folder} is not there; the daemon makes it")
         return
-    yield Finding("well", "spool", f"{waiting or 0:,} files wait in {folder / 'incoming'}")
+    yield Finding("well", "spool", f"{len(find_files(incoming)):,} files wait in {incoming}")
+    if strangers := find_strangers(incoming):
+        said = ", ".join(plain(str(path.relative_to(incoming))) for path in strangers[:STRANGERS_SAID])
+        more = f" and {len(strangers) - STRANGERS_SAID:,} more" if len(strangers) > STRANGERS_SAID else ""
+        yield Finding(
+            "wrong",
+            "spool",
+            f"{len(strangers):,} in {incoming} will never be taken in: {said}{more}. Links are not followed, and "
+            f"files of records end in {', '.join(SUFFIXES)}; put the files themselves there, or take these away",
+        )
     if set_aside:
         yield Finding(
             "wrong",

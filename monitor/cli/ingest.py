@@ -9,6 +9,7 @@ from pathlib import Path
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import clock, moment, time_taken
 from monitor.errors import UsageError
+from monitor.ingest.names import named
 from monitor.ingest.spool import DEFAULT_SOURCE, Waiting, find_files
 from monitor.ingest.stage import Summary, drain, load
 from monitor.settings import Settings
@@ -19,7 +20,8 @@ EPILOG = """\
 examples:
   monitor ingest run                              take in what waits in the spool, once
   monitor ingest run --at 2026-03-01              as if it were midnight of that day, UTC
-  monitor ingest logs old-logs/ --source line-7   load *.jsonl files where they lie; they are not moved
+  monitor ingest logs old-logs/ --source line-7   load files where they lie; they are not moved
+  monitor ingest logs 2025.parquet                or .jsonl, .jsonl.gz, .jsonl.zst: the name says which
 
 A file that was loaded before changes nothing; of one with rejected lines, those are tried again.
 """
@@ -30,13 +32,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     noun = subparsers.add_parser(
         "ingest",
         help="take in logs of frames",
-        description="Logs are files of JSON lines, one frame a line (`monitor spec record-schema`).",
+        description="Logs are files of JSON lines, one frame a line (`monitor spec record-schema`), also packed by "
+        "gzip or zstd, and Parquet files with a column a field.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     logs = verbs.add_parser("logs", help="load files or folders where they lie")
-    logs.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder with *.jsonl files")
+    logs.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder with files of records")
     logs.add_argument(
         "--source",
         default=DEFAULT_SOURCE,
@@ -85,6 +88,8 @@ def report(summary: Summary) -> str:
         said.append(f"{s.quarantined} in quarantine, each with its reason beside it")
     if s.detections_rejected:
         said.append(f"{s.detections_rejected} detections set aside, their frames kept")
+    for (model, condition), count in sorted(s.others.items()):
+        said.append(f"{count} frames count under __other__: too many new {named(model, condition)} in a day")
     said += [f"  {reason}: {count}" for reason, count in s.reasons.most_common()]
     return "\n".join(said)
 
@@ -93,7 +98,7 @@ def _files(path: Path, source: str) -> list[Waiting]:
     if path.is_dir():
         return find_files(path, source)
     if not path.exists():
-        raise UsageError(f"{path} does not exist; name a file of JSON lines or a folder with *.jsonl files")
+        raise UsageError(f"{path} does not exist; name a file of records or a folder with some")
     # A link that is named outright is meant; only those found on the way are left alone.
     return [Waiting(path.resolve(), source, path.name)]
 

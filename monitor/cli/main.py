@@ -25,6 +25,7 @@ from monitor.cli import (
     retention,
     rollups,
     spec,
+    tokens,
 )
 from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
@@ -44,6 +45,7 @@ NOUNS = (
     golden,
     rollups,
     retention,
+    tokens,
     daemon,
 )
 

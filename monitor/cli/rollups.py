@@ -90,6 +90,11 @@ def report(done: Audit) -> list[str]:
     elif done.differing:
         verdict += "; --repair puts them right"
     lines.insert(0, f"{rows}: {verdict}")
+    if done.blind:
+        lines.append(
+            f"left alone, for frames in them have more detections than are stored: {done.blind} roll-up row"
+            f"{'' if done.blind == 1 else 's'}"
+        )
     if gone := done.without_frames:
         span = f"{gone[0]}" if len(gone) == 1 else f"{gone[0]} to {gone[-1]}"
         days = f"{len(gone)} day{'' if len(gone) == 1 else 's'}"

@@ -27,6 +27,8 @@ class Context:
     running: set[str] = field(default_factory=set)
     away: bool = False
     """Whether the database was away when a job last looked."""
+    cut_off: set[str] = field(default_factory=set)
+    """Jobs that the database's absence cut off: they come again soon, and their turn counts as not done."""
     said: dict[str, str] = field(default_factory=dict)
     """What each job complained of last, so that it says the same but once."""
     channels: Sequence[Channel] = field(init=False)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from monitor.daemon.context import Context, Job
 from monitor.daemon.jobs import JOBS
-from monitor.errors import DependencyAway, FilesLeft, MonitorError, UsageError
+from monitor.errors import DependencyAway, FilesLeft, MonitorError, NoRoom, UsageError
 from monitor.store import jobs
 from monitor.store.database import Connection
 
@@ -84,6 +84,8 @@ def _do(context: Context, job: Job, scheduled_for: datetime, now: datetime) -> i
         did = left.stored
         _complain(context, job, f"left files behind: {left}")
     except MonitorError as fault:
+        if isinstance(fault, DependencyAway) and not isinstance(fault, NoRoom):
+            context.cut_off.add(job.name)
         error = str(fault)
         _complain(context, job, f"is not done: {error}")
     except Exception as failure:  # noqa: BLE001 - logged and recorded
@@ -113,6 +115,7 @@ def _note_away(context: Context, job: Job, error: DependencyAway) -> None:
         _log.info("job %s is cut off by the stop; the next start does the rest", job.name)
         return
     context.metrics.database_up(False)
+    context.cut_off.add(job.name)
     if not context.away:
         _log.error("job %s has to wait, and so do the others: %s", job.name, error)
     context.away = True

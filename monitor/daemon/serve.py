@@ -12,9 +12,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, timedelta
 
-import uvicorn
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -22,14 +21,18 @@ from monitor.daemon.context import Context, Job
 from monitor.daemon.jobs import JOBS, turn_of, turns
 from monitor.daemon.run import run_job
 from monitor.errors import UsageError
+from monitor.web.access import is_loopback
 from monitor.web.app import create_app
+from monitor.web.server import serving
 from monitor.web.view import Site
 
 _log = logging.getLogger(__name__)
 
 _WORKERS = 4
+_SOON = timedelta(seconds=1)
+"""When a job comes again that the database's absence cut off."""
 _GRACE_S = 5.0
-"""How long a stop waits for the jobs that are running, and for the web's last answers."""
+"""How long a stop waits for the jobs that are running."""
 
 
 def stop_on_signals() -> threading.Event:
@@ -49,7 +52,7 @@ def serve(context: Context, listener: socket.socket | None) -> bool:
     # The contracts come first: without them the first turn of the intake would reject what it finds.
     _tick(context, JOBS[0])
     ticker = _ticker(context)
-    with _web(context, listener):
+    with _web(context, listener) as web:
         ticker.start()
         context.stopping.wait()
         _log.info("stopping: the jobs at work are finished, no new one is begun")
@@ -58,14 +61,18 @@ def serve(context: Context, listener: socket.socket | None) -> bool:
         ender.join(_GRACE_S)
     if ender.is_alive():
         _log.warning("cut off after %g s: %s; the next start does the rest", _GRACE_S, ", ".join(context.running))
-    return not ender.is_alive()
+    return not (ender.is_alive() or (web is not None and web.is_alive()))
 
 
-def _tick(context: Context, job: Job) -> None:
+def _tick(context: Context, job: Job, ticker: BackgroundScheduler | None = None) -> None:
     if context.stopping.is_set():
         return
     now = context.clock()
-    run_job(context, job, turn_of(now, job.every), now)
+    again = job.name in context.cut_off
+    context.cut_off.discard(job.name)
+    run_job(context, job, turn_of(now, job.every), now, again=again)
+    if ticker is not None and job.name in context.cut_off and not context.stopping.is_set():
+        ticker.modify_job(job.name, next_run_time=context.clock() + min(_SOON, job.every))
 
 
 def _ticker(context: Context) -> BackgroundScheduler:
@@ -79,7 +86,12 @@ def _ticker(context: Context) -> BackgroundScheduler:
     now = context.clock()
     for job in JOBS:
         ticker.add_job(
-            _tick, "interval", [context, job], id=job.name, seconds=job.every.total_seconds(), next_run_time=now
+            _tick,
+            "interval",
+            [context, job, ticker],
+            id=job.name,
+            seconds=job.every.total_seconds(),
+            next_run_time=now,
         )
     return ticker
 
@@ -101,10 +113,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _web(context: Context, listener: socket.socket | None) -> Iterator[None]:
+def _web(context: Context, listener: socket.socket | None) -> Iterator[threading.Thread | None]:
     """The web in a thread of its own for the length of the block."""
     if listener is None:
-        yield
+        yield None
         return
     site = Site(
         database=context.database,
@@ -113,20 +125,6 @@ def _web(context: Context, listener: socket.socket | None) -> Iterator[None]:
         clock=context.clock,
         spool_dir=str(context.settings.spool_dir),
     )
-    config = uvicorn.Config(
-        create_app(site, context.metrics),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=64,
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(_GRACE_S)
-        listener.close()
+    app = create_app(site, context.metrics, everywhere=not is_loopback(listener.getsockname()[0]))
+    with serving(app, listener) as thread:
+        yield thread

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from monitor.errors import UsageError
-from monitor.ingest.recount import Difference, differences, is_current, recount, rows_of
+from monitor.ingest.recount import Difference, differences, is_current, recount, rows_of, whereabouts
 from monitor.records import Window
 from monitor.signals import SIGNALS
 from monitor.store import frames, histograms, repairs, retention
@@ -37,6 +37,8 @@ class Audit:
     """Roll-up rows that stand, or should stand."""
     differing: int = 0
     repaired: int = 0
+    blind: int = 0
+    """Rows that were left alone because some of the detections that they count are not stored."""
     shown: list[Difference] = field(default_factory=list)
     """The first SHOWN of those that differ."""
     without_frames: list[date] = field(default_factory=list)
@@ -80,11 +82,12 @@ def run(database: Database, task: Task, now: datetime, progress: Progress | None
             if not retention.has_all_frames(conn, hour.start.date()):
                 gone.add(hour.start.date())  # taken away since this began
                 continue
-            compared, found = _compare(conn, task, hour)
+            compared, blind, found = _compare(conn, task, hour)
             if task.repair and found:
                 _repair(conn, task, hour, compared, found, now)
         audit.hours += 1
         audit.compared += compared
+        audit.blind += blind
         audit.differing += len(found)
         audit.repaired += len(found) if task.repair else 0
         audit.shown += found[: SHOWN - len(audit.shown)]
@@ -102,12 +105,18 @@ def _hours(period: Window, days: set[date]) -> Iterator[Window]:
         at += _HOUR
 
 
-def _compare(conn: Connection, task: Task, hour: Window) -> tuple[int, list[Difference]]:
+def _compare(conn: Connection, task: Task, hour: Window) -> tuple[int, int, list[Difference]]:
+    """How many rows were compared, how many cannot be, and what differs."""
     stored = repairs.stored(conn, hour.start, hour.end, model=task.model, signal=task.signal)
     if task.signal is None:
         stored = {place: cell for place, cell in stored.items() if is_current(place)}
-    counted = recount(frames.read_frames(conn, hour.start, hour.end, model=task.model), task.signal)
-    return len(stored.keys() | counted.keys()), differences(stored, counted)
+    counted, blind = recount(frames.read_frames(conn, hour.start, hour.end, model=task.model), task.signal)
+    places = stored.keys() | counted.keys()
+    unseen = {place for place in places if whereabouts(place) in blind} if blind else set()
+    for place in unseen:
+        stored.pop(place, None)
+        counted.pop(place, None)
+    return len(places) - len(unseen), len(unseen), differences(stored, counted)
 
 
 def _repair(

@@ -121,6 +121,8 @@ def columns_of(
         blue_balance=_floats([None if i is None else i.blue_balance for i in image]),
         brightness_histogram=_histograms(image),
         boxes_rejected=np.bincount(judged.frame[refused], minlength=len(records)).astype(np.int64),
+        left_out=np.zeros(len(records), dtype=np.int64),
+        camera_said=[""] * len(records),
         det_frame=judged.frame[kept],
         det_class=[said[i].class_name for i in kept.tolist()],
         det_confidence=np.array([said[i].confidence for i in kept.tolist()], dtype=np.float64),

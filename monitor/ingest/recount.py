@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from monitor.ingest.rollup import roll_up
-from monitor.records import FrameColumns, RollupColumns
+from monitor.records import FrameColumns, RollupColumns, Scope
 from monitor.signals import SIGNALS
 from monitor.upkeep import RollupCell, RollupPlace
 
@@ -75,17 +75,35 @@ def is_current(place: RollupPlace) -> bool:
     return signal is not None and signal.edges.id == place.edges_id
 
 
-def recount(frames: Iterable[FrameColumns], signal: str | None = None) -> Cells:
+Blind = set[tuple[Scope, str, int]]
+"""Scope, signal and start of rows that the frames do not tell."""
+
+
+def recount(frames: Iterable[FrameColumns], signal: str | None = None) -> tuple[Cells, Blind]:
     """The roll-up rows of frames, by the very code that intake rolls up with; of one signal or all.
 
-    The parts in which the frames come share none: what they add up to does not depend on how they were cut.
+    The parts in which the frames come share none: what they add up to does not depend on how they were cut. Beside
+    them which rows cannot be counted again: those of each detection, where a frame has more than are stored of it.
     """
     found: Cells = {}
+    blind: Blind = set()
     for columns in frames:
         for place, cell in cells_of(roll_up(columns)).items():
             if signal is None or place.series.signal == signal:
                 found.setdefault(place, RollupCell()).add(cell)
-    return found
+        crowded = np.flatnonzero(columns.left_out)
+        if len(crowded):
+            blind |= {whereabouts(place) for place in cells_of(roll_up(columns.take(crowded))) if _of_each(place)}
+    return found, blind
+
+
+def whereabouts(place: RollupPlace) -> tuple[Scope, str, int]:
+    """A row's place for all classes and edges: which classes a frame had beside those stored is not known."""
+    return place.series.scope, place.series.signal, place.start_us
+
+
+def _of_each(place: RollupPlace) -> bool:
+    return SIGNALS[place.series.signal].per == "detection"
 
 
 def cells_of(rows: RollupColumns) -> Cells:

@@ -17,12 +17,17 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from monitor.errors import DependencyAway, UsageError
+from monitor.errors import DependencyAway, FileBroken, UsageError
 
-SUFFIX = ".jsonl"
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+"""What files of records are called, and what is in them."""
+_HALF = ".tmp"
+"""How a file may be called until it is whole."""
 DEFAULT_SOURCE = "spool"
 BATCH_LINES = 10_000
 BATCH_BYTES = 16 << 20
+BATCH_VALUES = 750_000
+"""Commas, of which every value but the first has one: a number of one digit takes many times its text in memory."""
 _PIECE = 1 << 20
 _LONGEST_NAME = 255
 """Bytes of a name in a folder, on all the usual file systems."""
@@ -50,6 +55,10 @@ class Lines:
     @property
     def last(self) -> int:
         return self.first + len(self.lines) - 1
+
+    def sha256(self) -> bytes:
+        """The hash of their content: of the lines, with a newline between each and the next."""
+        return hashlib.sha256(b"\n".join(self.lines)).digest()
 
 
 class Spool:
@@ -87,34 +96,44 @@ class Spool:
         Raises:
             DependencyAway: it cannot be moved, or its reason not be written.
         """
-        moved = _move(file, self._quarantine, spare=len(_REASON))
-        if moved is None:
-            return None
-        try:
-            moved.with_name(moved.name + _REASON).write_text(reason + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DependencyAway(
-                f"{moved} was set aside and its reason cannot be written beside it: {error.strerror}; mend the "
-                f"folder. The reason: {reason}"
-            ) from error
-        return moved
+        return _move(file, self._quarantine, reason)
 
 
 def find_files(folder: Path, source: str | None = None) -> list[Waiting]:
-    """The `*.jsonl` files below a folder, by name, without links, hidden and temporary files.
+    """The files of records below a folder, by name, without links, hidden and temporary files.
 
     Without `source` the first folder below names the source. A folder that cannot be looked into is among them as
     itself: `open_file` then says why.
     """
     found = []
     for path in _walk(folder):
+        if not _is_taken_in(path):
+            continue
         name = path.relative_to(folder)
         of = source or (_said(name.parts[0]) if len(name.parts) > 1 else DEFAULT_SOURCE)
         found.append(Waiting(path, of, _said(str(name)), _stamp(path)))
     return sorted(found, key=lambda file: file.name)
 
 
+def find_strangers(folder: Path) -> list[Path]:
+    """What lies below a folder and is never taken in, by name: links, and what is called like no file of records.
+
+    Hidden and temporary files are not spoken of.
+    """
+    return sorted(path for path in _walk(folder) if not _is_taken_in(path) and path.suffix != _HALF)
+
+
+def suffix_of(name: str) -> str:
+    """The one of SUFFIXES that a name ends in, `""` if it ends in none."""
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def _is_taken_in(path: Path) -> bool:
+    return not path.is_symlink() and (path.is_dir() or (suffix_of(path.name) != "" and path.is_file()))
+
+
 def _walk(folder: Path) -> Iterator[Path]:
+    """All but folders and what is hidden; a folder that cannot be looked into is among them as itself."""
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -128,7 +147,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path))
-        elif entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+        else:
             yield Path(entry.path)
 
 
@@ -146,14 +165,14 @@ def open_file(path: Path) -> BinaryIO:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb", buffering=_PIECE)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; let this account read it") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
-    return os.fdopen(descriptor, "rb", buffering=_PIECE)
+    os.close(descriptor)
+    raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
 
 
 def hash_of(stream: BinaryIO) -> str:
@@ -166,22 +185,31 @@ def hash_of(stream: BinaryIO) -> str:
 
 
 def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
-    """Cut a stream into batches of at most BATCH_LINES lines and about BATCH_BYTES bytes.
+    """Cut a stream into batches of at most BATCH_LINES lines and about BATCH_BYTES bytes and BATCH_VALUES values.
 
     Of a line over `longest` bytes no more than the first longest + 1 are held.
+
+    Raises:
+        FileBroken: as the stream does, when all whole lines before were yielded.
     """
     lines: list[bytes] = []
-    size, first = 0, 1
-    while line := stream.readline(longest + 1):
-        if line.endswith(b"\n"):
-            line = line[:-1]
-        elif len(line) > longest:
-            _skip_line(stream)
-        lines.append(line)
-        size += len(line)
-        if len(lines) == BATCH_LINES or size >= BATCH_BYTES:
+    size, values, first = 0, 0, 1
+    try:
+        while line := stream.readline(longest + 1):
+            if line.endswith(b"\n"):
+                line = line[:-1]
+            elif len(line) > longest:
+                _skip_line(stream)
+            lines.append(line)
+            size += len(line)
+            values += line.count(b",")
+            if len(lines) == BATCH_LINES or size >= BATCH_BYTES or values >= BATCH_VALUES:
+                yield Lines(first, lines)
+                lines, size, values, first = [], 0, 0, first + len(lines)
+    except FileBroken:
+        if lines:
             yield Lines(first, lines)
-            lines, size, first = [], 0, first + len(lines)
+        raise
     if lines:
         yield Lines(first, lines)
 
@@ -200,8 +228,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
-    """Move a file below `folder` without ever writing over another; its name leaves `spare` bytes of room.
+def _move(file: Waiting, folder: Path, reason: str = "") -> Path | None:
+    """Move a file below `folder` without ever writing over another, with the reason, if there is one, beside it.
 
     None: another worker has moved it, or another file has taken its name and waits for a turn of its own.
     """
@@ -211,30 +239,46 @@ def _move(file: Waiting, folder: Path, spare: int = 0) -> Path | None:
         return None
     try:
         where.mkdir(parents=True, exist_ok=True)
-        place = _reserve(where, name.removesuffix(SUFFIX), _LONGEST_NAME - spare)
+        place = _reserve(where, name, _LONGEST_NAME - len(_REASON))
+        beside = place.with_name(place.name + _REASON)
         try:
+            if reason:  # first, so that nothing ever lies there unexplained
+                beside.write_text(reason + "\n", encoding="utf-8")
             os.replace(file.path, place)
         except OSError:
-            place.unlink(missing_ok=True)
+            _give_back(place, beside)
             raise
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DependencyAway(
             f"{file.path} cannot be moved below {where}: {error.strerror}; mend the folder, then try again"
+            + f". It belongs there because: {reason}" * bool(reason)
         ) from error
     return place
 
 
-def _reserve(folder: Path, stem: str, longest: int) -> Path:
+def _reserve(folder: Path, name: str, longest: int) -> Path:
     """A free name. An empty file now holds it, which the move replaces (or, killed before, leaves)."""
+    suffix = suffix_of(name)
     for number in count(1):
-        end = SUFFIX if number == 1 else f"-{number}{SUFFIX}"
-        place = folder / (_cut(stem, longest - len(end)) + end)
+        end = suffix if number == 1 else f"-{number}{suffix}"
+        place = folder / (_cut(name.removesuffix(suffix), longest - len(end)) + end)
         with suppress(FileExistsError):
             place.touch(exist_ok=False)
             break
     return place
+
+
+def _give_back(place: Path, beside: Path) -> None:
+    """Take a name that was reserved back, with its reason.
+
+    Not if it holds something: over a network a move may have been done and still be reported as failed.
+    """
+    with suppress(OSError):
+        if not place.stat().st_size:
+            place.unlink()
+            beside.unlink(missing_ok=True)
 
 
 def _cut(name: str, longest: int) -> str:

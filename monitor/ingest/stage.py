@@ -7,20 +7,22 @@ or it is nowhere.
 from __future__ import annotations
 
 import gc
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain, UsageError
+from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, NoRoom, TryAgain, UsageError
+from monitor.ingest.crowd import thinned
+from monitor.ingest.names import bound_names, named
 from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, conflict, parse, plain
 from monitor.ingest.rollup import roll_up
+from monitor.ingest.sources import open_lines
 from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
 from monitor.records import Reject
 from monitor.spec.load import LoadedContract
@@ -56,6 +58,10 @@ class Summary:
     """Why detections were."""
     why_still: Counter[str] = field(default_factory=Counter)
     """Of the repeated lines, why some still are rejected."""
+    others: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Stored frames whose camera or slice counts under `__other__`, by model and condition (`""`: camera)."""
+    broken: list[str] = field(default_factory=list)
+    """Of each file that could not be read to its end, why."""
 
     @property
     def reasons(self) -> Counter[str]:
@@ -69,6 +75,18 @@ class Summary:
 
 
 Progress = Callable[[str, Summary], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A batch that was entered into the ledger; `before` are the reasons for which its lines had been rejected."""
+
+    conn: Connection
+    batch_id: int
+    source: str
+    lines: Lines
+    parsed: Parsed
+    before: Iterable[str]
 
 
 class _NothingNew(Exception):
@@ -92,15 +110,17 @@ def drain(
 
     Raises:
         DependencyAway: the database or the spool cannot be used now; what was not taken in stays in `incoming/`.
+        NoRoom: the disk of the database is full, or nearly so; likewise.
         UsageError: files wait and no contract is in force.
         FilesLeft: some files cannot be read, moved or stored as they are; the others were taken in.
     """
     spool = Spool(spool_dir)
 
     def put_away(file: Waiting, summary: Summary) -> bool:
-        if summary.stored + summary.duplicate + summary.good_before:
+        if not summary.broken and summary.stored + summary.duplicate + summary.good_before:
             return spool.done(file, now) is not None
-        summary.quarantined = int(spool.quarantine(file, _why_nothing(summary)) is not None)
+        why = _why_broken(summary) if summary.broken else _why_nothing(summary)
+        summary.quarantined = int(spool.quarantine(file, why) is not None)
         return bool(summary.quarantined)
 
     return load(database, spool.waiting(), contracts, now, progress, put_away)
@@ -132,15 +152,18 @@ def load(
             faults.append(error)
             continue
         moved = False
+        if put_away is None and summary.broken:
+            faults.append(UsageError(f"{file.path}: {_why_broken(summary)}"))
         try:
             moved = put_away is None or put_away(file, summary)
         except DependencyAway as error:
             faults.append(error)
         # A file that cannot be moved comes again at every turn, and is not news then.
         if moved or summary.repeated < summary.lines:
-            _log.info("%s", _sentence(file.name, summary))
+            loud = logging.WARNING if summary.others or summary.broken else logging.INFO
+            _log.log(loud, "%s", _sentence(file.name, summary))
         total.add(summary)
-    with database.begin() as conn:
+    with suppress(NoRoom), database.begin() as conn:  # it can wait; sums are right before and after
         histograms.merge(conn, now)
     if faults:
         more = len(faults) - FAULTS_SAID
@@ -165,14 +188,31 @@ def _load_file(
             raise UsageError(
                 f"{file.path} cannot be read: {error.strerror}; mend its disk or drop it again"
             ) from error
-        for lines in read_batches(stream, MAX_LINE):
-            # The lines are part of the name, so that batches of another size are never mistaken for these.
-            name = f"{digest}:{lines.first}-{lines.last}"
-            summary = _take(database, file, name, lines, contracts, now, known)
-            total.add(summary)
-            if progress is not None:
-                progress(file.name, summary)
+        try:
+            with open_lines(stream, file.path.name) as text:
+                for lines in read_batches(text, MAX_LINE):
+                    # The lines are part of the name, so that batches of another size are never mistaken for these.
+                    name = f"{digest}:{lines.first}-{lines.last}"
+                    summary = _take(database, file, name, lines, contracts, now, known)
+                    total.add(summary)
+                    if progress is not None:
+                        progress(file.name, summary)
+        except FileBroken as broken:
+            total.broken = [str(broken)]
     return total
+
+
+def take_lines(
+    database: Database, source: str, name: str, file_name: str, lines: Lines, contracts: Contracts, now: datetime
+) -> Summary:
+    """Lines that came in no file, as one batch called `name`, committed when this returns; from any thread.
+
+    Raises:
+        OtherContent: a batch of this name was taken in before and held something else.
+        UsageError, DependencyAway, TryAgain: as `ledger.entry`; the same batch may be given again.
+    """
+    with _collector_off():
+        return _take(database, Waiting(Path(), source, file_name), name, lines, contracts, now, set())
 
 
 def _take(
@@ -186,15 +226,18 @@ def _take(
 ) -> Summary:
     """One batch. Of one that was taken in before only the lines that were rejected are looked at again: the contract,
     or the clock, may have been mended since. What then is new goes into the ledger as a batch of its own."""
+    content = lines.sha256()
     with database.begin() as conn:
         earlier = ledger.find_earlier(conn, file.source, name)
+    if earlier and earlier.sha256 != content:
+        raise ledger.other_content(file.source, name)
     count = len(lines.lines)
     if earlier and not earlier.rejected:
         return _seen(count, earlier)
+    database.require_room(sum(map(len, lines.lines)))
     parsed = parse(lines.lines, lines.first, contracts, now, earlier.rejected if earlier else None)
     with database.begin() as conn:
         frames.make_days(conn, frames.days_of(parsed.columns))
-    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
     attempt = f"{name}+{earlier.attempts + 1}" if earlier else name
     try:
         with ledger.entry(database, f"lines {lines.first}-{lines.last} of {plain(file.name)}") as conn:
@@ -204,7 +247,8 @@ def _take(
             before = ledger.pass_on(conn, file.source, name, batch_id, now) if earlier else []
             if earlier and len(before) != len(earlier.rejected):
                 raise TryAgain(f"lines of {plain(file.name)} were replayed just now, so nothing was kept; try again")
-            summary, series = _store(conn, batch_id, file.source, lines, parsed, known, before)
+            entry = _Entry(conn, batch_id, file.source, lines, parsed, before)
+            summary, series = _store(entry, contracts, now, known)
             if earlier and not summary.stored:
                 raise _NothingNew
     except _NothingNew:
@@ -235,12 +279,11 @@ def take_again(
     Raises:
         UsageError: a batch of this name was taken in before.
     """
-    content = hashlib.sha256(b"\n".join(lines.lines)).digest()
-    batch_id = ledger.open_batch(conn, source, name, file_name, content, now)
+    batch_id = ledger.open_batch(conn, source, name, file_name, lines.sha256(), now)
     if batch_id is None:
         raise UsageError(f"batch {name!r} of source {source!r} was taken in before")
     parsed = parse(lines.lines, lines.first, contracts, now)
-    return batch_id, _store(conn, batch_id, source, lines, parsed, set(), before)[0]
+    return batch_id, _store(_Entry(conn, batch_id, source, lines, parsed, before), contracts, now, set())[0]
 
 
 def _seen(count: int, earlier: Earlier | None) -> Summary:
@@ -251,23 +294,18 @@ def _seen(count: int, earlier: Earlier | None) -> Summary:
     return Summary(lines=count, repeated=count, good_before=earlier.good, why_still=still)
 
 
-def _store(
-    conn: Connection,
-    batch_id: int,
-    source: str,
-    lines: Lines,
-    parsed: Parsed,
-    known: set[int],
-    before: Iterable[str],
-) -> tuple[Summary, set[int]]:
+def _store(entry: _Entry, contracts: Contracts, now: datetime, known: set[int]) -> tuple[Summary, set[int]]:
     """All rows of one batch; returns what became of the lines, and the ids of the series it counted in."""
-    placed = frames.insert_frames(conn, batch_id, source, parsed.columns)
+    conn, batch_id, parsed = entry.conn, entry.batch_id, entry.parsed
+    within = bound_names(conn, entry.source, parsed.columns, contracts, now)
+    placed = frames.insert_frames(conn, batch_id, entry.source, thinned(within.columns))
     new = np.flatnonzero(placed.new)
     series: set[int] = set()
     if len(new):
-        stored = parsed.columns if len(new) == len(parsed.columns) else parsed.columns.take(new)
+        stored = within.columns if len(new) == len(parsed.columns) else within.columns.take(new)
         series = histograms.append(conn, batch_id, roll_up(stored), known)
-    rejects = _all_rejects(parsed, placed, lines)
+    rejects = _all_rejects(parsed, placed, entry.lines)
+    others = Counter({name: int(placed.new[rows].sum()) for name, rows in within.others.items()})
     ledger.save_rejects(conn, batch_id, rejects)
     counts = Counts(
         lines=parsed.lines,
@@ -277,7 +315,7 @@ def _store(
         blank=parsed.blank,
         detections_rejected=sum(not reject.whole_line for reject in rejects),
     )
-    ledger.close_batch(conn, batch_id, counts, rejects, before)
+    ledger.close_batch(conn, batch_id, counts, rejects, entry.before, others)
     return Summary(
         lines=counts.lines,
         stored=counts.stored,
@@ -287,6 +325,7 @@ def _store(
         detections_rejected=counts.detections_rejected,
         why_rejected=Counter(reject.reason for reject in rejects if reject.whole_line),
         why_set_aside=Counter(reject.reason for reject in rejects if not reject.whole_line),
+        others=+others,
     ), series
 
 
@@ -309,6 +348,17 @@ def _all_rejects(parsed: Parsed, placed: frames.Placed, lines: Lines) -> list[Re
     for row, said in placed.refused.items():
         rejects.append(whole(row, "refused", f"the database refuses the record: {said}; mend it and send it again"))
     return sorted(rejects, key=lambda reject: reject.line_number)
+
+
+def _why_broken(summary: Summary) -> str:
+    """Why a file was not read to its end, and how far it was."""
+    if not summary.lines:
+        return f"Nothing of the file was taken in: {summary.broken[0]}."
+    good = summary.stored + summary.duplicate + summary.good_before
+    return (
+        f"Of the file only the first {summary.lines} lines were looked at ({good} are stored): {summary.broken[0]}. "
+        "What is stored stays so, and given once more counts once."
+    )
 
 
 def _why_nothing(summary: Summary) -> str:
@@ -342,6 +392,9 @@ def _sentence(name: str, s: Summary) -> str:
     if s.detections_rejected:
         plural = "" if s.detections_rejected == 1 else "s"
         said += f"; {s.detections_rejected} detection{plural} set aside ({_listed(s.why_set_aside)})"
+    for (model, condition), count in sorted(s.others.items()):
+        said += f"; {count} counted under __other__ for too many new {named(model, condition)}"
+    said += "; broken off" * len(s.broken)
     return said + "; in quarantine" * s.quarantined
 
 

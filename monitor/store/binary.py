@@ -16,7 +16,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from monitor.records import Floats, Ints
-from monitor.store.database import Connection
+from monitor.store.database import Connection, require_room
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
@@ -47,8 +47,10 @@ def copy_in(conn: Connection, table: str, columns: dict[str, Ragged]) -> None:
 
     Raises:
         DBAPIError: as any other statement of the connection does, with the driver's error as `orig`.
+        NoRoom: the disk has no room for them.
     """
     data = encode(list(columns.values())).data
+    require_room(conn, len(data))
     statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
     driver = conn.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)

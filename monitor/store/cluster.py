@@ -21,6 +21,7 @@ from pathlib import Path
 
 from monitor.errors import DependencyAway, UsageError
 from monitor.store.binaries import MAJOR, Account, find_binaries
+from monitor.store.disk import total_bytes, wal_options, wal_segment_mib
 
 DATABASE = "monitor"
 OWNER = "monitor"
@@ -80,6 +81,15 @@ class Cluster:
             return None
         return Address(Path(note["socket_folder"]), note["port"], note["tcp"])
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a server works on the data that was started past us, by hand: it has no lock of ours."""
+        try:
+            number = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+            return Path(f"/proc/{number}/cwd").samefile(self.data)
+        except (OSError, ValueError):
+            return False
+
     def create(self) -> None:
         """Make the data directory if there is none: built under another name, renamed when it is whole.
 
@@ -110,7 +120,8 @@ class Cluster:
         for stale in (self.data / "postmaster.pid", *address.socket_folder.glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)  # the server before us is gone, whatever process has its number now
         _write(self.home / "address.json", json.dumps(asdict(address), default=str))
-        options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in _server_options(address).items())
+        settings = _server_options(address) | wal_options(total_bytes(self.home))
+        options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
         (self.home / "start.log").unlink(missing_ok=True)
         code = self._run(self.data, "pg_ctl", "start", "-w", "-t", str(_WAIT_S), "-o", options, lock=lock)
         if code != 0:
@@ -119,14 +130,20 @@ class Cluster:
                 f"{self._log_tail()}"
             )
 
-    def stop(self) -> None:
-        """Shut the server down in order: sessions are ended, everything is written, the socket disappears.
+    def stop(self, mode: str = "fast") -> None:
+        """Shut the server down: sessions are ended, everything is written, the socket disappears.
+
+        With mode `immediate`, or after a minute, nothing is written any more: what was committed is in the log, and
+        the next start recovers it. (A server that recovers from a crash may not heed any other word.)
 
         Raises:
-            DependencyAway: it is still running after a minute.
+            DependencyAway: it is still running after another minute.
         """
-        code = self._run(self.data, "pg_ctl", "stop", "-w", "-m", "fast", "-t", str(_WAIT_S))
-        if code != 0 and (self.data / "postmaster.pid").exists():
+        for how in dict.fromkeys((mode, "immediate")):
+            code = self._run(self.data, "pg_ctl", "stop", "-w", "-m", how, "-t", str(_WAIT_S))
+            if code == 0 or not (self.data / "postmaster.pid").exists():
+                break
+        else:
             raise DependencyAway(
                 f"the embedded Postgres in {self.home} has not stopped within {_WAIT_S} s; it goes on shutting down, "
                 f"look at its log:\n{self._log_tail()}"
@@ -142,6 +159,7 @@ class Cluster:
             "--data-checksums", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8", "--no-instructions",
             "--set=max_connections=50", "--set=shared_buffers=128MB",
+            f"--wal-segsize={wal_segment_mib(total_bytes(self.home))}",
         )  # fmt: skip
         if code == 0:
             code = self._run(new, "postgres", "--single", "-c", "exit_on_error=on", SUPERUSER, text=_FIRST_STATEMENTS)

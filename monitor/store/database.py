@@ -5,20 +5,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
-from monitor.errors import DependencyAway, TryAgain, UsageError
+from monitor.errors import DependencyAway, NoRoom, TryAgain, UsageError
 from monitor.settings import Settings
 from monitor.store import embedded
+from monitor.store.disk import Room
 
-__all__ = ["OLDEST_MAJOR", "Connection", "Database", "Engine", "is_away", "open_database", "server_time"]
+__all__ = [
+    "OLDEST_MAJOR",
+    "Connection",
+    "Database",
+    "Engine",
+    "is_away",
+    "open_database",
+    "require_room",
+    "server_time",
+]
 
 OLDEST_MAJOR = 15
 
@@ -27,15 +38,19 @@ _SHUTDOWN = frozenset({"57P01", "57P02", "57P03", "57P05"})
 _READ_ONLY = "25006"
 _CANCELED = "57014"
 _LOCK_NOT_AVAILABLE = "55P03"
+_DISK_FULL = "53100"
+_FULL_FOR_S = 60.0
+"""How long nothing is loaded into a server of one's own after it had no room: every try takes some of the last."""
 _CONNECT_ARGS = {
     "application_name": "monitor",
     "connect_timeout": 10,
     # A link that is cut without a word is noticed within 12 s, both while waiting for an answer and while sending.
+    # While waiting Linux gives up at the first probe after tcp_user_timeout, however many keepalives_count allows.
     "keepalives": 1,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 12_000,
+    "tcp_user_timeout": 9_000,
 }
 
 
@@ -45,6 +60,20 @@ class Database:
 
     engine: Engine
     postgres: embedded.EmbeddedPostgres | None = None
+    _full: list[tuple[float, NoRoom]] = field(default_factory=list, init=False)
+    """When the server last said that its disk is full (monotonic seconds), and the sentence; or nothing."""
+
+    def require_room(self, size: int) -> None:
+        """Pass if a batch of `size` bytes may be loaded; to be asked before each.
+
+        Raises:
+            NoRoom: the disk of the embedded server has no more than its reserve left; or the server of one's own has
+                said within the last minute that its disk is full.
+        """
+        if self.postgres is not None:
+            self.postgres.room.require(size)
+        elif self._full and time.monotonic() - self._full[-1][0] < _FULL_FOR_S:
+            raise NoRoom(str(self._full[-1][1]))
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -53,6 +82,7 @@ class Database:
         Raises:
             DependencyAway: the server is not there, or went away meanwhile; nothing of the block was kept, unless the
                 link broke during the commit itself. Or this process has no connection left.
+            NoRoom: the server's disk is full; nothing of the block was kept.
             TryAgain: the server broke the block off for others' sake or for its time limit; nothing of it was kept.
         """
         try:
@@ -63,6 +93,10 @@ class Database:
                 "all connections of this process to the database are in use; try again when it has less to do at once"
             ) from error
         except DBAPIError as error:
+            if _sqlstate(error) == _DISK_FULL:
+                full = NoRoom(_no_room(self.engine.url, error))
+                self._full[:] = [(time.monotonic(), full)]
+                raise full from error
             if is_away(error):
                 raise DependencyAway(_away(self.engine.url, error)) from error
             if sentence := _broken_off(error):
@@ -85,10 +119,26 @@ def open_database(settings: Settings) -> Iterator[Database]:
             yield Database(engine)
         return
     with (
-        embedded.start(settings.state_dir, tcp_port=settings.embedded_port) as postgres,
-        _open(make_url(postgres.url)) as engine,
+        embedded.start(
+            settings.state_dir,
+            tcp_port=settings.embedded_port,
+            reserve_mib=settings.disk_reserve_mib,
+            ballast_mib=settings.ballast_mib,
+        ) as postgres,
+        _open(make_url(postgres.url), postgres.room) as engine,
     ):
         yield Database(engine, postgres)
+
+
+def require_room(conn: Connection, size: int) -> None:
+    """Pass if `size` bytes of rows may be written now; to be asked before much is.
+
+    Raises:
+        NoRoom: the disk of the embedded server would have less than its reserve left.
+    """
+    room = conn.info.get("room")
+    if room is not None:
+        room.require(size)
 
 
 def server_time(conn: Connection) -> datetime:
@@ -126,10 +176,11 @@ def _sqlstate(error: DBAPIError) -> str | None:
 
 
 @contextmanager
-def _open(url: URL) -> Iterator[Engine]:
+def _open(url: URL, room: Room | None = None) -> Iterator[Engine]:
     given = url.query.get("options", "")
     options = " ".join([*([given] if isinstance(given, str) else given), "-c timezone=UTC"]).strip()
     engine = create_engine(url, pool_pre_ping=True, connect_args={**_CONNECT_ARGS, "options": options})
+    event.listen(engine, "connect", lambda _, record: record.info.update(room=room))
     try:
         _check_version(engine)
         yield engine
@@ -170,12 +221,23 @@ def _checked_url(text_url: str) -> URL:
 
 
 def _away(url: URL, error: DBAPIError) -> str:
-    """The sentence for a server that is away. Of the URL only what can hold no password is shown."""
-    where = url.host or url.query.get("host") or "the local socket"
+    """The sentence for a server that is away."""
     return (
-        f"the database {url.database!r} on {where} cannot be used now ({_reason(error)}); see that the server runs "
+        f"{_named(url)} cannot be used now ({_reason(error)}); see that the server runs "
         "and lets this user in, then try again"
     )
+
+
+def _no_room(url: URL, error: DBAPIError) -> str:
+    return (
+        f"the disk of {_named(url)} is full ({_reason(error)}), and nothing was kept; make room there"
+        " (`monitor retention run` takes old data away), and what waits is taken in by itself"
+    )
+
+
+def _named(url: URL) -> str:
+    """The database in words. Of the URL only what can hold no password is shown."""
+    return f"the database {url.database!r} on {url.host or url.query.get('host') or 'the local socket'}"
 
 
 def _reason(error: DBAPIError) -> str:

@@ -28,31 +28,38 @@ from sqlalchemy import URL
 from monitor.errors import DependencyAway, UsageError
 from monitor.store.binaries import server_account
 from monitor.store.cluster import DATABASE, OWNER, READER, SUPERUSER, Address, Cluster
+from monitor.store.disk import MIB, Room, room_of
 
 _PATIENCE_S = 120
 """How long a start waits for another process, or for the recovery after a crash."""
 _ATTEMPTS = 3
 
 
-def start(state_dir: Path, *, tcp_port: int | None = None) -> EmbeddedPostgres:
+def start(
+    state_dir: Path, *, tcp_port: int | None = None, reserve_mib: int | None = None, ballast_mib: int | None = None
+) -> EmbeddedPostgres:
     """Start the server of `state_dir`, or join it where another process has started it; make it on the first call.
 
     It listens on a Unix socket that only the caller and the server's account can reach, and asks the kernel who is
     calling (peer). With `tcp_port` it also listens on 127.0.0.1, where the role `monitor_reader` comes in with
-    the password in `password_file`. Close with `stop()`, or use the result as a context manager.
+    the password in `password_file`. Close with `stop()`, or use the result as a context manager. `reserve_mib` and
+    `ballast_mib` are as in `disk.room_of`, in MiB.
 
     Raises:
         DependencyAway: the server, its programs or its account cannot be had; the message carries the log's tail.
         UsageError: the data belongs to another user or another major version of PostgreSQL, or the running server has
             no TCP port `tcp_port`.
     """
-    return EmbeddedPostgres(_own_folder(state_dir), tcp_port)
+    home = _own_folder(state_dir)
+    sizes = (None if mib is None else mib * MIB for mib in (reserve_mib, ballast_mib))
+    return EmbeddedPostgres(home, tcp_port, room_of(home, *sizes))
 
 
 class EmbeddedPostgres:
     """One process's hold on the server of a state directory. Made by `start`."""
 
-    def __init__(self, home: Path, tcp_port: int | None) -> None:
+    def __init__(self, home: Path, tcp_port: int | None, room: Room) -> None:
+        self.room = room
         self._cluster = Cluster(home, server_account())
         self._tcp_port = tcp_port
         self._process = os.getpid()
@@ -61,6 +68,7 @@ class EmbeddedPostgres:
             try:
                 _try_lock(self._user, fcntl.LOCK_SH)
                 self._address = self._run_server()
+                room.keep_ballast()
             except BaseException:
                 os.close(self._user)
                 raise
@@ -107,7 +115,7 @@ class EmbeddedPostgres:
             os.close(self._user)
             self._user = -1
             if is_last and self._lives():
-                self._cluster.stop()
+                self._cluster.stop("fast" if self._answers(self._address) else "immediate")
 
     def __enter__(self) -> Self:
         return self
@@ -120,22 +128,31 @@ class EmbeddedPostgres:
     def _run_server(self) -> Address:
         """See to it that the server runs and answers. The caller holds `start.lock`."""
         self._cluster.create()
-        attempts, failure = 0, None
+        attempts = 0
+        failure: DependencyAway | OSError | None = None
         deadline = time.monotonic() + _PATIENCE_S
         while attempts < _ATTEMPTS and time.monotonic() < deadline:
             server = _open(self._cluster.home / "server.lock")
             try:
-                if _try_lock(server, fcntl.LOCK_EX):
+                if _try_lock(server, fcntl.LOCK_EX) and not self._cluster.is_served:
                     attempts += 1
+                    if self.room.free < self.room.ballast:
+                        self.room.give_up_ballast()
                     self._cluster.start(self._tcp_port, lock=server)
                 if (address := self._cluster.address) and self._answers(address):
                     return self._checked(address)
-            except DependencyAway as error:
+                if self.room.free < self.room.ballast:  # it may live, and have no room to let anybody in
+                    self.room.give_up_ballast()
+            except (DependencyAway, OSError) as error:
                 failure = error
+                if self.room.is_low:
+                    self.room.give_up_ballast()
             finally:
                 os.close(server)
             time.sleep(0.05)
         home = self._cluster.home
+        if isinstance(failure, OSError):
+            raise DependencyAway(f"{home} cannot be written to ({failure}); make room there, then try again")
         raise failure or DependencyAway(
             f"the embedded Postgres in {home} runs but has taken no connection for {_PATIENCE_S} s; it may be "
             "recovering from a crash: try again in a minute, or look into its data/log"
@@ -163,7 +180,7 @@ class EmbeddedPostgres:
     def _lives(self) -> bool:
         server = _open(self._cluster.home / "server.lock")
         try:
-            return not _try_lock(server, fcntl.LOCK_SH)
+            return not _try_lock(server, fcntl.LOCK_SH) or self._cluster.is_served
         finally:
             os.close(server)
 

@@ -225,6 +225,11 @@ def _frame_columns(batch_id: int, source: str, c: FrameColumns) -> dict[str, bin
             binary.arrays(binary.fixed(elements, binary.FLOAT4), lengths, binary.FLOAT4), embedded
         ),
         "boxes_rejected": binary.fixed(c.boxes_rejected, binary.INT4),
+        "left_out": binary.fixed(c.left_out, binary.INT4),
+        "camera_said": binary.sparse(
+            binary.texts([said for said in c.camera_said if said]),
+            np.array([bool(said) for said in c.camera_said], dtype=bool),
+        ),
         "det_class": binary.arrays(binary.texts(c.det_class), detections, binary.TEXT),
         "det_confidence": binary.arrays(binary.fixed(c.det_confidence, binary.FLOAT8), detections, binary.FLOAT8),
         "det_box": binary.arrays(binary.fixed(c.det_box.ravel(), binary.FLOAT4), detections * 4, binary.FLOAT4),
@@ -233,7 +238,7 @@ def _frame_columns(batch_id: int, source: str, c: FrameColumns) -> dict[str, bin
 
 _TEXTS = ("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri", "recipe")
 _FLOATS = ("latency_ms", "queue_depth", "brightness", "contrast", "sharpness", "red_balance", "blue_balance")
-_INTS = ("captured_us", "width", "height", "boxes_rejected")
+_INTS = ("captured_us", "width", "height", "boxes_rejected", "left_out")
 _READ = text("""
     SELECT CAST(extract(epoch FROM captured_at) * 1000000 AS bigint) AS captured_us, * FROM frame
     WHERE captured_at >= :start AND captured_at < :end AND (CAST(:model AS text) IS NULL OR model = :model)
@@ -284,6 +289,7 @@ def _columns(rows: Sequence[Row[Any]]) -> FrameColumns:
     return FrameColumns(
         **plain,
         shadow=np.array(said["shadow"], dtype=bool),
+        camera_said=[name or "" for name in said["camera_said"]],
         slices=[dict(zip(*pair, strict=True)) for pair in zip(said["slice_name"], said["slice_value"], strict=True)],
         camera_meta=[meta or {} for meta in said["camera_meta"]],
         embedding=said["embedding"],

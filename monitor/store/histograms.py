@@ -12,7 +12,7 @@ from sqlalchemy import text
 from monitor.records import EPOCH, Histogram, RollupColumns, Scope, SeriesKey, Window
 from monitor.signals import SIGNALS
 from monitor.store import binary
-from monitor.store.database import Connection
+from monitor.store.database import Connection, require_room
 
 _MERGE_LOCK = 7_301_002
 """Advisory lock of whoever merges."""
@@ -109,6 +109,10 @@ def _add_series(conn: Connection, series: dict[int, tuple[SeriesKey, str, int]])
     conn.execute(_ADD, values)
 
 
+# Bytes, twice: what is written anew leaves the old row behind until it is vacuumed.
+_TO_MERGE = text(
+    "SELECT coalesce(2 * sum(pg_column_size(r.*)), 0) FROM rollup r WHERE r.batch_id > 0 AND r.start_at < :over"
+)
 # What batches appended and what was merged before becomes one row of batch 0. A row that is alone is only renamed.
 _RENAME = text("""
     UPDATE rollup r SET batch_id = 0 WHERE r.batch_id > 0 AND r.start_at < :over AND NOT EXISTS (
@@ -152,11 +156,15 @@ def merge(conn: Connection, now: datetime) -> int:
 
     Whatever the order in which batches came, those hours are then the same; the running hour is left alone, or each
     of its batches would write it all again. One merge at a time; loading goes on beside it.
+
+    Raises:
+        NoRoom: the disk has no room for the rows to be written anew.
     """
     hold_merges(conn)
     # The cells of a large load are sorted in memory; with the default they would go to disk in many small runs.
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
     over = {"over": EPOCH + (now - EPOCH) // _HOUR * _HOUR}
+    require_room(conn, int(conn.execute(_TO_MERGE, over).scalar_one()))
     alone = conn.execute(_RENAME, over).rowcount
     return alone + conn.execute(_MERGE, over).rowcount
 

@@ -7,7 +7,7 @@ line that was rejected and is taken in later is `mended` there, while the ledger
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,10 +16,13 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 
-from monitor.errors import UsageError
+from monitor.errors import OtherContent, UsageError
 from monitor.records import Reject
 from monitor.store import binary
 from monitor.store.database import Connection, Database
+
+OTHER_NAME = "other_name"
+"""The outcome in `intake_total` of stored frames that bore a name too many; its reason: model, newline, condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,18 @@ class Earlier:
     good: int
     rejected: dict[int, str]
     """Line number → the reason that was given last."""
+    sha256: bytes
+    """Of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch when it was taken in, to be told to whoever sent it."""
+
+    sha256: bytes
+    counts: Counts
+    rejects: tuple[tuple[int, bool, str, str], ...]
+    """The first of those set aside: (line number, whether the whole line, reason, sentence)."""
 
 
 _OPEN = text("""
@@ -98,26 +113,57 @@ def open_batch(conn: Connection, source: str, name: str, file_name: str, sha256:
         The number of the batch, or None when this very batch was taken in before.
 
     Raises:
-        UsageError: the name was used before for another content.
+        OtherContent: the name was used before for another content.
     """
     values = {"source": source, "name": name, "file_name": _storable(file_name), "sha256": sha256, "now": now}
     batch_id: int | None = conn.execute(_OPEN, values).scalar_one_or_none()
     if batch_id is None:
         known = text("SELECT sha256 FROM batch WHERE source = :source AND name = :name")
         if conn.execute(known, values).scalar_one() != sha256:
-            raise UsageError(
-                f"batch {name!r} of source {source!r} was taken in before with other content; give it another name"
-            )
+            raise other_content(source, name)
     return batch_id
 
 
+def other_content(source: str, name: str) -> OtherContent:
+    """The refusal of a batch that bears the name of an earlier one and is another."""
+    return OtherContent(
+        f"batch {name!r} of source {source!r} was taken in before with other content; give it another name"
+    )
+
+
+def receipt(conn: Connection, source: str, name: str, most: int) -> Receipt | None:
+    """What became of a batch when it first came, with up to `most` of what was set aside; None: it never came."""
+    names = list(Counts.__dataclass_fields__)
+    row = conn.execute(
+        text(f"SELECT batch_id, sha256, {', '.join(names)} FROM batch WHERE source = :source AND name = :name"),  # noqa: S608
+        {"source": source, "name": name},
+    ).first()
+    if row is None:
+        return None
+    batch_id, sha256, *counts = row
+    rejects = conn.execute(
+        text(
+            "SELECT line_number, whole_line, reason, detail FROM reject WHERE batch_id = :id"
+            " ORDER BY line_number, part LIMIT :most"
+        ),
+        {"id": batch_id, "most": most},
+    )
+    return Receipt(bytes(sha256), Counts(*counts), tuple((n, whole, why, said) for n, whole, why, said in rejects))
+
+
 def close_batch(
-    conn: Connection, batch_id: int, counts: Counts, rejects: Sequence[Reject] = (), before: Iterable[str] = ()
+    conn: Connection,
+    batch_id: int,
+    counts: Counts,
+    rejects: Sequence[Reject] = (),
+    before: Iterable[str] = (),
+    others: Mapping[tuple[str, str], int] | None = None,
 ) -> None:
     """Write down what became of the batch, and add it to the sums: the last thing in a batch's transaction.
 
     `rejects` are those of `save_rejects`; `before` are the reasons for which the lines had been rejected earlier,
-    where only such lines were looked at again. The sums of a source are locked until the transaction ends.
+    where only such lines were looked at again; `others` counts stored frames that bore one new name too many, by
+    model and condition. The sums of a source are locked until the transaction ends.
     """
     update = text(
         "UPDATE batch SET lines = :lines, stored = :stored, duplicate = :duplicate, rejected = :rejected,"
@@ -129,6 +175,8 @@ def close_batch(
     grown = Counter({("batch", ""): 1, ("stored", ""): counts.stored, ("duplicate", ""): counts.duplicate})
     grown["blank", ""] = counts.blank
     grown.update(("detection", reject.reason) for reject in rejects if not reject.whole_line)
+    # No name of a contract has a newline in it.
+    grown.update({(OTHER_NAME, f"{model}\n{condition}"): n for (model, condition), n in (others or {}).items()})
     lines = [reject.reason for reject in rejects if reject.whole_line]
     conn.execute(_ADD_TOTALS, {"source": source, "now": received_at, **_changes(grown, lines, before)})
 
@@ -163,18 +211,19 @@ def find_earlier(conn: Connection, source: str, name: str) -> Earlier | None:
     """
     attempts = conn.execute(
         text(
-            "SELECT batch_id, stored + duplicate, rejected FROM batch"
+            "SELECT batch_id, stored + duplicate, rejected, sha256 FROM batch"
             " WHERE source = :source AND (name = :name OR name LIKE :again) ORDER BY batch_id"
         ),
         {"source": source, "name": name, "again": f"{name}+%"},
     ).all()
     if not attempts:
         return None
-    ids = [batch_id for batch_id, _, _ in attempts]
-    rejected = any(count for _, _, count in attempts)
+    ids = [batch_id for batch_id, *_ in attempts]
+    rejected = any(count for _, _, count, _ in attempts)
     found = conn.execute(_STILL_OR_REPLAYED, {"ids": ids, "last": ids[-1]}).all() if rejected else []
-    good = sum(good for _, good, _ in attempts) + sum(replayed for _, _, replayed in found)
-    return Earlier(len(ids), good, {int(line): str(reason) for line, reason, replayed in found if not replayed})
+    good = sum(good for _, good, _, _ in attempts) + sum(replayed for _, _, replayed in found)
+    still = {int(line): str(reason) for line, reason, replayed in found if not replayed}
+    return Earlier(len(ids), good, still, bytes(attempts[0].sha256))
 
 
 def pass_on(conn: Connection, source: str, name: str, batch_id: int, now: datetime) -> list[str]:

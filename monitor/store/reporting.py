@@ -52,6 +52,17 @@ _INTAKE = text("""
     SELECT outcome, reason, sum(count)::bigint, sum(mended)::bigint, max(last_at) FROM intake_total
     GROUP BY outcome, reason ORDER BY 3 DESC, 1, 2
 """)
+_BY_SOURCE = text("""
+    SELECT source, stored, duplicate, rejected, blank, batches, last_at FROM (
+        SELECT source, coalesce(sum(count) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
+            coalesce(sum(count) FILTER (WHERE outcome = 'duplicate'), 0)::bigint AS duplicate,
+            coalesce(sum(count - mended) FILTER (WHERE outcome = 'rejected'), 0)::bigint AS rejected,
+            coalesce(sum(count) FILTER (WHERE outcome = 'blank'), 0)::bigint AS blank,
+            coalesce(sum(count) FILTER (WHERE outcome = 'batch'), 0)::bigint AS batches, max(last_at) AS last_at
+        FROM intake_total GROUP BY source) sums
+    ORDER BY last_at DESC, source LIMIT :limit
+""")
+_SET_ASIDE = ("rejected", "detection")
 _MOST_REASONS = 30
 _LAST_WINDOW = text("""
     SELECT window_start, window_end FROM measured_window
@@ -165,6 +176,25 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceIntake:
+    """What came in from one source since the start, every line counted once."""
+
+    source: str
+    stored: int
+    duplicate: int
+    rejected: int
+    """Still rejected."""
+    blank: int
+    batches: int
+    last_at: datetime
+
+    @property
+    def lines(self) -> int:
+        """All lines."""
+        return self.stored + self.duplicate + self.rejected + self.blank
+
+
+@dataclass(frozen=True, slots=True)
 class TrendPoint:
     """One window of one camera: the signal's mean and its PSI against the baseline, None where there is none."""
 
@@ -225,7 +255,9 @@ def intake(conn: Connection) -> Intake:
     """What came in since the start, from the ledger's sums."""
     rows = conn.execute(_INTAKE).all()
     sums = {outcome: (int(count), last_at) for outcome, reason, count, _, last_at in rows if not reason}
-    reasons = [SetAside(row[1], row[0] == "rejected", int(row[2]), int(row[3])) for row in rows if row[1]]
+    reasons = [
+        SetAside(row[1], row[0] == "rejected", int(row[2]), int(row[3])) for row in rows if row[0] in _SET_ASIDE
+    ]
     lines = [one for one in reasons if one.whole_line]
     batches, last_received_at = sums.get("batch", (0, None))
     return Intake(
@@ -238,6 +270,11 @@ def intake(conn: Connection) -> Intake:
         last_received_at=last_received_at,
         reasons=tuple(reasons[:_MOST_REASONS]),
     )
+
+
+def intake_by_source(conn: Connection, limit: int) -> list[SourceIntake]:
+    """What came in since the start from each source; those that sent last come first, up to `limit`."""
+    return [SourceIntake(*row) for row in conn.execute(_BY_SOURCE, {"limit": limit})]
 
 
 def last_window(conn: Connection, of: Produced, at: datetime) -> Window | None:

@@ -1,44 +1,94 @@
-"""The web: the status page, `/metrics`, `/healthz`, `/readyz`. All of it only reads."""
+"""The web: the status page, `/metrics`, `/healthz`, `/readyz`, and frames over HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from importlib.resources import files
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from pydantic import BaseModel
 
 from monitor.errors import MonitorError
 from monitor.store import migrate
+from monitor.web.access import ROUTES, Door
+from monitor.web.api import add_intake
 from monitor.web.metrics import CONTENT_TYPE, Metrics
+from monitor.web.openapi import document
 from monitor.web.pages import Pages
+from monitor.web.problem import Refused
 from monitor.web.view import Site
 
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none';"
-        " frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+_PAGE: dict[str, Any] = {"description": "The page that says why not.", "content": {"text/html": {}}}
+_CHOICES = [
+    {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+    for name in ("model", "version", "stage", "camera", "at")
+]
 
 
-def create_app(site: Site, metrics: Metrics) -> FastAPI:
-    """The application for one site. Its pages ask nothing from elsewhere: no script, no font, no image."""
+class _Style(Response):
+    media_type = "text/css"
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    alive: bool
+
+
+class Ready(BaseModel):
+    """Whether the daemon can do its work, and what keeps it from it."""
+
+    ready: bool
+    reasons: list[str]
+
+
+def create_app(site: Site, metrics: Metrics, *, everywhere: bool = False) -> Door:
+    """The application for one site, behind its door. `everywhere`: whether other machines reach it.
+
+    Its pages ask nothing from elsewhere: no script, no font, no image.
+    """
+    app = routes(site, metrics)
+    return Door(app, app.routes, site, everywhere, metrics.answered)
+
+
+def routes(site: Site, metrics: Metrics) -> FastAPI:
+    """The application without its door: what is served, to whomever."""
     app = FastAPI(title="monitor", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.exception_handler(Refused)
+    async def refuse(request: Request, refused: Refused) -> Response:
+        return refused.response()
+
+    @app.exception_handler(Exception)
+    async def fail(request: Request, error: Exception) -> Response:
+        return Refused(500, "something went wrong here; the daemon's log says what").response()
+
+    _add_pages(app, site)
+    _add_figures(app, site, metrics)
+    add_intake(app, site)
+
+    @app.get("/openapi.json")
+    async def describe() -> Response:
+        """This description."""
+        return Response(description, media_type="application/json")
+
+    description = document(app, ROUTES, version("monitor-vision"))
+    return app
+
+
+def _add_pages(app: FastAPI, site: Site) -> None:
     pages = Pages(site)
     style = files("monitor.web").joinpath("static/page.css").read_bytes()
+    page: dict[int | str, dict[str, Any]] = {
+        404: _PAGE | {"description": "No such model, version, camera."},
+        503: _PAGE,
+    }
 
-    @app.middleware("http")
-    async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers.update(HEADERS)
-        return response
-
-    @app.get("/")
+    @app.get("/", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _CHOICES})
     def status_page(request: Request) -> HTMLResponse:
+        """The status page."""
         code, text = pages.status(request.query_params)
         return HTMLResponse(text, status_code=code)
 
@@ -48,24 +98,29 @@ def create_app(site: Site, metrics: Metrics) -> FastAPI:
         return HTMLResponse(text, status_code=code)
 
     # What asks no database runs in the loop itself and never waits behind pages that do.
-    @app.get("/static/page.css")
+    @app.get("/static/page.css", response_class=_Style)
     async def page_style() -> Response:
-        return Response(style, media_type="text/css")
+        """Its style."""
+        return _Style(style)
 
-    @app.get("/metrics")
+
+def _add_figures(app: FastAPI, site: Site, metrics: Metrics) -> None:
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def scrape() -> Response:
+        """The daemon's figures in Prometheus' text format."""
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
     @app.get("/healthz")
-    async def alive() -> JSONResponse:
-        return JSONResponse({"alive": True})
+    async def alive() -> Alive:
+        """Whether the process answers."""
+        return Alive(alive=True)
 
-    @app.get("/readyz")
-    def ready() -> JSONResponse:
+    @app.get("/readyz", responses={503: {"model": Ready, "description": "Not ready."}})
+    def ready(response: Response) -> Ready:
+        """Whether the daemon can do its work."""
         reasons = why_not_ready(site)
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
-
-    return app
+        response.status_code = 503 if reasons else 200
+        return Ready(ready=not reasons, reasons=reasons)
 
 
 def why_not_ready(site: Site) -> list[str]:
@@ -76,6 +131,7 @@ def why_not_ready(site: Site) -> list[str]:
             schema = migrate.check(conn)
         if schema.state is not migrate.State.CURRENT:
             reasons.append(str(schema))
+        site.database.require_room(0)
     except MonitorError as error:
         reasons.append(str(error))
     if not site.contracts():

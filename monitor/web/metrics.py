@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from monitor.errors import MonitorError
 from monitor.spec.load import LoadedContract
-from monitor.store import reporting
+from monitor.store import names, reporting
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
 
@@ -38,6 +39,7 @@ class Metrics:
         self._read: dict[str, list[Metric]] = {}
         self._database_up = False
         self._job_runs: dict[tuple[str, str], int] = {}
+        self._answers: dict[tuple[str, str], int] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -54,6 +56,11 @@ class Metrics:
         """Count a run of a job by how it ended: `done` or `failed`."""
         with self._lock:
             self._job_runs[job, state] = self._job_runs.get((job, state), 0) + 1
+
+    def answered(self, path: str, status: int) -> None:
+        """Count an answer over HTTP. `path`: one of those that are served, or `other`."""
+        with self._lock:
+            self._answers[path, str(status)] = self._answers.get((path, str(status)), 0) + 1
 
     def refresh(
         self,
@@ -72,6 +79,7 @@ class Metrics:
             "jobs": lambda conn: _jobs(conn, jobs),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
+            "disk": lambda conn: _disk(database),
         }
         failed: MonitorError | None = None
         for name, part in parts.items():
@@ -114,6 +122,12 @@ class Metrics:
         for labels, count in sorted(self._job_runs.items()):
             runs.add_metric(labels, count)
         yield runs
+        answers = CounterMetricFamily(
+            "monitor_http_answers", "Answers over HTTP since the start, by status.", labels=["path", "status"]
+        )
+        for labels, count in sorted(self._answers.items()):
+            answers.add_metric(labels, count)
+        yield answers
 
 
 def _gauge(
@@ -141,6 +155,17 @@ def _intake(conn: Connection) -> Iterator[Metric]:
     for one in counted.reasons:
         set_aside.add_metric([one.reason, "line" if one.whole_line else "detection"], one.ever)
     yield set_aside
+    others: Counter[tuple[str, str]] = Counter()
+    for other in names.beyond(conn):
+        others[other.model, other.condition or "camera"] += other.frames
+    beyond = CounterMetricFamily(
+        "monitor_other_name_frames",
+        "Frames that count under __other__ because too many new names came in a day.",
+        labels=["model", "name_of"],
+    )
+    for labels, count in sorted(others.items()):
+        beyond.add_metric(labels, count)
+    yield beyond
     if counted.last_received_at is not None:
         newest = counted.last_received_at.timestamp()
         yield _number("monitor_last_batch_timestamp_seconds", "When the newest batch was taken in.", newest)
@@ -190,6 +215,15 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
     yield _gauge("monitor_drift_score", "What an alert rule looked at in its last window.", value, SCORE_LABELS)
     threshold = [(key, row.threshold) for key, row in scores.items()]
     yield _gauge("monitor_drift_threshold", "What that had to exceed, chance allowed for.", threshold, SCORE_LABELS)
+
+
+def _disk(database: Database) -> Iterator[Metric]:
+    if database.postgres is None:
+        return
+    room = database.postgres.room
+    yield _number("monitor_disk_free_bytes", "Room on the disk of the embedded Postgres.", room.free)
+    yield _number("monitor_disk_reserve_bytes", "Below this much room nothing is taken in.", room.reserve)
+    yield _number("monitor_disk_ballast_bytes", "Held by the ballast; 0 once it was given up.", room.held)
 
 
 def _alert_name(rule: str) -> str:

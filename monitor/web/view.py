@@ -26,6 +26,7 @@ LIVE = timedelta(days=1)
 TREND = timedelta(weeks=14)
 MOST_CAMERAS = 12
 """Cameras whose trends are drawn on one page."""
+MOST_SOURCES = 20
 DRAWN = (
     "pixel_brightness",
     "confidence",
@@ -157,6 +158,8 @@ class Status:
     measured: bool
     cameras: tuple[reporting.CameraFrames, ...]
     intake: reporting.Intake
+    sources: tuple[reporting.SourceIntake, ...]
+    """Those that sent last."""
     pillars: tuple[figures.Pillar, ...]
     pictures: tuple[Picture, ...]
     baseline: Baseline | None
@@ -219,6 +222,7 @@ def status(conn: Connection, site: Site, asked: Asked) -> Status | Surroundings:
         measured=found_window is not None,
         cameras=tuple(cameras),
         intake=reporting.intake(conn),
+        sources=tuple(reporting.intake_by_source(conn, MOST_SOURCES)),
         pillars=figures.pillars(reporting.histograms(conn, of, asked.camera, day), 24.0),
         pictures=_pictures(conn, of, asked.camera, window, baseline),
         baseline=baseline,

@@ -6,16 +6,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from daemons import daemon, eventually, is_ready, monitor
 
 CONTRACT = '[model]\nname = "presses"\n[[classes]]\nname = "dent"\n[cameras]\npolicy = "open"\n'
 LINE = (
@@ -35,46 +31,6 @@ def surroundings(tmp_path: Path) -> dict[str, str]:
         "MONITOR_CONTRACTS_DIR": str(tmp_path / "contracts"),
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def monitor(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "monitor", *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
-
-
-@contextmanager
-def daemon(env: dict[str, str], log: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running daemon and the address of its page; killed at the end if the test has not stopped it."""
-    command = [sys.executable, "-m", "monitor", "daemon", "--port", "0", *words]
-    with log.open("w") as errors:
-        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if found := re.search(r"status page: (http://\S+)", line):
-                yield process, found[1]
-                return
-        pytest.fail(f"the daemon ended at once: {log.read_text()}")
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait(30)
-
-
-def eventually(wanted, seconds: float = 30) -> None:
-    """Ask until it is so: the daemon works at its own pace."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not wanted():
-        assert time.monotonic() < deadline, "it has not come to pass"
-        pause.wait(0.1)
-
-
-def is_ready(page: str) -> bool:
-    try:
-        return httpx.get(f"{page}readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -106,15 +62,19 @@ def test_a_stop_during_the_start_is_an_orderly_one(surroundings, tmp_path):
 
 
 def test_postgres_killed_under_it_comes_back(surroundings, tmp_path):
+    spool = tmp_path / "state" / "spool"
     with daemon(surroundings, tmp_path / "log") as (process, page):
-        eventually(lambda: is_ready(page))
-        (pid_file,) = (tmp_path / "state" / "postgres").rglob("postmaster.pid")
-        os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
-        incoming = tmp_path / "state" / "spool" / "incoming"
-        eventually(incoming.is_dir)
-        (incoming / "late.jsonl").write_text(LINE)
-        eventually(lambda: is_ready(page) and "1 stored" in httpx.get(page).text, 60)
+        eventually(lambda: is_ready(page) and (spool / "incoming").is_dir())
+        for number in range(2):
+            (pid_file,) = (tmp_path / "state" / "postgres").rglob("postmaster.pid")
+            os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+            eventually(lambda: not is_ready(page))
+            late = f"late-{number}.jsonl"
+            (spool / "incoming" / late).write_text(LINE.replace('"1"', f'"{number}"'))
+            eventually(lambda: is_ready(page), 60)
+            eventually(lambda late=late: list((spool / "done").rglob(late)), 5)
         assert process.poll() is None
+        eventually(lambda: "2 stored" in httpx.get(page).text)
         process.terminate()
         assert process.wait(15) == 0
 
@@ -135,10 +95,26 @@ def test_a_port_that_is_taken_is_a_sentence(surroundings):
     assert "Traceback" not in ended.stderr
 
 
-def test_it_is_not_opened_to_others_by_a_mere_option(surroundings):
-    ended = monitor(surroundings, "daemon", "--host", "0.0.0.0")
-    assert ended.returncode == 2
-    assert "MONITOR_HTTP_HOST" in ended.stderr
+def test_opened_to_others_it_asks_for_a_token(surroundings, tmp_path):
+    with daemon(surroundings, tmp_path / "log", "--host", "0.0.0.0") as (process, page):
+        assert process.stdout is not None
+        assert "asks for a token" in process.stdout.readline()
+        here = page.replace("0.0.0.0", "127.0.0.1")
+        eventually(lambda: answers(f"{here}healthz") == 200)
+        for path in ("", "metrics", "readyz", "openapi.json"):
+            assert answers(here + path) == 401
+        made = monitor(surroundings, "tokens", "create", "grafana", "--scope", "read")
+        assert made.returncode == 0, made.stderr
+        assert answers(f"{here}metrics", made.stdout.strip()) == 200
+        assert monitor(surroundings, "tokens", "revoke", "grafana").returncode == 0
+        eventually(lambda: answers(f"{here}metrics", made.stdout.strip()) == 401)
+
+
+def answers(address: str, token: str = "") -> int:
+    try:
+        return httpx.get(address, headers={"Authorization": f"Bearer {token}"} if token else {}).status_code
+    except httpx.TransportError:
+        return 0
 
 
 def test_a_server_of_ones_own_is_not_migrated_unasked(surroundings, empty_engine):

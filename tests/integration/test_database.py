@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from monitor.errors import DependencyAway, TryAgain, UsageError
+from monitor.errors import DependencyAway, NoRoom, TryAgain, UsageError
 from monitor.settings import Settings
+from monitor.store import database as database_module
 from monitor.store import migrate, reporting
 from monitor.store.database import Database, open_database
 
@@ -59,3 +60,20 @@ def test_a_password_with_an_at_sign_is_never_taken_for_the_host(place: str) -> N
     ):
         pass
     assert "CANARY" not in str(refused.value)
+
+
+def test_a_server_of_ones_own_whose_disk_is_full_is_left_alone_for_a_while(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.require_room(1 << 30)
+    with pytest.raises(NoRoom, match=r"is full.*make room there"):
+        run(database, "DO $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$")
+    with pytest.raises(NoRoom, match="No space left on device"):
+        database.require_room(1)
+    monkeypatch.setattr(database_module, "_FULL_FOR_S", 0.0)
+    database.require_room(1)
+
+
+def run(database: Database, statement: str) -> None:
+    with database.begin() as conn:
+        conn.execute(text(statement))

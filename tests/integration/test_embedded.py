@@ -224,6 +224,24 @@ def test_the_process_number_of_a_dead_server_may_belong_to_another_program(state
         stranger.communicate()
 
 
+def test_a_server_restarted_by_hand_is_joined_and_not_started_beside(state: Path, server: EmbeddedPostgres) -> None:
+    """Its lock died with the one before it; a second server would take its files from under it."""
+    account = server_account()
+    before = postmaster(state)
+    subprocess.run(
+        [find_binaries(account) / "pg_ctl", "restart", "-w", "-m", "fast"],
+        cwd=state / "postgres/data", user=account.uid if account else None, group=account.gid if account else None,
+        extra_groups=[], check=True, stdin=-3, stdout=-3, stderr=-3, start_new_session=True,
+        env={"LC_ALL": "C", "PGDATA": "/proc/self/cwd" if account else str(state / "postgres/data")},
+    )  # fmt: skip
+    restarted = postmaster(state)
+    assert restarted != before
+    server.ensure_running()
+    with embedded.start(state) as other:
+        assert value(other, "SELECT 1") == 1
+    assert postmaster(state) == restarted
+
+
 def test_a_start_killed_while_it_makes_the_data_is_made_good(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdin=-1, stdout=-1)
     while not list(tmp_path.glob("postgres/data.new-*/global")):

@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -104,6 +104,34 @@ def test_a_reason_that_cannot_be_written_is_said_instead(tmp_path: Path) -> None
     (tmp_path / "quarantine" / "a.jsonl.reason").mkdir()
     with pytest.raises(DependencyAway, match=r"No line is good"):
         spool.quarantine(drop(spool, "a.jsonl"), "No line is good.")
+
+
+def test_a_file_is_never_in_quarantine_without_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, move, seen = Spool(tmp_path), os.replace, []
+
+    def watched(source: Path, place: Path) -> None:
+        seen.append(Path(f"{place}.reason").read_text(encoding="utf-8"))
+        move(source, place)
+
+    monkeypatch.setattr(os, "replace", watched)
+    assert moved(spool.quarantine(drop(spool, "a.jsonl"), "No line is good.")).name == "a.jsonl"
+    assert seen == ["No line is good.\n"]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, OSError])
+def test_a_move_that_was_done_and_is_reported_as_failed_costs_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    spool, move = Spool(tmp_path), os.replace
+
+    def unsure(source: Path, place: Path) -> None:
+        move(source, place)
+        raise error(5, "over a network the first answer was lost")
+
+    monkeypatch.setattr(os, "replace", unsure)
+    with suppress(DependencyAway):
+        spool.done(drop(spool, "a.jsonl", "one\n"), NOW)
+    assert (tmp_path / "done" / "2026-03-02" / "a.jsonl").read_text(encoding="utf-8") == "one\n"
 
 
 def test_a_file_that_is_gone_is_not_moved_and_leaves_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 
 from monitor.web import pages
-from monitor.web.app import HEADERS
+from monitor.web.access import HEADERS
 from monitor.web.view import NotThere
 
 TEMPLATES = files("monitor.web").joinpath("templates")

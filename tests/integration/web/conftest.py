@@ -111,6 +111,7 @@ class Plant:
         incoming = self.context.settings.spool_dir / "incoming"
         incoming.mkdir(parents=True, exist_ok=True)
         file = incoming / f"{name}.jsonl"
+        file.parent.mkdir(exist_ok=True)
         file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         return file
 
@@ -177,7 +178,7 @@ def browser(site: Site, metrics: Metrics) -> Callable[..., httpx.Response]:
     app = create_app(site, metrics)
 
     async def fetch(address: str, query: dict[str, str]) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://plant") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return await client.get(address, params=query or None)
 
     return lambda address, **query: asyncio.run(fetch(address, query))

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from monitor.cli import doctor, main
 from monitor.settings import Settings
+from monitor.store import tokens
 
 
 def told(settings: Settings, now) -> dict[str, list[doctor.Finding]]:
@@ -44,6 +45,23 @@ def test_all_is_well_after_the_jobs_ran(plant, now):
     assert "presses, contract" in found["contracts"][0].sentence
     assert "agrees with it to" in found["clock"][0].sentence
     assert "CPUExecutionProvider" in found["runtime"][0].sentence
+
+
+def test_sources_and_tokens_are_told(plant, now, day_of_records):
+    plant.drop("line-7/a", day_of_records(0, "cam-1"))
+    plant.jobs(1)
+    with plant.context.database.begin() as conn:
+        for name, days in (("old", -1), ("ending", 3), ("lasting", 90)):
+            made_at = now - timedelta(days=30)
+            tokens.issue(conn, name, "", ["read"], made_at, now + timedelta(days=days))
+    found = told(plant.context.settings, now)
+    assert [one.sentence for one in found["intake"]] == [
+        "line-7: 60 lines = 60 stored + 0 duplicate + 0 rejected + 0 blank, the last 2026-03-03 02:00 UTC"
+    ]
+    assert [(one.mark, one.sentence) for one in found["tokens"]] == [
+        ("note", "ending ends 2026-03-05; make another and hand it over before"),
+        ("well", "2 in force"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from sqlalchemy import text
 from monitor.drift import baseline
 from monitor.imaging.stats import image_stats
 from monitor.web import view
-from monitor.web.app import HEADERS, why_not_ready
+from monitor.web.access import HEADERS
+from monitor.web.app import why_not_ready
 from monitor.web.pages import Pages
 
 
@@ -70,6 +71,7 @@ def test_the_page_tells_the_story(drifted, read):
     assert "1 firing" in page.text
     assert "Brightness of cam-1 (presses v1.0) fell from" in page.text
     assert "840 lines = 840 stored + 0 duplicate + 0 rejected + 0 blank" in page.text
+    assert "spool 840 840 0 0 14 2026-03-09 02:00" in page.text
     assert "Nothing recorded yet: no reviews came in." in page.text
     assert "baseline 1 (480 frames from logs, 2026-03-02 00:00 to 2026-03-06 00:00)" in page.text
     assert "no camera" not in page.text

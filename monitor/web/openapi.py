@@ -1,0 +1,85 @@
+"""`/openapi.json`: what can be asked of the daemon, and everything that it may answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from monitor.records import FrameRecord
+from monitor.web import bodies
+from monitor.web.access import OPEN
+from monitor.web.api import MEDIA_TYPE, Taken
+from monitor.web.problem import MEDIA_TYPE as PROBLEM_TYPE
+from monitor.web.problem import Problem
+
+_REF = "#/components/schemas/{name}"
+_REFUSALS = {
+    400: "The body is empty or broken off, or the batch id is none.",
+    401: "No token, or none that is in force.",
+    403: "The token has not the scope that this asks for.",
+    408: f"The body has not arrived within {bodies.SECONDS:g} s.",
+    409: "The batch id was used before for other content.",
+    413: f"More than {bodies.MOST_BYTES} bytes, packed or unpacked, or more than {bodies.MOST_LINES} lines.",
+    415: "The body is not NDJSON, or in an encoding that is not read here.",
+    421: "The request names another host than this machine (where the daemon serves this machine alone).",
+    422: "The database refuses the lines.",
+    429: "Too many bytes are being taken in at once; come back after Retry-After seconds.",
+    503: "The database is away or no contract is in force; come back after Retry-After seconds.",
+}
+_READING = (401, 403, 421, 503)
+_RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+_BODY = {
+    "required": True,
+    "description": "One frame record a line (NDJSON), with Content-Encoding gzip or zstd if it is packed.",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="FrameRecord")}}},
+}
+
+
+def document(app: FastAPI, rights: Mapping[tuple[str, str], str], version: str) -> bytes:
+    """The description in OpenAPI 3.1, as JSON. `rights`: what each route asks for."""
+    found = get_openapi(
+        title="monitor",
+        version=version,
+        routes=app.routes,
+        description="Takes frame records in; shows what became of them.",
+    )
+    _, records = msgspec.json.schema_components([FrameRecord], ref_template=_REF)
+    models = {
+        model.__name__: model.model_json_schema(ref_template="#/components/schemas/{model}")
+        for model in (Problem, Taken)
+    }
+    nested = {name: schema for model in models.values() for name, schema in model.pop("$defs", {}).items()}
+    found["components"] = {
+        "schemas": {**records, **nested, **models},
+        "securitySchemes": {
+            "token": {"type": "http", "scheme": "bearer"},
+            "password": {"type": "http", "scheme": "basic", "description": "A read token as password, any name."},
+        },
+    }
+    for (method, path), right in rights.items():
+        _complete(found["paths"][path][method.lower()], right)
+    return json.dumps(found).encode()
+
+
+def _complete(operation: dict[str, Any], right: str) -> None:
+    """Say of an operation who may ask for it, and how it may be refused."""
+    writes = right == "ingest"
+    refusals = tuple(_REFUSALS) if writes else (421,) if right == OPEN else _READING
+    operation["security"] = [] if right == OPEN else [{"token": []}] if writes else [{"token": []}, {"password": []}]
+    if writes:
+        operation["requestBody"] = _BODY
+    operation["responses"].pop("422", None)
+    for status in refusals:
+        said: dict[str, Any] = {
+            "description": _REFUSALS[status],
+            "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}},
+        }
+        if status in (429, 503):
+            said["headers"] = _RETRY
+        kinds = operation["responses"].setdefault(str(status), said)["content"]
+        kinds.setdefault(PROBLEM_TYPE, said["content"][PROBLEM_TYPE])

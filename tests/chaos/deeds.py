@@ -1,0 +1,98 @@
+"""What a child of the nursery does: the product's own doors, opened from its settings."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from importlib import import_module
+from itertools import count
+from pathlib import Path
+
+from chaos.plant import BATCH_LINES
+from sqlalchemy import text
+
+from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
+from monitor.ingest import spool, stage
+from monitor.settings import Settings
+from monitor.spec.load import load_contract
+from monitor.store import migrate
+from monitor.store.database import Database, open_database
+
+GAVE_UP = 3
+"""Exit code of a deed that ended with an error of the product's own."""
+
+STORED = "stored"
+"""What `press` says of each row that was committed."""
+LEDGER_ROW = (
+    "INSERT INTO batch (source, name, file_name, sha256, lines, stored, duplicate, rejected, blank,"
+    " detections_rejected, received_at) VALUES ('press', :name, 'f', 'x', 2, 1, 0, 1, 0, 0, '2026-03-01Z')"
+)
+"""As the first release wrote it: every schema since has to take it."""
+
+
+def drain(url: str, folder: str, contract: str, now: str, batch_lines: int = BATCH_LINES) -> int:
+    """Take in what waits in the spool `folder`, once."""
+    spool.BATCH_LINES = batch_lines
+    contracts = {"line": load_contract(Path(contract))}
+    try:
+        with open_database(Settings(database_url=url)) as database:
+            stage.drain(database, Path(folder), contracts, datetime.fromisoformat(now))
+    except MonitorError as error:
+        print(f"{type(error).__name__}: {error}")
+        return GAVE_UP
+    return 0
+
+
+def drain_whatever_comes(url: str, folder: str, contract: str, now: str) -> int:
+    """Drain the spool again and again until a drain comes to its end, as the daemon's turns do."""
+    spool.BATCH_LINES = BATCH_LINES
+    contracts = {"line": load_contract(Path(contract))}
+    while True:
+        try:
+            with open_database(Settings(database_url=url)) as database:
+                while not drained(database, Path(folder), contracts, datetime.fromisoformat(now)):
+                    pass
+        except DependencyAway as error:
+            print(f"{type(error).__name__}: {error}")
+        else:
+            return 0
+
+
+def drained(database: Database, folder: Path, contracts: stage.Contracts, now: datetime) -> bool:
+    """Whether this drain came to its end."""
+    try:
+        stage.drain(database, folder, contracts, now)
+    except (DependencyAway, TryAgain, FilesLeft) as error:
+        print(f"{type(error).__name__}: {error}")
+        return False
+    return True
+
+
+def upgrade(url: str) -> int:
+    """Bring the schema to the newest."""
+    try:
+        with open_database(Settings(database_url=url)) as database:
+            migrate.upgrade(database.engine)
+    except MonitorError as error:
+        print(f"{type(error).__name__}: {error}")
+        return GAVE_UP
+    return 0
+
+
+def press(url: str) -> int:
+    """Write to the ledger and read frames without end, a short transaction after the other; says what is stored."""
+    with open_database(Settings(database_url=url)) as database:
+        for number in count(1):
+            with database.begin() as conn:
+                conn.execute(text(LEDGER_ROW), {"name": f"press {number}"})
+                conn.execute(text("SELECT count(*) FROM frame")).scalar_one()
+            print(STORED, flush=True)
+    return 0
+
+
+def monitor(env: dict[str, str], words: list[str]) -> int:
+    """Run a command of the command line."""
+    os.environ.update(env)
+    spool.BATCH_LINES = BATCH_LINES
+    code: int = import_module("monitor.cli.main").main(words)
+    return code

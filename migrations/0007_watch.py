@@ -3,13 +3,13 @@
 Only adds, but for one constraint that goes: events are now told of alerts and of incidents alike.
 
 Revision ID: 0007
-Revises: 0003
+Revises: 0006
 """
 
 from alembic import op
 
 revision = "0007"
-down_revision = "0003"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -103,7 +103,10 @@ def _movement(one: Witness) -> str:
     class_name = f" of class {told.key.class_name}" if told.key.class_name else ""
     what = f"{lane.name.replace('_', ' ')}{class_name}"
     limit = f"{abs(told.value or 0.0):.1f} is above {told.noise or 0.0:.1f}"
-    why = f"score of four hours {limit}" if told.measure == FAST else f"sum of daily scores {limit}"
+    kind = "score of four hours" if told.measure == FAST else "sum of daily scores"
+    if lane.probe == "peak":
+        kind = "longest quarter of an hour"
+    why = f"{kind} {limit}"
     counts = f"n {told.n:,} against {told.baseline_n:,} in the baseline"
     if lane.probe == "shape":
         return f"{what} is no longer that of the baseline ({why}, {counts})"

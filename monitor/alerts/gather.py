@@ -16,12 +16,12 @@ from monitor.alerts.account import Whose, Witness
 from monitor.alerts.incidents import QUIET_DAYS, Alarm, Day, State
 from monitor.records import QUIET, AlertEvent, Baseline, Measurement, Window
 from monitor.spec.load import LoadedContract
-from monitor.stats import sequential
-from monitor.store import acceptances, baselines, measurements, outbox
+from monitor.stats import sequential, strata
+from monitor.store import acceptances, baselines, measurements, outbox, watched
 from monitor.store import alerts as events
 from monitor.store import incidents as kept
 from monitor.store.database import Connection, Database
-from monitor.store.incidents import Kept, Ungathered, Watch
+from monitor.store.incidents import Kept, Watch
 from monitor.watch import ALARM, ALL_LANES, DOWN, EFFECT, FAST, GROUP, UP, Incident, Path, Z, label
 
 LOGGED = ("log",)
@@ -65,8 +65,16 @@ def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: 
     for task in todo:
         with database.begin() as conn:
             if kept.advance(conn, task.watch, task.day):
-                _gather(_Desk(conn, loaded, channels, now, task.watch, known[task.baseline_id]), task)
+                _gather(_Desk(conn, loaded, channels, now, task.watch, known[task.baseline_id]), task.day, over=True)
                 did += 1
+    # A sudden change is told on the day itself, which is gathered for good when it is over.
+    with database.begin() as conn:
+        running = kept.running(conn, loaded.model)
+    for task in running:
+        with database.begin() as conn:
+            watched.hold(conn, task.watch.model, task.watch.version)
+            if task in kept.running(conn, loaded.model):
+                _gather(_Desk(conn, loaded, channels, now, task.watch, known[task.baseline_id]), task.day, over=False)
     return did
 
 
@@ -74,22 +82,24 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _gather(desk: _Desk, task: Ungathered) -> None:
-    held = kept.open_ones(desk.conn, task.watch)
-    cameras = _cameras(desk, task.day)
+def _gather(desk: _Desk, day: date, *, over: bool) -> None:
+    """One day of incidents; on a day that is not `over` nothing closes."""
+    held = kept.open_ones(desk.conn, desk.watch)
+    cameras = _cameras(desk, day)
     paths = {camera: desk.loaded.contract.cameras.path_of(camera) for camera in cameras}
-    today = _witnesses(desk, task.day, paths)
-    yesterday = _witnesses(desk, task.day - _DAY, paths)
+    today = _witnesses(desk, day, paths)
+    if not (today or over):
+        return
+    yesterday = _witnesses(desk, day - _DAY, paths)
+    calm = _calm(desk, day, held, paths) if over else {}
     state = State(tuple(one.incident for one in held), tuple(one.alarm for one in yesterday if not one.alarm.group))
-    done = incidents.advance(
-        state, task.day, [one.alarm for one in today], list(paths.values()), _calm(desk, task.day, held, paths)
-    )
-    _keep(desk, task.day, held, done, [*today, *yesterday])
+    done = incidents.advance(state, day, [one.alarm for one in today], list(paths.values()), calm)
+    _keep(desk, day, held, done, [*today, *yesterday])
 
 
 def _cameras(desk: _Desk, day: date) -> list[str]:
     """The cameras that were watched on a day."""
-    found = desk.measured(day, day, measure=Z)
+    found = [*desk.measured(day, day, measure=Z), *desk.measured(day, day, measure=FAST)]
     return sorted({m.key.scope.camera for m in found} - {""})
 
 
@@ -120,16 +130,25 @@ def _witness(desk: _Desk, day: date, place: Path, alarm: Measurement) -> Witness
     }
     scores = desk.measured(first, day, measure=Z, **of_stream)
     effect = next(iter(desk.measured(day, day, measure=EFFECT, **of_stream)), None)
-    onset, told = sequential.Onset(len(scores) - 1, "step", 0.0), alarm
+    began, shape, told = day, "step", alarm
     if alarm.measure == ALARM:
         sign = 1 if (alarm.value or 0.0) > 0 else -1
-        z = [float("nan") if m.value is None else m.value for m in scores]
-        onset = sequential.onset(z, len(scores) - 1, sign)
-        told = desk.measured(day, day, measure=UP if sign > 0 else DOWN, **of_stream)[0]
-    began = scores[onset.day].window.start.astimezone(UTC).date() if scores else day
+        sums = desk.measured(first, day, measure=UP if sign > 0 else DOWN, **of_stream)
+        began, shape, told = *_onset(scores or sums, sign), sums[-1]
     group = scope.slice_name == GROUP
     found = Alarm(day, place, ALL_LANES[key.signal].signal, key.signal, began, group)
-    return Witness(found, onset.shape, told, scores, effect)
+    return Witness(found, shape, told, scores, effect)
+
+
+def _onset(path: Sequence[Measurement], sign: int) -> tuple[date, str]:
+    """The most likely first day of a change, and its shape, from a stream's scores (of reviews: from their sums)."""
+    values = [float("nan") if m.value is None else m.value for m in path]
+    if path[-1].measure == Z:
+        found = sequential.onset(values, len(values) - 1, sign)
+        place, shape = found.day, found.shape
+    else:
+        place, shape = strata.onset(values, len(values) - 1), "step"
+    return path[place].window.start.astimezone(UTC).date(), shape
 
 
 def _calm(desk: _Desk, day: date, held: Iterable[Kept], paths: dict[str, Path]) -> dict[incidents.Key, bool]:

@@ -77,6 +77,21 @@ def ungathered(conn: Connection, model: str) -> list[Ungathered]:
     return [Ungathered(Watch(model, version, stage), day, baseline) for version, stage, day, baseline in rows]
 
 
+def running(conn: Connection, model: str) -> list[Ungathered]:
+    """The days that are not over and were looked at, after the last one that was gathered."""
+    rows = conn.execute(
+        text(
+            "SELECT w.version, h.stage, w.day, w.baseline_id FROM watched_day w"
+            " JOIN (SELECT DISTINCT baseline_id, stage FROM baseline_hour) h USING (baseline_id)"
+            " LEFT JOIN gathered_day g ON g.model = w.model AND g.version = w.version AND g.stage = h.stage"
+            " WHERE w.model = :model AND w.hours < 24 AND w.frames >= 0 AND (g.day IS NULL OR w.day > g.day)"
+            " ORDER BY w.day, w.version, h.stage"
+        ),
+        {"model": model},
+    )
+    return [Ungathered(Watch(model, version, stage), day, baseline) for version, stage, day, baseline in rows]
+
+
 def advance(conn: Connection, watch: Watch, day: date) -> bool:
     """Take a day for this transaction to gather; False: it, or a later one, has been gathered already."""
     statement = text(

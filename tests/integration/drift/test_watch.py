@@ -294,3 +294,50 @@ def test_a_quiet_plant_stays_silent_and_under_14_days_nothing_is_judged(database
     baseline.from_logs(database, quiet.loaded, "v1", short, short.end + DAY)
     with database.begin() as conn:
         assert watch.standing(conn, quiet.loaded, "v1")[0] == "cam-1: learning, 10 of 14 days of baseline"
+
+
+def test_a_sudden_change_is_told_within_hours_and_not_again_at_midnight(drifting: Line) -> None:
+    drifting.write(BASELINE, 24)
+    drifting.tick(23)
+    jump = START + 24 * DAY  # at which the north's latencies jump; its hours of work begin at noon
+    drifting.write(24, 25)
+
+    def told() -> list[tuple[str, str]]:
+        with drifting.database.begin() as conn:
+            rows = conn.execute(text("SELECT alert_key, to_state FROM alert_event ORDER BY event_id"))
+            return [(row[0], row[1]) for row in rows]
+
+    before = told()
+    for hour in (13, 15, 17):
+        now = jump + timedelta(hours=hour + 1)
+        watch.run(drifting.database, drifting.loaded, now)
+        gather.run(drifting.database, drifting.loaded, now)
+    during = told()
+    assert {key for key, _ in during[len(before) :]} == {
+        f"line/incident/v1/north / {camera}/service" for camera in ("cam-1", "cam-2")
+    }
+    drifting.tick(24)
+    assert told() == during
+    with drifting.database.begin() as conn:
+        assert conn.execute(text("SELECT DISTINCT hours FROM watched_day")).scalars().all() == [24]
+
+
+def test_a_jammed_queue_is_an_incident_of_its_camera(database: Database, tmp_path: Path) -> None:
+    jammed = line(database, tmp_path, plant(7, {}))
+    edges = SIGNALS["queue_depth"].edges
+    draw = np.random.default_rng(8)
+    depth = draw.poisson(4, (DAYS * 96, 5)).astype(np.float64)
+    depth[25 * 96 + 60] = 60.0
+    rows = np.zeros((DAYS * 96, edges.count + 2), dtype=np.int64)
+    np.add.at(rows, (np.arange(DAYS * 96)[:, None], edges.bin_of(depth)), 1)
+    with database.begin() as conn:
+        write(conn, "line", "v1", START, {("cam-3", "queue_depth", ""): rows}, batch=3, minutes=15)
+        conn.execute(text("TRUNCATE baseline_hour"))  # what a baseline frozen before its quarters came has not learnt
+    jammed.write(BASELINE, DAYS)
+    jammed.tick(DAYS - 1)
+    with database.begin() as conn:
+        (found,) = incidents.read(conn)
+        said = conn.execute(text("SELECT evidence ->> 'sentence' FROM alert_event")).scalars().all()
+    assert (found.incident.scope, found.incident.signals) == (("north", "cam-3"), ("queue_depth",))
+    assert found.incident.onset == (START + 25 * DAY).date()
+    assert "queue peak" in said[0]

@@ -20,8 +20,8 @@ BENCHES = (
     "golden",
     "scale",
     "story",
-    "onset",
     "bounds",
+    "onset",
 )
 """Modules of this folder with `figures() -> Iterator[dict]`."""
 

@@ -160,10 +160,10 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
     yield Finding("well", "schema", str(schema))
     with database.begin() as conn:
         health = jobs.health(conn, [job.name for job in JOBS])
-        yield from _watch(conn)
         sources = reporting.intake_by_source(conn, _SOURCES)
         issued = tokens.listing(conn)
         beyond = names.beyond(conn)
+        yield from _watch(conn)
     yield from _jobs(health, now)
     for one in sources:
         counts = (

@@ -33,8 +33,8 @@ LEDGER_ROW = (
 def drain(url: str, folder: str, contract: str, now: str, batch_lines: int = BATCH_LINES) -> int:
     """Take in what waits in the spool `folder`, once."""
     spool.BATCH_LINES = batch_lines
-    contracts = {"line": load_contract(Path(contract))}
     try:
+        contracts = {"line": load_contract(Path(contract))}
         with open_database(Settings(database_url=url)) as database:
             stage.drain(database, Path(folder), contracts, datetime.fromisoformat(now))
     except MonitorError as error:

@@ -38,8 +38,10 @@ from monitor.drift import baseline
 from monitor.records import Alert, AlertEvent, Measurement, Window
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import alerts, measurements, migrate
+from monitor.store import alerts, incidents, measurements, migrate
 from monitor.store.database import Database, open_database
+from monitor.store.incidents import Kept
+from monitor.watch import label
 
 WEEKS = DAYS // 7
 FRAMES = 60  # a camera and day
@@ -72,6 +74,7 @@ class Outcome:
     weeks: list[Week] = field(default_factory=list)
     events: list[AlertEvent] = field(default_factory=list)
     open: list[Alert] = field(default_factory=list)
+    incidents: list[Kept] = field(default_factory=list)
     daily_precision: list[float] = field(default_factory=list)
 
     @property
@@ -103,6 +106,7 @@ def tell(database: Database, settings: Settings, seed: int, drifted: bool, out: 
     with database.begin() as conn:
         outcome.open = alerts.read(conn, MODEL)
         outcome.events = [event for alert in outcome.open for event in alerts.events(conn, alert.key)]
+        outcome.incidents = incidents.read(conn, MODEL)
     outcome.events.sort(key=lambda event: (event.window.end, event.alert_key))
     return outcome
 
@@ -190,6 +194,19 @@ def _line(week: Week) -> str:
     return line + "".join(f"\n      ! {each} fires" for each in week.fired)
 
 
+def _incidents(outcome: Outcome, out: TextIO) -> None:
+    """What the calibrated lanes found: each place and cause with its most likely first day."""
+    print("\nIncidents of the calibrated lanes, the newest first (monitor incidents list --all):", file=out)
+    for one in outcome.incidents:
+        incident, first = one.incident, outcome.start.date()
+        onset, opened = ((day - first).days - CLEAN_DAYS + 1 for day in (incident.onset, incident.opened_on))
+        where = label(incident.scope) or "all cameras"
+        days = f"opened on day {opened} of the ageing light, most likely since day {onset}"
+        print(f"  {incident.cause} of {where}: {days} ({', '.join(incident.signals)})", file=out)
+    if not outcome.incidents:
+        print("  none", file=out)
+
+
 def _ending(outcome: Outcome, out: TextIO) -> str:
     """What the daemon said, when, and what it would have meant to wait; returns the first alert's key."""
     day = outcome.first_alert_day
@@ -222,6 +239,7 @@ def _where_next(settings: Settings, first: str, out: TextIO) -> None:
             f" MONITOR_CONTRACTS_DIR={_short(settings.contracts_dir)}",
             "",
         ),
+        (f"{monitor} incidents list", "what the calibrated lanes found"),
         (f"{monitor} alerts list", "what is open"),
         (f"{monitor} alerts show {first}", "one alert with its evidence"),
         (f"{monitor} drift show --model {MODEL} --signal brightness", "the measurements behind it"),
@@ -273,6 +291,7 @@ def main() -> int:
     print("Nothing drifts.\n" if args.undrifted else f"{drifts}\n")
     outcome = play(args.state, args.seed, not args.undrifted, sys.stdout)
     print(FOOTER)
+    _incidents(outcome, sys.stdout)
     if args.write_expected:
         text = json.dumps(expected(outcome), indent=1) + "\n"
         (HERE / "expected" / "story.json").write_text(text, encoding="utf-8")

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-Scope = tuple[str, ...]
+from monitor.watch import Incident, Path
+
+Scope = Path
 Key = tuple[Scope, str]
 """Scope and cause: there is one open incident of each."""
 
@@ -59,21 +61,6 @@ class Alarm:
     def cause(self) -> str:
         """The cause group; a signal outside the list is a cause of its own."""
         return CAUSES.get(self.signal, self.signal)
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """What people were told of: `members` are the scopes that took part, `signals` in order of appearance."""
-
-    scope: Scope
-    cause: str
-    opened_on: date
-    onset: date
-    signals: tuple[str, ...]
-    members: frozenset[Scope]
-    last_alarm_on: date
-    closed_on: date | None = None
-    closed_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)

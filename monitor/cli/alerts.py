@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from monitor.alerts import deliver, stage
+from monitor.alerts import deliver, gather, stage
 from monitor.alerts.channels import configured
 from monitor.alerts.evidence import SHOWN_WINDOWS, figure, movement, subject, unit
 from monitor.cli.contracts import in_force
@@ -102,6 +102,8 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
         for model, loaded in contracts.items():
             did = stage.run(database, loaded, now, channels=[channel.name for channel in channels])
             print(f"{model}: {did} alert{'' if did == 1 else 's'} judged")
+            if days := gather.run(database, loaded, now, channels=[channel.name for channel in channels]):
+                print(f"{model}: {days} day{'' if days == 1 else 's'} gathered into incidents")
         sent = deliver.run(database, channels, now)
         print(f"{sent} message{'' if sent == 1 else 's'} sent")
     return 0

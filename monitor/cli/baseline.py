@@ -16,13 +16,16 @@ from monitor.errors import UsageError
 from monitor.records import Baseline, BaselineHistogram, SeriesKey, Window
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, load_contract
-from monitor.store import baselines, migrate
+from monitor.store import acceptances, baselines, migrate
 from monitor.store.database import Database, open_database
 
 EPILOG = """\
 examples:
   monitor baseline freeze --model packaging-line --version v1 --from 2026-01-01 --to 2026-01-29
   monitor baseline freeze --contract contracts/cells.toml --images training/images --note "split of March"
+  monitor baseline accept --model packaging-line --version v1 --from 2026-04-01 --to 2026-04-29 --by "A. Roe" \
+      --reason "new lamps since March"
+  monitor baseline accept --model packaging-line --version v1 --from-now 28 --by "A. Roe" --reason "lens swapped"
   monitor baseline list
   monitor baseline report 3
 """
@@ -39,6 +42,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     _register_freeze(verbs)
+    _register_accept(verbs)
     listing = verbs.add_parser("list", help="every baseline, oldest first")
     listing.add_argument("--model", help="of one model")
     listing.set_defaults(run=run_list)
@@ -69,6 +73,53 @@ def _register_freeze(verbs: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     freeze.add_argument("--note", default="", help="what a person should know about it")
     freeze.set_defaults(run=run_freeze)
+
+
+def _register_accept(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    accept = verbs.add_parser(
+        "accept",
+        help="say that things are as they shall be: a new baseline, on record",
+        description="Freezes a new baseline in the old one's place and writes down who accepted it and why. The lanes"
+        " start again from it, and open incidents close. Nothing is ever accepted by itself.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    accept.add_argument("--model", required=True, help="the model, whose contract lies in the contracts folder")
+    accept.add_argument("--version", required=True, help="the model version")
+    accept.add_argument("--from", dest="start", type=moment, metavar="TIME", help="start of the period, UTC")
+    accept.add_argument("--to", dest="end", type=moment, metavar="TIME", help="its end: the first moment after it")
+    accept.add_argument(
+        "--from-now", type=int, metavar="DAYS", help="learn anew from the next midnight on, for so many days"
+    )
+    accept.add_argument("--by", required=True, metavar="NAME", help="who accepts it")
+    accept.add_argument("--reason", required=True, help="why")
+    accept.set_defaults(run=run_accept)
+
+
+def run_accept(args: argparse.Namespace, settings: Settings) -> int:
+    """Accept, and say what takes whose place."""
+    loaded = contract_of(args.model, settings)
+    if (args.from_now is None) == (args.start is None or args.end is None):
+        raise UsageError("give --from and --to, or --from-now with a number of days")
+    period = None if args.from_now is not None else Window(args.start, args.end)
+    days = args.from_now or freezing.LEARN_DAYS
+    now = clock()
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        frozen = freezing.accept(database, loaded, args.version, period, now, args.by, args.reason, days)
+        with database.begin() as conn:
+            record = acceptances.listing(conn, loaded.model)[-1]
+    old = f"baseline {record.old_baseline_id}" if record.old_baseline_id else "no baseline"
+    if frozen is None:
+        print(
+            f"learning {args.model} {args.version} for {days} days from {record.learn_from:%Y-%m-%d %H:%M} UTC on, in"
+            f" the place of {old}; nothing is judged until then, and open incidents close"
+        )
+        return 0
+    print(f"accepted in the place of {old} by {args.by}: {args.reason}")
+    _print_frozen(frozen)
+    _print_report(loaded, readiness(loaded.contract, frozen.baseline, frozen.rows))
+    return 0
 
 
 def run_freeze(args: argparse.Namespace, settings: Settings) -> int:
@@ -103,8 +154,13 @@ def run_list(args: argparse.Namespace, settings: Settings) -> int:
         migrate.require_current(database.engine)
         with database.begin() as conn:
             found = baselines.listing(conn, args.model)
+            accepted = {one.baseline_id: one for one in acceptances.listing(conn, args.model)}
     for baseline in found:
         print(_line(baseline))
+        if (one := accepted.pop(baseline.id, None)) is not None:
+            print(f"  {one}")
+    for one in accepted.values():
+        print(f"{one.model} {one.version}: {one}")
     if not found:
         print("no baseline yet; `monitor baseline freeze` makes one", file=sys.stderr)
     return 0

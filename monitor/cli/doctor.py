@@ -24,8 +24,8 @@ from monitor.ingest.parse import plain
 from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import jobs, migrate, names, reporting, tokens
-from monitor.store.database import Database, open_database
+from monitor.store import acceptances, baselines, contracts, jobs, migrate, names, reporting, tokens, watched
+from monitor.store.database import Connection, Database, open_database
 
 Mark = Literal["well", "note", "wrong", "away"]
 SIGNS = {"well": "✓", "note": "–", "wrong": "✗", "away": "✗"}
@@ -163,6 +163,7 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
         sources = reporting.intake_by_source(conn, _SOURCES)
         issued = tokens.listing(conn)
         beyond = names.beyond(conn)
+        yield from _watch(conn)
     yield from _jobs(health, now)
     for one in sources:
         counts = (
@@ -206,6 +207,17 @@ def _names(beyond: list[names.Beyond], now: datetime) -> Iterator[Finding]:
                 f"{one.last_at:%Y-%m-%d %H:%M} UTC: more than {NEW_A_DAY} new {what} came in a day. Declare them in "
                 "the contract, or mend the producer",
             )
+
+
+def _watch(conn: Connection) -> Iterator[Finding]:
+    """Of each version with a baseline from logs: how far the calibrated lanes are."""
+    for one in contracts.in_force(conn):
+        for model_version in baselines.versions(conn, one.model):
+            said = watched.progress(conn, one.model, model_version)
+            waiting = acceptances.pending(conn, one.model, model_version)
+            mark: Mark = "well" if said is not None and said.judged and waiting is None else "note"
+            sentence = str(waiting or said or "no day has been watched yet; `monitor drift lanes` says why")
+            yield Finding(mark, "lanes", f"{one.model} {model_version}: {sentence}")
 
 
 def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:

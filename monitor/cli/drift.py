@@ -6,15 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from monitor.cli import compat, explain
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import moment, time_taken
-from monitor.drift import stage
+from monitor.drift import stage, watch
 from monitor.errors import UsageError
 from monitor.measures import MEASURES
 from monitor.records import ALL, Measurement
 from monitor.settings import Settings
-from monitor.store import measurements, migrate
+from monitor.store import baselines, measurements, migrate
 from monitor.store.database import open_database
+from monitor.watch import WATCH_MEASURES
 
 EPILOG = """\
 examples:
@@ -22,6 +24,8 @@ examples:
   monitor drift run --at 2026-03-01                    as if it were midnight of that day, UTC
   monitor drift show --model packaging-line            the newest windows of all cameras together
   monitor drift show --model packaging-line --camera cam-2 --signal brightness --last 14
+  monitor drift show --model packaging-line --camera cam-2 --signal brightness_mean --measure z --last 14
+  monitor drift lanes --model packaging-line           which limits the budget of false alarms buys, camera by camera
 """
 
 
@@ -38,6 +42,16 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     run = verbs.add_parser("run", help="measure every window that is closed, settled and undone")
     run.add_argument("--at", type=moment, metavar="TIME", help="the time to take as now (default: the clock)")
     run.set_defaults(run=run_run)
+    lanes = verbs.add_parser(
+        "lanes",
+        help="how the calibrated lanes stand: judged by which limit, or still learnt",
+        description="The limit of a camera is what the contract's budget of false alarms buys with the number of its"
+        " streams and the days of their baseline.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    lanes.add_argument("--model", required=True)
+    lanes.set_defaults(run=run_lanes)
     show = verbs.add_parser("show", help="a table of measurements")
     show.add_argument("--model", required=True)
     show.add_argument("--version", help="one model version (default: all)")
@@ -45,9 +59,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.add_argument("--slice", default="", metavar="NAME=VALUE", help="one operating condition (default: whole)")
     show.add_argument("--signal", help="one signal (default: all)")
     show.add_argument("--class", dest="class_name", default=ALL, metavar="CLASS", help="one class (default: whole)")
-    show.add_argument("--measure", choices=list(MEASURES), default="psi", help="default: psi")
+    show.add_argument("--measure", choices=[*MEASURES, *WATCH_MEASURES], default="psi", help="default: psi")
     show.add_argument("--last", type=int, default=1, metavar="N", help="newest windows to show (default: 1)")
     show.set_defaults(run=run_show)
+    explain.register(verbs)
+    compat.register(verbs)
 
 
 def run_run(args: argparse.Namespace, settings: Settings) -> int:
@@ -60,6 +76,34 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
         for model, loaded in contracts.items():
             did = stage.run(database, loaded, now)
             print(f"{model}: {did} window{'' if did == 1 else 's'} measured")
+            if days := watch.run(database, loaded, now):
+                print(f"{model}: {days} day{'' if days == 1 else 's'} watched")
+    return 0
+
+
+def run_lanes(args: argparse.Namespace, settings: Settings) -> int:
+    """One line a camera and group; the lanes themselves with their floors."""
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        with database.begin() as conn:
+            loaded = in_force(conn, settings).get(args.model)
+            if loaded is None:
+                raise UsageError(f"no contract of {args.model} is in force; put one into the contracts folder")
+            versions = baselines.versions(conn, args.model)
+            said = {version: watch.standing(conn, loaded, version) for version in versions}
+    drift = loaded.contract.drift
+    print(
+        f"{args.model}: at most {drift.false_alarms_per_camera_month:g} false alarms a camera-month and"
+        f" {drift.false_alarms_per_group_month:g} a group-month, over all lanes"
+    )
+    for lane in watch.lanes_of(loaded):
+        print(f"  {lane.name:<17} {lane.help}; told from {lane.floor:g} {lane.unit} on")
+    for version, sentences in said.items():
+        print(f"{version}:")
+        for sentence in sentences:
+            print(f"  {sentence}")
+    if not said:
+        print("no baseline from logs yet; `monitor baseline freeze` makes one")
     return 0
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from monitor.cli import (
     alerts,
+    backtest,
     baseline,
     daemon,
     db,
@@ -18,6 +19,7 @@ from monitor.cli import (
     drift,
     frames,
     golden,
+    incidents,
     ingest,
     rejects,
     retention,
@@ -37,7 +39,9 @@ NOUNS = (
     rejects,
     baseline,
     drift,
+    backtest,
     alerts,
+    incidents,
     golden,
     rollups,
     retention,

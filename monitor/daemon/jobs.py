@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from monitor.alerts import deliver
+from monitor.alerts import deliver, gather
 from monitor.alerts import stage as alerts
 from monitor.daemon.context import Context, Job
+from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, MonitorError
 from monitor.ingest import retention
@@ -57,9 +58,29 @@ def _compare(context: Context, now: datetime) -> int:
     return _for_each_model(context, lambda loaded: drift.run(context.database, loaded, until))
 
 
+def _watch(context: Context, now: datetime) -> int:
+    with context.database.begin() as conn:
+        through = jobs.standing(conn, "intake", now).through
+    if through is None:
+        return 0
+    until = min(now, through)
+    return _for_each_model(context, lambda loaded: _watch_model(context, loaded, until))
+
+
+def _watch_model(context: Context, loaded: LoadedContract, until: datetime) -> int:
+    for frozen in baseline.finish_learning(context.database, loaded, until):
+        _log.info("baseline %d of %s is frozen from the days that were accepted", frozen.baseline.id, loaded.model)
+    return watch.run(context.database, loaded, until)
+
+
 def _judge(context: Context, now: datetime) -> int:
     names = [channel.name for channel in context.channels]
     return _for_each_model(context, lambda loaded: alerts.run(context.database, loaded, now, channels=names))
+
+
+def _gather(context: Context, now: datetime) -> int:
+    names = [channel.name for channel in context.channels]
+    return _for_each_model(context, lambda loaded: gather.run(context.database, loaded, now, channels=names))
 
 
 def _deliver(context: Context, now: datetime) -> int:
@@ -112,10 +133,26 @@ JOBS = (
         after="intake",
     ),
     Job(
+        "watch",
+        timedelta(seconds=60),
+        _watch,
+        "watches each camera's days against what is ordinary for it",
+        needs_contracts=True,
+        after="intake",
+    ),
+    Job(
         "alerts",
         timedelta(seconds=60),
         _judge,
         "judges new measurements by the rules of the contract",
+        needs_contracts=True,
+        after="intake",
+    ),
+    Job(
+        "incidents",
+        timedelta(seconds=60),
+        _gather,
+        "gathers the alarms of the watch into incidents",
         needs_contracts=True,
         after="intake",
     ),

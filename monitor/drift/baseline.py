@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitor.drift import freeze
+from monitor.drift import freeze, watch
 from monitor.drift.readiness import SMALLEST
 from monitor.errors import GateRefused, UsageError
 from monitor.imaging.stats import ImageStats
 from monitor.records import ALL, EPOCH, Baseline, BaselineHistogram, SeriesKey, Window
 from monitor.spec.load import LoadedContract
-from monitor.store import baselines, histograms
+from monitor.stats.sequential import SMALLEST_BASELINE
+from monitor.store import acceptances, baselines, histograms
+from monitor.store.acceptances import Acceptance
 from monitor.store.database import Connection, Database
 
 _HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+LEARN_DAYS = 28
+"""Days that a baseline which begins now is learnt from, unless a person says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,20 @@ class Frozen:
 
 
 def from_logs(
-    database: Database, loaded: LoadedContract, version: str, period: Window, now: datetime, note: str = ""
+    database: Database,
+    loaded: LoadedContract,
+    version: str,
+    period: Window,
+    now: datetime,
+    note: str = "",
+    *,
+    accepted_by: str = "",
+    awaited: int = 0,
 ) -> Frozen:
     """Freeze the live frames of a version that were captured in `period`, which consists of whole hours in the past.
+
+    `accepted_by`: who accepts it in the old one's place, `note` being the reason; `awaited`: the acceptance whose
+    days these are. Either is written down with it.
 
     Raises:
         UsageError: a period that cannot be.
@@ -53,7 +69,65 @@ def from_logs(
         frames = freeze.frames_of(rows)
         if frames < SMALLEST:
             raise GateRefused(_too_few(conn, model, version, period, frames))
-        return _keep(conn, loaded, version, "logs", period, frames, rows, now, note)
+        active = baselines.active(conn, model, version)
+        frozen = _keep(conn, loaded, version, "logs", period, frames, rows, now, note)
+        watch.known(conn, loaded, frozen.baseline)
+        if accepted_by:
+            old = active.id if active else None
+            record = Acceptance(model, version, now, accepted_by, note, old, frozen.baseline.id)
+            acceptances.record(conn, record)
+        if awaited:
+            acceptances.settle(conn, awaited, frozen.baseline.id)
+        return frozen
+
+
+def accept(
+    database: Database,
+    loaded: LoadedContract,
+    version: str,
+    period: Window | None,
+    now: datetime,
+    by: str,
+    reason: str,
+    days: int = LEARN_DAYS,
+) -> Frozen | None:
+    """A person accepts that things are as they shall be: a new baseline takes the old one's place, with a record.
+
+    `period`: that of the new baseline. None: from the next midnight on; then the baseline is frozen once `days` days
+    are over, nothing is judged until then, and the answer is None.
+
+    Raises:
+        UsageError: no reason, a period that cannot be, or fewer than 14 days to learn from.
+        GateRefused: fewer than 30 frames.
+    """
+    if not reason.strip() or not by.strip():
+        raise UsageError("an acceptance needs a name and a reason; give --by and --reason, they stay on record")
+    if days < SMALLEST_BASELINE:
+        raise UsageError(f"{days} days are too few to learn from; the lanes judge from {SMALLEST_BASELINE} days on")
+    frozen = None if period is None else from_logs(database, loaded, version, period, now, reason, accepted_by=by)
+    if frozen is None:
+        with database.begin() as conn:
+            active = baselines.active(conn, loaded.model, version)
+            old = active.id if active else None
+            start = EPOCH + ((now - EPOCH) // _DAY + 1) * _DAY
+            record = Acceptance(loaded.model, version, now, by, reason, old, None, start, days)
+            acceptances.record(conn, record)
+    return frozen
+
+
+def finish_learning(database: Database, loaded: LoadedContract, now: datetime) -> list[Frozen]:
+    """Freeze the baselines whose accepted days are over and settled."""
+    with database.begin() as conn:
+        versions = baselines.versions(conn, loaded.model)
+        waiting = [acceptances.pending(conn, loaded.model, version) for version in versions]
+    done = []
+    for one in waiting:
+        if one is None or one.learn_from is None or one.learn_days is None:
+            continue
+        period = Window(one.learn_from, one.learn_from + one.learn_days * _DAY)
+        if period.end + loaded.contract.drift.settle <= now:
+            done.append(from_logs(database, loaded, one.version, period, now, one.reason, awaited=one.id))
+    return done
 
 
 def from_images(

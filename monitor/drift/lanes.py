@@ -11,7 +11,7 @@ Days run along one axis, the baseline's first; `cameras` is the axis that correl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from monitor.records import Floats, Ints
 from monitor.stats import fleet, null, rolling, seasonal, sequential, strata
 from monitor.stats.divergence import psi, smooth
 from monitor.stats.groups import equal_mass_cuts
+from monitor.watch import LANES, Lane
 
 BUDGET = 0.08
 """False alarms a camera-month over all of a camera's lanes, unless the contract says otherwise."""
@@ -27,47 +28,13 @@ FLEET_BUDGET = 0.08
 """False alarms a month of one group of cameras, over all of its fleet streams."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One way of watching a signal.
-
-    `probe` says which number: `mean`, `log_mean`, `log1p_mean`, `below` (share of values under `at`), `above` (share
-    above the baseline's `at` quantile), `classes` (the share of each class), `shape` (PSI of the whole histogram).
-    `floor` is the smallest change worth telling, in `unit`: `relative` to the level, or in the probe's own units.
-    `fast` lanes also look at four hours.
-    """
-
-    name: str
-    signal: str
-    probe: str
-    floor: float
-    unit: str
-    help: str
-    at: float = 0.0
-    fast: bool = False
-
-
-LANES: dict[str, Lane] = {
-    lane.name: lane
-    for lane in (
-        Lane("brightness_mean", "brightness", "mean", 0.02, "relative", "mean grey level of the frames", fast=True),
-        Lane("sharpness_mean", "sharpness", "mean", 0.05, "ln variance", "mean sharpness of the frames", fast=True),
-        Lane("confidence_mean", "confidence", "mean", 0.01, "confidence", "mean confidence of detections", fast=True),
-        Lane("confidence_low", "confidence", "below", 0.01, "share", "share of detections under 0.5", at=0.5),
-        Lane("confidence_shape", "confidence", "shape", 0.0, "PSI", "form of the histogram of confidence"),
-        Lane("detections_mean", "detections", "log1p_mean", 0.05, "ln", "detections a frame, log1p", fast=True),
-        Lane("latency_mean", "latency_ms", "log_mean", 0.05, "ln ms", "geometric mean of the latency", fast=True),
-        Lane("latency_tail", "latency_ms", "above", 0.03, "share", "share above the baseline's p95", at=0.95),
-        Lane("class_share", "class_share", "classes", 0.03, "share", "share of each class among detections"),
-    )
-}
-"""Every lane over histograms by name."""
-
 OVERRIDE = "override"
 """The lane over reviews, which has no histogram: overrides by band of confidence."""
 FIXED_RATES = {"override": 0.02, "fast": 0.004}
 """What the lanes with limits of their own take of the budget, false alarms of one camera in 30 days, in a simulated
 plant: 137 in 7,600 camera-months of reviews; none in 740 of fast lanes, so at most 3 / 740 (the rule of three)."""
+SHARES = ("below", "above")
+"""Probes that are shares of a histogram, watched on the arcsine scale."""
 WEEK = 7
 """Known days whose mean score says whether a stream is calm."""
 
@@ -99,6 +66,7 @@ class Stream:
     `z` [cameras, days] is on the scale of independent normal days; `effect` [cameras, days] in the lane's unit,
     signed, NaN without verdict; `m` [cameras] the days of baseline that count; `variance` the long-run one, pooled.
     `fast` holds the four-hour scores [cameras, days, 24] of lanes that have them, 0 where the floor is not reached.
+    `level` [cameras, days] is what the season expects of the day's hours, in the number's own unit; a shape has none.
     """
 
     lane: Lane
@@ -108,6 +76,7 @@ class Stream:
     m: Floats
     variance: float
     fast: Floats | None = None
+    level: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +114,32 @@ def probe(lane: Lane, series: Series, baseline: int) -> seasonal.Hourly:
 
     Not for `classes` (one stream a class, see `seasonal.shares`) and `shape` (which needs the histograms themselves).
     """
-    if lane.probe == "mean":
-        return seasonal.means(series.counts, series.values)
-    if lane.probe == "log_mean":
-        return seasonal.means(series.counts, np.log(series.values))
-    if lane.probe == "log1p_mean":
-        return seasonal.means(series.counts, np.log1p(np.floor(series.values)))
-    if lane.probe == "below":
-        chosen = np.broadcast_to(series.values < lane.at, (series.counts.shape[0], series.values.size))
-    else:
-        mass = np.cumsum(series.counts[:, :baseline].sum(axis=(1, 2)), axis=-1)
-        chosen = mass > lane.at * mass[:, -1:]
-        chosen = np.concatenate((np.zeros_like(chosen[:, :1]), chosen[:, :-1]), axis=-1)
-    hits = np.einsum("cdhb,cb->cdh", series.counts, chosen.astype(np.int64))
+    past = series.counts[:, :baseline].sum(axis=(1, 2))
+    counted = marks(lane, series.values, past)
+    if lane.probe not in SHARES:
+        return seasonal.means(series.counts, counted[0])
+    hits = np.einsum("cdhb,cb->cdh", series.counts, counted.astype(np.int64))
     return seasonal.shares(hits, series.counts.sum(axis=-1))
+
+
+def marks(lane: Lane, values: Floats, past: Ints) -> Floats:
+    """What a value in each bin counts for in the sum behind a lane's number, [cameras, bins].
+
+    `values` [bins] stand for the bins; `past` [cameras, bins] are the counts of the baseline, which say where the
+    quantile of an `above` lane lies.
+    """
+    if lane.probe == "above":
+        mass = np.cumsum(past, axis=-1)
+        chosen = mass > lane.at * mass[:, -1:]
+        return np.concatenate((np.zeros_like(chosen[:, :1]), chosen[:, :-1]), axis=-1).astype(np.float64)
+    each = values
+    if lane.probe == "log_mean":
+        each = np.log(values)
+    elif lane.probe == "log1p_mean":
+        each = np.log1p(np.floor(values))
+    elif lane.probe == "below":
+        each = (values < lane.at).astype(np.float64)
+    return np.broadcast_to(each, past.shape)
 
 
 def stream_of(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar, class_name: str = "") -> Stream:
@@ -168,13 +149,13 @@ def stream_of(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar, class_nam
     z = null.scores(days.steady, known, centre=False)
     variance = sequential.long_run_variance(days.steady, calendar.baseline)
     z = sequential.long_run(z, variance, known.m)
-    effect = days.deviation
-    if lane.probe in ("classes", "below", "above"):
-        effect = seasonal.share_moved(days.level, days.deviation)
+    effect, level = days.deviation, days.level
+    if lane.probe in ("classes", *SHARES):
+        effect, level = seasonal.share_moved(days.level, days.deviation), np.sin(days.level) ** 2
     elif lane.unit == "relative":
         effect = days.deviation / np.abs(days.level)
     fast = _fast(lane, hourly, calendar) if lane.fast else None
-    return Stream(lane, class_name, z, effect, known.m, variance, fast)
+    return Stream(lane, class_name, z, effect, known.m, variance, fast, level)
 
 
 def _fast(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar) -> Floats:
@@ -184,16 +165,23 @@ def _fast(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar) -> Floats:
 
 
 def _shape(lane: Lane, series: Series, calendar: Calendar) -> Stream:
-    value = np.full(series.counts.shape[:2], np.nan)
-    for camera, counts in enumerate(series.counts):
+    grouped = []
+    for counts in series.counts:
         cuts = equal_mass_cuts(counts[: calendar.baseline].sum(axis=(0, 1)))
-        starts = np.concatenate(([0], cuts[:-1] + 1))
-        groups = np.add.reduceat(counts, starts, axis=-1)
+        grouped.append(np.add.reduceat(counts, np.concatenate(([0], cuts[:-1] + 1)), axis=-1))
+    return shape_of(lane, grouped, calendar)
+
+
+def shape_of(lane: Lane, grouped: Sequence[Ints], calendar: Calendar) -> Stream:
+    """The `shape` lane's stream from each camera's counts by group [days, 24, groups], groups being cut as the
+    baseline's histogram is."""
+    value = np.full((len(grouped), calendar.weekend.size), np.nan)
+    for camera, groups in enumerate(grouped):
         total = groups[: calendar.baseline].sum()
         usual = seasonal.expected_shares(groups, calendar.weekend, calendar.baseline)
         for day in np.flatnonzero(np.isfinite(usual[:, 0]) & (groups.sum(axis=(1, 2)) > 0)):
             value[camera, day] = psi(smooth(groups[day].sum(axis=0)), smooth(usual[day] * total))
-    n = series.counts.sum(axis=(2, 3))
+    n = np.stack([groups.sum(axis=(1, 2)) for groups in grouped])
     z = null.divergence_scores(value, n, calendar.baseline)
     m = np.isfinite(z[:, : calendar.baseline]).sum(axis=1).astype(np.float64)
     variance = sequential.long_run_variance(z, calendar.baseline)
@@ -231,16 +219,35 @@ def recent(values: Floats, days: int = WEEK) -> Floats:
     return answer
 
 
-def decide(stream: Stream, limit: Floats, baseline: int) -> Verdict:
+def on(stream: Stream, first: int, end: int | None = None) -> Stream:
+    """The days of a stream from `first` on, up to `end`."""
+    days = slice(first, end)
+    fast, level = (None if part is None else part[:, days] for part in (stream.fast, stream.level))
+    return replace(stream, z=stream.z[:, days], effect=stream.effect[:, days], fast=fast, level=level)
+
+
+def of(stream: Stream, cameras: Sequence[int]) -> Stream:
+    """The cameras of a stream at these places."""
+    own = list(cameras)
+    fast, level = (None if part is None else part[own] for part in (stream.fast, stream.level))
+    return replace(stream, z=stream.z[own], effect=stream.effect[own], m=stream.m[own], fast=fast, level=level)
+
+
+def decide(stream: Stream, limit: Floats, baseline: int, start: sequential.Sums | None = None) -> Verdict:
     """What a stream's days after the baseline say; the arrays of the verdict are over all days, silent before.
 
-    Under 14 days of baseline a stream is learnt and stays silent.
+    Under 14 days of baseline a stream is learnt and stays silent. `start`: where the sums stood before the first day.
     """
     learnt = (stream.m >= sequential.SMALLEST_BASELINE)[:, None]
     judged = (np.arange(stream.z.shape[-1]) >= baseline) & learnt
     live = np.where(judged, stream.z, np.nan)
     path = sequential.cusum(
-        live, limit, effect=stream.effect, floor=stream.lane.floor, one_sided=stream.lane.probe == "shape"
+        live,
+        limit,
+        effect=stream.effect,
+        floor=stream.lane.floor,
+        one_sided=stream.lane.probe == "shape",
+        start=start,
     )
     fast = np.zeros(live.shape, dtype=np.int64)
     if stream.fast is not None:
@@ -267,11 +274,18 @@ def decide_fleet(found: Sequence[Stream], baseline: int, budget: float = FLEET_B
 
     Arrays are [1, days]. A group of fewer than three cameras has none.
     """
-    if not found or found[0].m.size < fleet.SMALLEST:
+    merged = fleet_streams(found, baseline)
+    if not merged:
         return []
-    merged = [_merged(stream, baseline) for stream in found]
     limit = limits(merged, budget, with_override=False)
     return [decide(stream, limit, baseline) for stream in merged]
+
+
+def fleet_streams(found: Sequence[Stream], baseline: int) -> list[Stream]:
+    """Each stream's median camera as a stream of one; none for fewer than three cameras."""
+    if not found or found[0].m.size < fleet.SMALLEST:
+        return []
+    return [_merged(stream, baseline) for stream in found]
 
 
 def _merged(stream: Stream, baseline: int) -> Stream:
@@ -296,9 +310,14 @@ def decide_overrides(reviewed: Ints, overridden: Ints, baseline: int) -> Overrid
 
     Needs no least number of days: a camera without reviews of its own is held against the fleet's.
     """
+    steps, p, spread = override_steps(reviewed, overridden, baseline)
+    steps[:, :baseline] = np.nan
+    return Overrides(strata.shiryaev_roberts(steps), p, spread)
+
+
+def override_steps(reviewed: Ints, overridden: Ints, baseline: int) -> tuple[Floats, Floats, float]:
+    """What each day adds to the sum [cameras, days], the past rates by band, and their dispersion."""
     past_x, past_n = overridden[:, :baseline], reviewed[:, :baseline]
     p = strata.rates(past_x.sum(axis=1), past_n.sum(axis=1))
     spread = strata.dispersion(past_x, past_n, p)
-    steps = strata.increments(overridden, reviewed, p, spread)
-    steps[:, :baseline] = np.nan
-    return Overrides(strata.shiryaev_roberts(steps), p, spread)
+    return strata.increments(overridden, reviewed, p, spread), p, spread

@@ -30,6 +30,7 @@ from monitor.spec.sections import (
     Whole,
     one_of,
 )
+from monitor.watch import ALL_LANES, Path
 
 EVERY = (*SIGNALS, CLASS_SHARE)
 WATCHED = tuple(name for name in EVERY if name != "status")
@@ -41,6 +42,7 @@ Policy = Literal["declared", "open"]
 AnySignal = Annotated[str, AfterValidator(one_of(EVERY)), Field(json_schema_extra={"enum": [*EVERY]})]
 WatchedSignal = Annotated[str, AfterValidator(one_of(WATCHED)), Field(json_schema_extra={"enum": [*WATCHED]})]
 Comparison = Annotated[str, AfterValidator(one_of(COMPARISONS)), Field(json_schema_extra={"enum": [*COMPARISONS]})]
+LaneName = Annotated[str, AfterValidator(one_of(ALL_LANES)), Field(json_schema_extra={"enum": [*ALL_LANES]})]
 Pillar = Literal["input", "inference", "prediction", "override", "business"]
 
 
@@ -88,6 +90,14 @@ class CameraSpec(Section):
     policy: Policy = "declared"
     """declared: frames of other cameras are rejected; open: they are taken in."""
     list: Many[Camera] = ()
+
+    def path_of(self, name: str) -> Path:
+        """Where a camera hangs: site, group (or else line), camera; a level that no camera names is left out."""
+        camera = next((camera for camera in self.list if camera.name == name), Camera(name=name))
+        levels = [(c.site, c.group or c.line) for c in (*self.list, camera)]
+        used = [any(names) for names in zip(*levels, strict=True)]
+        own = zip((camera.site, camera.group or camera.line), used, strict=True)
+        return (*(level for level, is_used in own if is_used), name)
 
 
 class Condition(Section):
@@ -173,7 +183,11 @@ class DriftSpec(Section):
     """Groups of equal mass that the baseline is cut into."""
     signals: Many[WatchedSignal] = WATCHED
     false_alarms_per_camera_month: Positive = 0.08
-    """The budget of false alarms over everything that is watched on a camera."""
+    """The budget of false alarms over everything that is watched on a camera; the limits of the lanes follow it."""
+    false_alarms_per_group_month: Positive = 0.08
+    """The same for what a group of cameras does together."""
+    floors: dict[LaneName, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """The smallest change of a lane that is worth telling, in the lane's unit, where it is not the product's own."""
 
 
 def pillar_of(signal: str) -> Pillar:

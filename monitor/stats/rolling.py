@@ -22,11 +22,15 @@ QUEUE_QUANTILE = 0.9999
 
 
 def trailing(values: npt.ArrayLike, hours: int = HOURS) -> Floats:
-    """Sum of each entry of [..., time] and the `hours` - 1 before it; NaN counts as 0."""
-    total = np.cumsum(np.nan_to_num(np.asarray(values, dtype=np.float64)), axis=-1)
-    ended = np.zeros_like(total)
-    ended[..., hours:] = total[..., :-hours]
-    return np.asarray(total - ended)
+    """Sum of each entry of [..., time] and the `hours` - 1 before it; NaN counts as 0.
+
+    Added up entry by entry, so that it is the same to the last bit wherever the array begins.
+    """
+    x = np.nan_to_num(np.asarray(values, dtype=np.float64))
+    total = x.copy()
+    for back in range(1, hours):
+        total[..., back:] += x[..., :-back]
+    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,15 @@ def active(conn: Connection, model: str, version: str) -> Baseline | None:
     return None if row is None else Baseline(**row._mapping)
 
 
+def versions(conn: Connection, model: str) -> list[str]:
+    """The versions of a model that have a baseline from logs."""
+    rows = conn.execute(
+        text("SELECT DISTINCT version FROM baseline WHERE model = :model AND version <> '' ORDER BY 1"),
+        {"model": model},
+    )
+    return list(rows.scalars())
+
+
 def listing(conn: Connection, model: str | None = None) -> list[Baseline]:
     """Every baseline (of a model), oldest first."""
     rows = conn.execute(

@@ -34,6 +34,7 @@ _DEFAULT_PORT = 5432
 _LONGEST_SOCKET_FOLDER = 80
 """Bytes. The address of a Unix socket holds 107 with PostgreSQL's file name, its lock's suffix and a NUL."""
 _WAIT_S = 60
+_ORDERLY_S = 20
 _SOCKET_PREFIX = "monitor-postgres-"
 
 _ACCESS = f"""\
@@ -133,14 +134,15 @@ class Cluster:
     def stop(self, mode: str = "fast") -> None:
         """Shut the server down: sessions are ended, everything is written, the socket disappears.
 
-        With mode `immediate`, or after a minute, nothing is written any more: what was committed is in the log, and
-        the next start recovers it. (A server that recovers from a crash may not heed any other word.)
+        With mode `immediate`, or after 20 s, nothing is written any more: what was committed is in the log, and the
+        next start recovers it. (A server that recovers from a crash may not heed any other word.)
 
         Raises:
-            DependencyAway: it is still running after another minute.
+            DependencyAway: it is still running a minute later.
         """
         for how in dict.fromkeys((mode, "immediate")):
-            code = self._run(self.data, "pg_ctl", "stop", "-w", "-m", how, "-t", str(_WAIT_S))
+            patience = _ORDERLY_S if how == "fast" else _WAIT_S
+            code = self._run(self.data, "pg_ctl", "stop", "-w", "-m", how, "-t", str(patience))
             if code == 0 or not (self.data / "postmaster.pid").exists():
                 break
         else:

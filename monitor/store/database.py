@@ -93,7 +93,7 @@ class Database:
                 "all connections of this process to the database are in use; try again when it has less to do at once"
             ) from error
         except DBAPIError as error:
-            if _sqlstate(error) == _DISK_FULL:
+            if _sqlstate(error) == _DISK_FULL and not _is_last_word(error):
                 full = NoRoom(_no_room(self.engine.url, error))
                 self._full[:] = [(time.monotonic(), full)]
                 raise full from error
@@ -169,6 +169,12 @@ def _broken_off(error: DBAPIError) -> str:
     if state.startswith("40") or state == _LOCK_NOT_AVAILABLE:
         return f"other work on the database was in the way ({_reason(error)}) and nothing was kept; try again"
     return ""
+
+
+def _is_last_word(error: DBAPIError) -> bool:
+    """Whether the server ended with this error, whatever it is about."""
+    diagnosis = getattr(error.orig, "diag", None)
+    return getattr(diagnosis, "severity_nonlocalized", None) == "PANIC"
 
 
 def _sqlstate(error: DBAPIError) -> str | None:

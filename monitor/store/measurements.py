@@ -13,6 +13,7 @@ from sqlalchemy import text
 from monitor.records import Measurement, Scope, SeriesKey, Window, microseconds
 from monitor.store import binary, encoding
 from monitor.store.database import Connection
+from monitor.watch import WATCH_MEASURES
 
 _COLUMNS = (
     "model",
@@ -87,9 +88,9 @@ def claim_window(conn: Connection, model: str, version: str, measured: MeasuredW
     conn.execute(
         text(
             "DELETE FROM measurement WHERE model = :model AND version = :version AND window_start = :start"
-            " AND window_end = :end AND NOT shadow"
+            " AND window_end = :end AND NOT shadow AND measure <> ALL(:watch)"
         ),
-        key,
+        {**key, "watch": list(WATCH_MEASURES)},
     )
 
 
@@ -148,12 +149,13 @@ def read(
     measure: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    starts: Sequence[datetime] | None = None,
     last: int | None = None,
 ) -> list[Measurement]:
     """Live measurements of a model, by end of the window, version, stage, camera, slice, signal, class and measure.
 
     None leaves a filter out; `""` is a value (camera `""`: all cameras together; class and slice `""`: whole).
-    Windows lie within [`start`, `end`]; `last`: only the newest so many that the other filters leave.
+    Windows lie within [`start`, `end`] and begin at one of `starts`; `last`: only the newest so many that are left.
     """
     wanted = {
         "model": model,
@@ -169,6 +171,7 @@ def read(
     where += ["window_start >= :start"] if start else []
     # What starts at the end or later cannot end before it; said, it bounds the scan of the key.
     where += ["window_end <= :end AND window_start < :end"] if end else []
+    where += ["window_start = ANY(:starts)"] if starts is not None else []
     filters = " AND ".join(where)
     if last is not None:
         newest = f"SELECT DISTINCT window_end FROM measurement WHERE {filters} ORDER BY 1 DESC LIMIT :last"  # noqa: S608 - names are constants
@@ -180,7 +183,7 @@ def read(
             " recipe"
         ),
         {name: value for name, value in wanted.items() if value is not None}
-        | {"start": start, "end": end, "last": last},
+        | {"start": start, "end": end, "starts": starts, "last": last},
     )
     return [_measurement(tuple(row)) for row in rows]
 

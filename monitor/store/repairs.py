@@ -121,4 +121,10 @@ def measure_again(conn: Connection, model: str, version: str, start: datetime, e
         "UPDATE measured_window SET frames = -1 WHERE model = :model AND version = :version"
         " AND window_start < :end AND window_end > :start"
     )
-    conn.execute(update, {"model": model, "version": version, "start": start, "end": end})
+    values = {"model": model, "version": version, "start": start, "end": end}
+    conn.execute(update, values)
+    days = (
+        "UPDATE watched_day SET frames = -1 WHERE model = :model AND version = :version"
+        " AND day < :end AT TIME ZONE 'UTC' AND day + 1 > :start AT TIME ZONE 'UTC'"
+    )
+    conn.execute(text(days), values)

@@ -20,7 +20,7 @@ from monitor.spec.load import LoadedContract
 from monitor.store import baselines, reporting
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import JobHealth, health
-from monitor.web import figures, pictures
+from monitor.web import figures, pictures, told
 
 LIVE = timedelta(days=1)
 """Data younger than this are watched live; older data are shown as of their own end."""
@@ -170,6 +170,9 @@ class Status:
     trends: tuple[Trend, ...]
     trend: Window
     """What the trends are drawn over: fourteen weeks, or less where there is less."""
+    incidents: tuple[told.Told, ...]
+    watch: str
+    """How far the cameras are watched, or why nothing is judged."""
     alerts: tuple[reporting.AlertRow, ...]
     resolved: tuple[reporting.AlertRow, ...]
 
@@ -229,6 +232,8 @@ def status(conn: Connection, site: Site, asked: Asked) -> Status | Surroundings:
         drift=_drift(conn, of, asked.camera, tuple(one.camera for one in cameras), found_window, rules),
         trends=_trends(conn, of, [asked.camera] if asked.camera else [one.camera for one in cameras], trend),
         trend=trend,
+        incidents=told.incidents_of(conn, of),
+        watch=told.watch_of(conn, of, baseline),
         alerts=tuple(reporting.alerts(conn, ("firing", "pending"), in_force)),
         resolved=tuple(reporting.alerts(conn, ("resolved",), in_force, limit=5)),
     )

@@ -137,7 +137,7 @@ class Plant:
         if kind == 0:
             return Line(f"{self._numbers:b}".replace("0", " ").replace("1", "\t").encode(), "blank")
         if kind == 1:
-            return Line(f'{{"event_id": {self._numbers}'.encode(), "rejected", "not_json")
+            return Line(f'{{"event_id": "{self._numbers}'.encode(), "rejected", "not_json")
         wrong = self._record() | ({"model": "press"} if kind == 2 else {"camera": "z"})
         return Line(spelt(wrong, self.rng), "rejected", "unknown_model" if kind == 2 else "unknown_camera")
 

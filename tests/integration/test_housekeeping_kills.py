@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
+from killing import killed_everywhere
 from sqlalchemy import text
 
 from monitor.ingest import retention, stage
 from monitor.ingest.replay import replay
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, load_contract
-from monitor.store.database import Database, open_database
+from monitor.store.database import Database
 from monitor.store.rejects import Which
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -37,7 +32,6 @@ raw_days = 30
 rollup_days = 40
 """
 Contracts = dict[str, LoadedContract]
-Work = Callable[[Database], object]
 
 
 def contract(folder: Path, more: str = "") -> Contracts:
@@ -62,33 +56,6 @@ def filled(database: Database, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def kill_at(settings: Settings, work: Work, number: int, *, after: bool) -> bool:
-    """Do the work in a child that kills itself at its number-th COMMIT; False: there were not that many."""
-
-    def child() -> None:
-        seen = 0
-        commit = psycopg.Connection.commit
-
-        def hooked(connection: Any) -> None:
-            nonlocal seen
-            seen += 1
-            if seen == number and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            commit(connection)
-            if seen == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        with open_database(settings) as database:
-            psycopg.Connection.commit = hooked  # type: ignore[method-assign]
-            work(database)
-
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join(120)
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode != 0
-
-
 def tables(database: Database) -> dict[str, list[str]]:
     """Everything that the two write, but for the numbers of batches."""
     questions = {
@@ -106,20 +73,11 @@ def tables(database: Database) -> dict[str, list[str]]:
         }
 
 
-def killed_everywhere(settings: Settings, database: Database, work: Work) -> int:
-    """Run the work again and again, each run killed one COMMIT later, until one comes through; returns the kills."""
-    kills = 0
-    while kill_at(settings, work, kills // 2 + 1, after=kills % 2 == 1):
-        kills += 1
-        assert kills < 200
-    return kills
-
-
 def test_a_replay_killed_at_every_commit_stores_all_and_nothing_twice(
     settings: Settings, database: Database, filled: Path
 ) -> None:
     mended, now = contract(filled, ', { name = "cam-2" }'), START + 5 * DAY
-    kills = killed_everywhere(settings, database, lambda database: replay(database, mended, Which(), now))
+    kills = killed_everywhere(settings, lambda database: replay(database, mended, Which(), now))
     assert kills >= 4
     with database.begin() as conn:
         assert conn.execute(text("SELECT count(*), count(DISTINCT event_id) FROM frame")).one() == (8, 8)
@@ -132,7 +90,7 @@ def test_retention_killed_at_every_commit_ends_where_it_would_have(
     settings: Settings, database: Database, filled: Path
 ) -> None:
     rules, now = contract(filled), START + 33 * DAY
-    kills = killed_everywhere(settings, database, lambda database: retention.run(database, rules, now))
+    kills = killed_everywhere(settings, lambda database: retention.run(database, rules, now))
     assert kills >= 8
     killed = tables(database)
     assert [len(killed[name]) for name in ("frame", "frame_key", "dropped_day", "partitions")] == [1, 1, 3, 1]

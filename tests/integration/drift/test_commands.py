@@ -47,7 +47,10 @@ def test_freeze_list_report_run_and_show(plant: Any, command: Callable[..., Answ
     code, listed, _ = command("baseline", "list")
     assert (code, listed.count("\n"), listed.strip() in out) == (0, 1, True)
     assert "cam-1 420, cam-2 420" in command("baseline", "report")[1]
-    assert command("drift", "run", "--at", "2026-03-10T02:00+00:00")[:2] == (0, "line: 8 windows measured\n")
+    assert command("drift", "run", "--at", "2026-03-10T02:00+00:00")[:2] == (
+        0,
+        "line: 8 windows measured\nline: 1 day watched\n",
+    )
     assert command("drift", "run", "--at", "2026-03-10T02:00+00:00")[:2] == (0, "line: 0 windows measured\n")
     shown = ["drift", "show", "--model", "line", "--camera", "cam-1", "--signal", "brightness", "--last", "2"]
     code, out, _ = command(*shown)

@@ -91,7 +91,7 @@ def test_overdue_jobs_and_a_faulty_contract_and_quarantine(plant, now, day_of_re
     assert "did you mean" in found["contracts"][1].sentence
     late = [one.sentence for one in found["jobs"]]
     assert all("is `monitor daemon` running?" in sentence for sentence in late)
-    assert len(late) == 6, "all but the one whose turn is an hour"
+    assert len(late) == 8, "all but the one whose turn is an hour"
     assert "1 files in" in found["spool"][1].sentence
 
 

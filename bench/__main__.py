@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument("--arena", type=Path, metavar="PATH", help="the judge's arena.py, for the bench of that name")
     parser.add_argument("--seeds", default="0-4", help="worlds of the arena (default: 0-4)")
     parser.add_argument("--peers", action="store_true", help="run other tools' alarms in the arena too")
+    parser.add_argument("--frames", type=int, help="how many frames `intake` takes in")
+    parser.add_argument("--runs", type=int, help="how often `intake` does; the medians are printed")
     asked = parser.parse_args()
     if asked.bench == "arena" and asked.arena is None:
         parser.error("--arena names the judge's arena.py")
@@ -50,6 +52,8 @@ def main() -> int:
 def _figures(name: str, asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     module = import_module(f"bench.{name}")
     more = (asked.arena, asked.seeds, asked.peers) if name == "arena" else ()
+    if name == "intake":
+        more = (asked.frames or module.FRAMES, asked.runs or module.RUNS)
     found: Iterator[dict[str, Any]] = module.figures(*more)
     return found
 

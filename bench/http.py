@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from bench import intake
+from bench.frames_log import START, contract, write_log
 from monitor.daemon.serve import listen
 from monitor.ingest import stage
 from monitor.settings import Settings
@@ -29,6 +30,8 @@ from monitor.web.metrics import Metrics
 from monitor.web.server import serving
 from monitor.web.view import Site
 
+FRAMES = 50_000
+"""Those of an hour at a busy plant."""
 LINES = 10_000
 CONNECTIONS = 2
 RUNS = 5
@@ -40,7 +43,7 @@ def figures() -> Iterator[dict[str, Any]]:
     """Files, raw bodies and packed ones in turn; the median of five each."""
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as name:
         folder = Path(name)
-        loaded = intake.contract(folder)
+        loaded = contract(folder)
         frames = _prepare(folder)
         took: dict[str, list[float]] = {"files": [], **{kind: [] for kind in PACKED}}
         with open_database(Settings(state_dir=folder / "state")) as database:
@@ -48,10 +51,10 @@ def figures() -> Iterator[dict[str, Any]]:
             for run in range(RUNS):
                 took["files"].append(_load_file(database, folder, run, loaded, frames))
                 for kind, encoding in PACKED.items():
-                    intake._empty(database)
+                    intake.empty(database)
                     took[kind].append(_post(database, folder, encoding, loaded, frames))
-                intake._empty(database)
-            version = intake._version(database)
+                intake.empty(database)
+            version = intake.server_version(database)
     medians = {kind: statistics.median(times) for kind, times in took.items()}
     for kind in PACKED:
         ratio = medians["files"] / medians[kind]
@@ -69,7 +72,7 @@ def figures() -> Iterator[dict[str, Any]]:
 def _prepare(folder: Path) -> int:
     """Write the log, and its lines as bodies; returns the number of frames."""
     log = folder / "frames.jsonl"
-    intake.write_log(log)
+    write_log(log, FRAMES, a_day=24 * FRAMES)
     lines = log.read_bytes().splitlines(keepends=True)
     for kind in PACKED.values():
         (folder / f"bodies-{kind}").mkdir()
@@ -85,14 +88,14 @@ def _load_file(database: Database, folder: Path, run: int, loaded: LoadedContrac
     (spool / "incoming").mkdir(parents=True)
     (spool / "incoming" / "frames.jsonl").hardlink_to(folder / "frames.jsonl")
     before = time.perf_counter()
-    stored = stage.run(database, spool, {"bench": loaded}, intake.START + timedelta(days=1))
+    stored = stage.run(database, spool, {"bench": loaded}, START + timedelta(days=1))
     took = time.perf_counter() - before
     assert stored == frames, f"{stored} of {frames} frames were stored"
     return took
 
 
 def _post(database: Database, folder: Path, encoding: str, loaded: LoadedContract, frames: int) -> float:
-    now = intake.START + timedelta(days=1)
+    now = START + timedelta(days=1)
     with database.begin() as conn:
         name = datetime.now(UTC).isoformat()
         token = tokens.issue(conn, name, "bench", ["ingest"], now, now + timedelta(days=1))

@@ -1,160 +1,244 @@
-"""Intake against Postgres' own loader: files of JSON lines → committed rows and roll-ups, beside `psql \\copy` of a
-ready-made binary file of the same rows into the same tables."""
+"""Intake against Postgres' own loader, and against what one would write by hand, in one run.
+
+Ours: files of JSON lines → committed frames and merged roll-ups, exactly once, in processes of its own that start
+with nothing. Its peer: `psql \\copy` of a ready-made binary file of the same rows into the same keyed, partitioned
+tables. Beside it the same in text, into a bare heap, and with the roll-ups; a naive service; and a script.
+
+What bounds it, by CPU seconds (`seconds` of the first figure): the one worker that decodes, checks, rolls up and
+encodes; the server and the process that speaks to it take less together, on the other core.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlalchemy import text
 
-from monitor.ingest import stage
+from bench import peers
+from bench.frames_log import contract, write_log
 from monitor.settings import Settings
-from monitor.spec.load import LoadedContract, load_contract
 from monitor.store import migrate
-from monitor.store.binaries import find_binaries, server_account
 from monitor.store.database import Database, open_database
 
-FRAMES = 50_000
-CAMERAS = 50
-CLASSES = 20
-DETECTIONS = 3
-RUNS = 3
-GOAL = 0.35
-TABLES = ("frame_key", "frame", "series", "rollup")
-START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+FRAMES = 200_000
+A_FILE = 100_000
+RUNS = 5
+NAIVE_FRAMES = 50_000
+SCRIPT_FRAMES = 10_000
+GOAL, NAIVE_GOAL, SCRIPT_GOAL = 0.35, 3.5, 20
+MEMORY_GOAL_MB = 256
 
 
-def write_log(path: Path, seed: int = 7) -> None:
-    """An hour of 50 cameras: 50,000 frames with 3 detections of 20 classes and a histogram of 32 bins each."""
-    rng = np.random.default_rng(seed)
-    seconds = np.sort(rng.uniform(0, 3600, FRAMES))
-    bins = rng.multinomial(129_600, rng.dirichlet(np.full(32, 2.0)), FRAMES)
-    with path.open("w", encoding="utf-8") as file:
-        for i in range(FRAMES):
-            grey = float(rng.normal(120, 12))
-            at = START + timedelta(seconds=float(seconds[i]))
-            file.write(json.dumps(_frame(rng, i, at, grey, bins[i].tolist())) + "\n")
-
-
-def _frame(rng: np.random.Generator, i: int, at: datetime, grey: float, histogram: list[int]) -> dict[str, Any]:
-    x, y = rng.uniform(0, 1000, (2, DETECTIONS))
-    wide, high = rng.uniform(20, 400, (2, DETECTIONS))
-    return {
-        "schema_version": 1,
-        "event_id": f"frame-{i:08d}",
-        "captured_at": at.isoformat(),
-        "model": "bench",
-        "version": "v1.0",
-        "camera": f"cam-{i % CAMERAS:02d}",
-        "width": 1920,
-        "height": 1080,
-        "latency_ms": round(float(rng.lognormal(3.2, 0.2)), 3),
-        "queue_depth": int(rng.poisson(2)),
-        "slices": {"lighting": "day" if i % 3 else "evening"},
-        "image_uri": f"s3://frames/{i:08d}.jpg",
-        "image": {
-            "recipe": "bench-1",
-            "brightness": round(min(max(grey, 0), 255), 4),
-            "contrast": round(float(rng.uniform(30, 60)), 4),
-            "sharpness": round(float(rng.normal(5, 0.5)), 4),
-            "red_balance": round(float(rng.normal(0, 0.05)), 5),
-            "blue_balance": round(float(rng.normal(0, 0.05)), 5),
-            "histogram": histogram,
-        },
-        "detections": [
-            {
-                "class": f"class-{int(rng.integers(CLASSES)):02d}",
-                "confidence": round(float(rng.beta(8, 2)), 5),
-                "box": [round(float(v), 2) for v in (x[k], y[k], x[k] + wide[k], y[k] + high[k])],
-            }
-            for k in range(DETECTIONS)
-        ],
-    }
-
-
-def contract(folder: Path) -> LoadedContract:
-    """The contract that the frames of `write_log` keep."""
-    lines = ['[model]\nname = "bench"\n[cameras]\npolicy = "declared"\n']
-    lines += [f'[[cameras.list]]\nname = "cam-{i:02d}"\n' for i in range(CAMERAS)]
-    lines += [f'[[classes]]\nname = "class-{i:02d}"\n' for i in range(CLASSES)]
-    lines += ['[[conditions]]\nname = "lighting"\nvalues = ["day", "evening"]\n', "[output]\nclip_boxes = true\n"]
-    path = folder / "bench.toml"
-    path.write_text("".join(lines), encoding="utf-8")
-    return load_contract(path)
-
-
-def figures() -> Iterator[dict[str, Any]]:
-    """Ours and Postgres' own loader in turn, the median of three each."""
+def figures(frames: int = FRAMES, runs: int = RUNS) -> Iterator[dict[str, Any]]:
+    """Everything in turn, `runs` times; the medians."""
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as name:
         folder = Path(name)
-        loaded = contract(folder)
+        contract(folder)
+        for first in range(0, frames, A_FILE):
+            write_log(folder / f"log-{first:09d}.jsonl", min(A_FILE, frames - first), first=first)
         with open_database(Settings(state_dir=folder / "state")) as database:
             migrate.upgrade(database.engine)
-            ours, theirs, rows = [], [], 0
-            for run in range(RUNS):
-                ours.append(_load_files(database, folder / f"spool-{run}", loaded))
-                if run == 0:
-                    rows = _dump(database, folder)
-                _empty(database)
-                theirs.append(_copy(database, folder))
-                _empty(database)
-            version = _version(database)
-    mine, peer = statistics.median(ours), statistics.median(theirs)
+            with database.begin() as conn:
+                conn.execute(text(f"CREATE TABLE {peers.BARE} (LIKE frame)"))
+            taken = [_once(database, folder, frames, run) for run in range(runs)]
+            with database.begin() as conn:
+                conn.execute(text(f"DROP TABLE {peers.BARE}"))
+            version = server_version(database)
+    yield from _figures(frames, taken, version)
+
+
+def _once(database: Database, folder: Path, frames: int, run: int) -> dict[str, Any]:
+    """Seconds a frame of everybody, and what ours says of itself."""
+    ours = _ours(database, folder, frames)
+    if run == 0:
+        peers.dump(database, folder)
+    ours["rollup_rows"] = _count(database, "rollup")
+    log = min(folder.glob("log-*.jsonl"))
+    naive, script = min(frames, NAIVE_FRAMES), min(frames, SCRIPT_FRAMES)
+    loads: dict[str, tuple[int, Callable[[], float]]] = {
+        "binary": (frames, lambda: peers.copy(database, folder, "binary")),
+        "text": (frames, lambda: peers.copy(database, folder, "text")),
+        "all": (frames, lambda: peers.copy(database, folder, "binary", peers.ROLLED_UP)),
+        "bare": (frames, lambda: peers.copy_bare(database, folder)),
+        "naive": (naive, lambda: peers.naive(database, log, naive)),
+        "script": (script, lambda: peers.insert_values(database, log, script)),
+    }
+    took = {"ours": ours["wall"] / frames}
+    for name, (count, load) in loads.items():
+        empty(database)
+        _empty_bare(database)
+        took[name] = load() / count
+    empty(database)
+    print(f"run {run + 1}: " + _said(took, ours), file=sys.stderr, flush=True)
+    return {"took": took, "ours": ours}
+
+
+def _said(took: dict[str, float], ours: dict[str, Any]) -> str:
+    rates = ", ".join(f"{name} {1 / each:,.0f}/s" for name, each in took.items())
+    return f"{rates}; of binary \\copy {took['binary'] / took['ours']:.3f}; {json.dumps(ours)}"
+
+
+def _ours(database: Database, folder: Path, frames: int) -> dict[str, Any]:
+    incoming = folder / "spool" / "incoming"
+    incoming.mkdir(parents=True)
+    for log in folder.glob("log-*.jsonl"):
+        (incoming / log.name).hardlink_to(log)
+    before = _server_cpu(folder)
+    command = [sys.executable, "-m", "bench.intake_run", str(folder / "state"), str(folder / "spool")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        memory = _Memory(child.pid)
+        said, _ = child.communicate()
+        memory.stop()
+    assert child.returncode == 0, "our intake failed"
+    shutil.rmtree(folder / "spool")
+    ours = json.loads(said)
+    assert ours["stored"] == frames == _count(database, "frame"), f"{ours['stored']} of {frames} frames were stored"
+    return {**ours, "server_cpu": _server_cpu(folder) - before, **memory.peak}
+
+
+class _Memory:
+    """Samples a process and its children, Postgres aside; `peak` says the most they held together, in MB."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = {"rss_mb": 0.0, "pss_mb": 0.0, "processes": 0}
+        self._pid = pid
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._stopped.wait(0.05):
+            held = [found for pid in _family(self._pid) if (found := _held(pid))]
+            self.peak["rss_mb"] = max(self.peak["rss_mb"], round(sum(rss for rss, _ in held) / 1024, 1))
+            self.peak["pss_mb"] = max(self.peak["pss_mb"], round(sum(pss for _, pss in held) / 1024, 1))
+            self.peak["processes"] = max(self.peak["processes"], len(held))
+
+
+def _family(pid: int) -> list[int]:
+    parents = _processes()
+    family = [pid]
+    for each in family:
+        family += [child for child, (parent, _, _) in parents.items() if parent == each]
+    return family
+
+
+def _processes() -> dict[int, tuple[int, str, float]]:
+    """Every process: its parent, name and CPU seconds."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, rest = path.read_text().split("(", 1)[1].rsplit(")", 1)
+        except OSError:
+            continue
+        words = rest.split()
+        found[int(path.parent.name)] = int(words[1]), name, sum(map(int, words[11:15])) / 100
+    return found
+
+
+def _held(pid: int) -> tuple[int, int] | None:
+    """RSS and PSS in KiB; None of a process that is gone, or is Postgres."""
+    try:
+        if "postgres" in Path(f"/proc/{pid}/comm").read_text():
+            return None
+        said = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return None
+    sizes = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in said)}
+    return sizes["Rss"], sizes["Pss"]
+
+
+def _server_cpu(folder: Path) -> float:
+    """CPU seconds of the server and all its children that have ended or live."""
+    pid = int(next((folder / "state").rglob("postmaster.pid")).read_text().split()[0])
+    processes = _processes()
+    return sum(processes[each][2] for each in _family(pid) if each in processes)
+
+
+def _count(database: Database, table: str) -> int:
+    with database.begin() as conn:
+        return int(conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def empty(database: Database) -> None:
+    """Leave no row of any load."""
+    tables = (*peers.ROLLED_UP, "batch", "reject", "rollup_claim", "intake_total")
+    with database.begin() as conn:
+        conn.execute(text(f"TRUNCATE {', '.join(tables)}"))
+
+
+def _empty_bare(database: Database) -> None:
+    with database.begin() as conn:
+        conn.execute(text(f"TRUNCATE {peers.BARE}"))
+
+
+def server_version(database: Database) -> str:
+    """What the figures are against."""
+    with database.begin() as conn:
+        return "PostgreSQL " + str(conn.execute(text("SHOW server_version")).scalar_one()).split()[0]
+
+
+def _figures(frames: int, runs: list[dict[str, Any]], version: str) -> Iterator[dict[str, Any]]:
+    took = {name: statistics.median(run["took"][name] for run in runs) for name in runs[0]["took"]}
+    ours = {name: _median([run["ours"][name] for run in runs]) for name in runs[0]["ours"]}
+    rate = {name: round(1 / each) for name, each in took.items()}
+    ratios = {name: round(each / took["ours"], 3) for name, each in took.items() if name != "ours"}
     yield {
         "name": "ingest.files_vs_copy_binary",
-        "value": round(FRAMES / mine),
-        "unit": f"frames/s from files to committed rows ({rows} roll-up rows merged)",
-        "against": f"psql \\copy, binary, same rows, same tables, {version}: {FRAMES / peer:.0f} frames/s",
-        "ratio": round(peer / mine, 3),
+        "value": rate["ours"],
+        "unit": f"frames/s from files to committed rows and {ours['rollup_rows']:.0f} merged roll-up rows",
+        "frames": frames,
+        "against": f"psql \\copy, binary, same rows, same keyed tables, {version}: {rate['binary']} frames/s",
+        "ratio": ratios["binary"],
+        "beside": {f"psql \\copy {name}": ratios[name] for name in ("text", "all", "bare")},
+        "rates": rate,
+        "seconds": {name: ours[name] for name in ("wall", "cpu", "worker_cpu", "server_cpu", "spent")},
         "goal": GOAL,
-        "holds": peer / mine >= GOAL,
+        "holds": ratios["binary"] >= GOAL,
+    }
+    for name, peer, goal in (
+        ("ingest.files_vs_naive", "orjson + psycopg COPY, nothing checked, counted or recognised", NAIVE_GOAL),
+        ("ingest.files_vs_insert_values", "json + psycopg2 execute_values", SCRIPT_GOAL),
+    ):
+        key = "naive" if "naive" in name else "script"
+        yield {
+            "name": name,
+            "value": rate["ours"],
+            "unit": "frames/s",
+            "against": f"{peer}: {rate[key]} frames/s",
+            "ratio": ratios[key],
+            "goal": goal,
+            "holds": ratios[key] >= goal,
+        }
+    yield {
+        "name": "ingest.memory",
+        "value": max(run["ours"]["rss_mb"] for run in runs),
+        "unit": f"MB, RSS of all {ours['processes']:.0f} intake processes together at the peak, {frames} frames",
+        "against": f"limit of {MEMORY_GOAL_MB} MB (PSS {max(run['ours']['pss_mb'] for run in runs)} MB)",
+        "ratio": round(max(run["ours"]["rss_mb"] for run in runs) / MEMORY_GOAL_MB, 3),
+        "goal": 1,
+        "holds": max(run["ours"]["rss_mb"] for run in runs) <= MEMORY_GOAL_MB,
     }
 
 
-def _load_files(database: Database, spool: Path, loaded: LoadedContract) -> float:
-    (spool / "incoming").mkdir(parents=True)
-    write_log(spool / "incoming" / "frames.jsonl")
-    before = time.perf_counter()
-    stored = stage.run(database, spool, {"bench": loaded}, START + timedelta(days=1))
-    took = time.perf_counter() - before
-    assert stored == FRAMES, f"{stored} of {FRAMES} frames were stored"
-    return took
-
-
-def _dump(database: Database, folder: Path) -> int:
-    """Write each table as a binary COPY file; returns the number of roll-up rows."""
-    _psql(database, *(f"\\copy (TABLE {table}) TO '{folder / table}' (FORMAT BINARY)" for table in TABLES))
-    with database.begin() as conn:
-        return int(conn.execute(text("SELECT count(*) FROM rollup")).scalar_one())
-
-
-def _empty(database: Database) -> None:
-    with database.begin() as conn:
-        conn.execute(text(f"TRUNCATE {', '.join((*TABLES, 'batch', 'reject', 'intake_total'))}"))
-
-
-def _copy(database: Database, folder: Path) -> float:
-    before = time.perf_counter()
-    _psql(database, *(f"\\copy {table} FROM '{folder / table}' (FORMAT BINARY)" for table in TABLES))
-    return time.perf_counter() - before
-
-
-def _psql(database: Database, *commands: str) -> None:
-    psql = find_binaries(server_account()) / "psql"
-    uri = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    words = [word for command in commands for word in ("-c", command)]
-    subprocess.run([psql, "-qX", "-1", "-v", "ON_ERROR_STOP=1", "-d", uri, *words], check=True)
-
-
-def _version(database: Database) -> str:
-    with database.begin() as conn:
-        return "PostgreSQL " + str(conn.execute(text("SHOW server_version")).scalar_one()).split()[0]
+def _median(values: list[Any]) -> Any:
+    if not isinstance(values[0], dict):
+        return round(statistics.median(values), 3)
+    by_name: dict[str, list[float]] = defaultdict(list)
+    for each in values:
+        for name, value in each.items():
+            by_name[name].append(value)
+    return {name: round(statistics.median(found), 3) for name, found in by_name.items()}

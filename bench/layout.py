@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from bench import intake
-from monitor.ingest.parse import parse
+from bench.frames_log import CAMERAS, contract, write_log
+from monitor.ingest.parse import parse, rules_of
 from monitor.ingest.rollup import roll_up
-from monitor.records import RollupColumns
+from monitor.records import SeriesKey
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
-from monitor.store import binary
+from monitor.store import binary, encoding
 from monitor.store.database import Connection, Database, open_database
+from monitor.upkeep import RollupColumns
 
+FRAMES = 50_000
+"""Those of an hour at a busy plant."""
 NOW = datetime(2026, 3, 3, tzinfo=UTC)
 TABLE = (
     "(series_id bigint, start_at timestamptz, n integer, frames integer, total bigint, squares bigint, {columns},"
@@ -42,12 +45,12 @@ def figures() -> Iterator[dict[str, Any]]:
     """Bytes a frame, and the time to write and to read, of ours against dense rows."""
     with tempfile.TemporaryDirectory(prefix="monitor-bench-") as name:
         folder = Path(name)
-        contracts = {"bench": intake.contract(folder)}
-        intake.write_log(folder / "frames.jsonl")
+        contracts = {"bench": contract(folder)}
+        write_log(folder / "frames.jsonl", FRAMES, a_day=24 * FRAMES)
         lines = (folder / "frames.jsonl").read_bytes().splitlines()
         with open_database(Settings(state_dir=folder / "state")) as database:
-            for plant, frames in (("busy", len(lines)), ("quiet", 4 * intake.CAMERAS)):
-                rows = roll_up(parse(lines[:frames], 1, contracts, NOW).columns)
+            for plant, frames in (("busy", len(lines)), ("quiet", 4 * CAMERAS)):
+                rows = roll_up(parse(lines[:frames], 1, rules_of(contracts, NOW), NOW).columns)
                 measured = {layout: _measure(database, layout, rows) for layout in ("sparse", "dense")}
                 yield from _figures(plant, frames, measured)
 
@@ -94,24 +97,25 @@ def _timed(work: Any) -> float:
     return time.perf_counter() - before
 
 
-def _columns(layout: str, rows: RollupColumns) -> dict[str, binary.Ragged]:
+def _columns(layout: str, rows: RollupColumns) -> dict[str, encoding.Ragged]:
     shared = {
-        "series_id": binary.fixed(rows.series_row, binary.INT8),
-        "start_at": binary.times(rows.start_us),
-        "n": binary.fixed(rows.n, binary.INT4),
-        "frames": binary.fixed(rows.frames, binary.INT4),
-        "total": binary.fixed(rows.total, binary.INT8),
-        "squares": binary.fixed(rows.squares, binary.INT8),
+        "series_id": encoding.fixed(rows.series_row, encoding.INT8),
+        "start_at": encoding.times(rows.start_us),
+        "n": encoding.fixed(rows.n, encoding.INT4),
+        "frames": encoding.fixed(rows.frames, encoding.INT4),
+        "total": encoding.fixed(rows.total, encoding.INT8),
+        "squares": encoding.fixed(rows.squares, encoding.INT8),
     }
     if layout == "sparse":
-        bins = binary.arrays(binary.fixed(rows.bins, binary.INT2), rows.cells, binary.INT2)
+        bins = encoding.arrays(encoding.fixed(rows.bins, encoding.INT2), rows.cells, encoding.INT2)
         return {
             **shared,
             "bins": bins,
-            "counts": binary.arrays(binary.fixed(rows.counts, binary.INT4), rows.cells, binary.INT4),
+            "counts": encoding.arrays(encoding.fixed(rows.counts, encoding.INT4), rows.cells, encoding.INT4),
         }
-    widths = np.array([SIGNALS[rows.series[i][0].signal].edges.count + 2 for i in rows.series_row.tolist()])
+    signals = [SeriesKey.of_name(name)[0].signal for name in rows.names]
+    widths = np.array([SIGNALS[signals[i]].edges.count + 2 for i in rows.series_row.tolist()])
     starts = np.cumsum(widths) - widths
     dense = np.zeros(int(widths.sum()), dtype=np.int64)
     dense[np.repeat(starts, rows.cells) + rows.bins] = rows.counts
-    return {**shared, "counts": binary.arrays(binary.fixed(dense, binary.INT4), widths, binary.INT4)}
+    return {**shared, "counts": encoding.arrays(encoding.fixed(dense, encoding.INT4), widths, encoding.INT4)}

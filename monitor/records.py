@@ -6,8 +6,10 @@ Schema. `FrameColumns` is the same, many frames at a time, as columns. The rest 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,6 +23,8 @@ Ints = npt.NDArray[np.int64]
 
 ALL = ""
 """The value of a key's class or slice that stands for all of them."""
+OTHER = "__other__"
+"""Where the values are kept that a condition does not declare; names that begin with `__` are the product's own."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """From which windows are counted, and microseconds."""
 PIXEL_WEIGHT = 1000
@@ -150,6 +154,19 @@ class FrameColumns:
         taken["det_frame"] = place[taken["det_frame"]]
         return FrameColumns(**taken)
 
+    @classmethod
+    def joined(cls, parts: Sequence[FrameColumns]) -> FrameColumns:
+        """The frames of one part after those of the other; of one part at least."""
+        rows = np.cumsum([0, *map(len, parts)]).tolist()
+        together: dict[str, Any] = {}
+        for column in fields(cls):
+            values = [getattr(part, column.name) for part in parts]
+            if column.name == "det_frame":
+                values = [numbers + first for numbers, first in zip(values, rows, strict=False)]
+            whole = isinstance(values[0], np.ndarray)
+            together[column.name] = np.concatenate(values) if whole else list(chain.from_iterable(values))
+        return cls(**together)
+
 
 @dataclass(frozen=True, slots=True)
 class Reject:
@@ -177,6 +194,12 @@ class Scope:
     slice_value: str = ALL
     shadow: bool = False
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its texts, in the order in which a series is named."""
+        side = "shadow" if self.shadow else "live"
+        return self.model, self.version, side, self.stage, self.camera, self.slice_name, self.slice_value
+
     def __str__(self) -> str:
         parts = [f"{self.model} {self.version}"]
         parts += [f"stage {self.stage}"] if self.stage else []
@@ -194,6 +217,18 @@ class SeriesKey:
     signal: str
     class_name: str = ALL
     recipe: str = ""
+
+    def named(self, edges_id: str, minutes: int) -> str:
+        """All that tells a series from others, as one text: the parts with NUL between, which no part can hold."""
+        return "\0".join((*self.scope.parts, self.signal, self.class_name, self.recipe, edges_id, str(minutes)))
+
+    @classmethod
+    def of_name(cls, name: str) -> tuple[SeriesKey, str, int]:
+        """The series, edges and minutes that `named` wrote down."""
+        model, version, side, stage, camera, slice_name, slice_value, *read, minutes = name.split("\0")
+        signal, class_name, recipe, edges_id = read
+        scope = Scope(model, version, stage, camera, slice_name, slice_value, shadow=side == "shadow")
+        return cls(scope, signal, class_name, recipe), edges_id, int(minutes)
 
 
 @dataclass(slots=True)
@@ -244,31 +279,6 @@ class BaselineHistogram:
 
     histogram: Histogram
     cuts: Ints
-
-
-@dataclass(slots=True)
-class RollupColumns:
-    """r roll-up rows as columns: what one batch adds to its series, each (series, start) once.
-
-    `series` holds each series once as (key, edges_id, minutes); `series_row` [r] says which one a row belongs to.
-    `cells` [r] is the number of bins of a row that are not empty; `bins` and `counts` [sum of cells] hold them row
-    after row, bins ascending.
-    """
-
-    series: list[tuple[SeriesKey, str, int]]
-    series_row: Ints
-    start_us: Ints
-    """Microseconds since 1970-01-01 UTC."""
-    n: Ints
-    frames: Ints
-    total: Ints
-    squares: Ints
-    cells: Ints
-    bins: Ints
-    counts: Ints
-
-    def __len__(self) -> int:
-        return len(self.series_row)
 
 
 def microseconds(at: datetime) -> int:

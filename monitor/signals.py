@@ -38,7 +38,16 @@ class Edges:
 
     def bin_of(self, values: Floats) -> Ints:
         """Fine bin of each value, 0 to count + 1; values must be finite."""
-        return np.searchsorted(self.values(), values, side="right").astype(np.int64)
+        edges = self.values()
+        if self.log:
+            return np.searchsorted(edges, values, side="right").astype(np.int64)
+        # Reckoned, then held against the very edges: much faster than a search, and the same bin.
+        guess = np.clip((values - self.low) * (self.count / (self.high - self.low)), 0, self.count - 1).astype(
+            np.int64
+        )
+        guess -= values < edges[guess]
+        guess += values >= edges[guess + 1]
+        return guess + 1
 
     def middles(self) -> Floats:
         """A value that stands for each of the count + 2 bins; the outer ones stand at their edge."""
@@ -83,6 +92,8 @@ class Signal:
 
 def _meta(name: str) -> Callable[[FrameColumns], Floats]:
     def read(columns: FrameColumns) -> Floats:
+        if not any(columns.camera_meta):
+            return np.full(len(columns), np.nan)
         said = (meta.get(name) for meta in columns.camera_meta)
         return np.array([float(v) if isinstance(v, (int, float)) else np.nan for v in said], dtype=np.float64)
 
@@ -91,7 +102,8 @@ def _meta(name: str) -> Callable[[FrameColumns], Floats]:
 
 def _detections(columns: FrameColumns) -> Floats:
     counts = (np.bincount(columns.det_frame, minlength=len(columns)) + columns.left_out).astype(np.float64)
-    counts[np.array([status != "ok" for status in columns.status], dtype=bool)] = np.nan
+    if columns.status.count("ok") < len(columns):
+        counts[np.array([status != "ok" for status in columns.status], dtype=bool)] = np.nan
     return counts
 
 

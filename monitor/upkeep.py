@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.records import SeriesKey
+from monitor.records import Ints, SeriesKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +47,28 @@ class Hold:
     start: datetime
     end: datetime
     why: str
+
+
+@dataclass(slots=True)
+class RollupColumns:
+    """r roll-up rows as columns: what one batch adds to its series, each (series, start) once.
+
+    `names` holds each series once, as `SeriesKey.named` writes it; `series_row` [r] says which one a row belongs to.
+    `cells` [r] is the number of bins of a row that are not empty; `bins` and `counts` [sum of cells] hold them row
+    after row, bins ascending.
+    """
+
+    names: list[str]
+    series_row: Ints
+    start_us: Ints
+    """Microseconds since 1970-01-01 UTC."""
+    n: Ints
+    frames: Ints
+    total: Ints
+    squares: Ints
+    cells: Ints
+    bins: Ints
+    counts: Ints
+
+    def __len__(self) -> int:
+        return len(self.series_row)

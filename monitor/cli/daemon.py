@@ -15,6 +15,7 @@ from monitor.daemon.jobs import JOBS
 from monitor.daemon.run import run_once
 from monitor.daemon.serve import listen, serve, stop_on_signals
 from monitor.errors import DependencyAway, UsageError
+from monitor.ingest.workers import Workers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
 from monitor.store import migrate
@@ -67,9 +68,10 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
         listener = listen(args.host or settings.http_host, settings.http_port if args.port is None else args.port)
     # Before the database is opened: a stop that comes while it starts is then an orderly one too.
     stopping = threading.Event() if args.once else stop_on_signals()
-    with open_database(settings) as database:
+    with open_database(settings) as database, Workers() as workers:
         _see_to_schema(database)
-        context = Context(settings, database, Shelf(settings.contracts_dir), stopping=stopping)
+        shelf = Shelf(settings.contracts_dir)
+        context = Context(settings, database, shelf, stopping=stopping, workers=workers)
         if args.once:
             return _once(context, now)
         if listener is not None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import clock, moment, time_taken
 from monitor.errors import UsageError
+from monitor.ingest.batch import Summary
 from monitor.ingest.names import named
 from monitor.ingest.spool import DEFAULT_SOURCE, Waiting, find_files
-from monitor.ingest.stage import Summary, drain, load
+from monitor.ingest.stage import drain, load
+from monitor.ingest.workers import Workers
 from monitor.settings import Settings
 from monitor.store import migrate
 from monitor.store.database import open_database
@@ -58,22 +60,22 @@ def run_logs(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("--source needs a name of printable characters, such as line-7")
     files = [file for path in args.paths for file in _files(path, args.source)]
     now = clock()
-    with open_database(settings) as database:
+    with open_database(settings) as database, Workers() as workers:
         migrate.require_current(database.engine)
         with database.begin() as conn:
             contracts = in_force(conn, settings)
-        print(report(load(database, files, contracts, now, _progress)))
+        print(report(load(database, files, contracts, now, _progress, workers=workers)))
     return 0
 
 
 def run_spool(args: argparse.Namespace, settings: Settings) -> int:
     """Take in what waits in the spool, once."""
     now = time_taken(args.at)
-    with open_database(settings) as database:
+    with open_database(settings) as database, Workers() as workers:
         migrate.require_current(database.engine)
         with database.begin() as conn:
             contracts = in_force(conn, settings)
-        print(report(drain(database, settings.spool_dir, contracts, now, _progress)))
+        print(report(drain(database, settings.spool_dir, contracts, now, _progress, workers)))
     return 0
 
 

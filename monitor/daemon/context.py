@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from monitor.alerts.channels import Channel, configured
+from monitor.ingest.workers import Workers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
 from monitor.store.database import Database
@@ -21,6 +22,8 @@ class Context:
     settings: Settings
     database: Database
     shelf: Shelf
+    workers: Workers | None = None
+    """Processes that read lines; None: they are read in this one."""
     metrics: Metrics = field(default_factory=Metrics)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -43,7 +43,8 @@ def _make_days(context: Context, now: datetime) -> int:
 
 
 def _take_in(context: Context, now: datetime) -> int:
-    return ingest.run(context.database, context.settings.spool_dir, context.shelf.contracts, now)
+    spool, contracts = context.settings.spool_dir, context.shelf.contracts
+    return ingest.run(context.database, spool, contracts, now, workers=context.workers)
 
 
 def _compare(context: Context, now: datetime) -> int:

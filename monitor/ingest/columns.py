@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import astuple
 
 from monitor.imaging.stats import HISTOGRAM_BINS
 from monitor.records import (
+    OTHER,
     PIXEL_WEIGHT,
     DetectionRecord,
     Floats,
@@ -20,10 +23,11 @@ from monitor.records import (
     FrameRecord,
     ImageStatsRecord,
     Ints,
-    microseconds,
 )
-from monitor.spec.contract import OTHER, Contract
 from monitor.stats.histogram import weigh
+
+if TYPE_CHECKING:  # what reads lines must not load what reads contracts
+    from monitor.spec.contract import Contract
 
 Flags = npt.NDArray[np.bool_]
 
@@ -33,10 +37,14 @@ class Rules:
     """What intake asks of a contract, ready for look-ups. None: open, everything is taken in."""
 
     cameras: frozenset[str] | None
+    listed: frozenset[str] | None
+    """The cameras that are listed though others are taken in; None where none are."""
     classes: frozenset[str] | None
     stages: frozenset[str]
     conditions: dict[str, frozenset[str] | None]
     """Conditions of a frame by name, sorted: the order of a frame's slices."""
+    free: frozenset[str]
+    """Those that list no values."""
     oldest: datetime
     clip: bool
     tolerance: float
@@ -49,9 +57,11 @@ class Rules:
         named = {each.name: frozenset(each.values) or None for each in contract.conditions if each.of == "frame"}
         return cls(
             cameras=None if contract.cameras.policy == "open" else cameras,
+            listed=cameras if contract.cameras.policy == "open" else None,
             classes=None if contract.class_policy == "open" else classes,
             stages=frozenset(contract.model.stages or ("",)),
             conditions={name: named[name] for name in sorted(named)},
+            free=frozenset(name for name, values in named.items() if values is None),
             oldest=now - timedelta(days=contract.retention.raw_days),
             clip=contract.output.clip_boxes,
             tolerance=contract.output.box_tolerance_px,
@@ -71,13 +81,20 @@ class Part:
 
 @dataclass(slots=True)
 class _Detections:
-    """Every detection of the batch: its frame [d], box [d, 4] float64, and the reasons for setting some aside [d]."""
+    """Every detection of the batch: its frame [d], box [d, 4] float64, and the reason for setting it aside [d]."""
 
     frame: Ints
     box: Floats
-    reason: list[str]
+    reason: Ints
+    """0: there is none; otherwise the number of the reason, from 1."""
+
+    @property
+    def refused(self) -> Flags:
+        """[d] whether it was set aside."""
+        return self.reason > 0
 
 
+_REASONS = ("", "unknown_class", "box_degenerate", "box_outside_image")
 _REMEDY = {
     "unknown_class": "add the class to the contract, or set class_policy to open",
     "box_degenerate": "write x1, y1, x2, y2 with x2 > x1 and y2 > y1",
@@ -89,109 +106,144 @@ def columns_of(
     records: Sequence[FrameRecord], digests: Sequence[bytes], rules: Mapping[str, Rules]
 ) -> tuple[FrameColumns, list[Part]]:
     """The records as columns, without the detections that their contract does not admit; those come beside them."""
-    judged = _judge(records, rules)
-    said = [detection for record in records for detection in record.detections]
-    refused = np.array([bool(reason) for reason in judged.reason], dtype=bool)
-    kept = np.flatnonzero(~refused)
-    image = [record.image for record in records]
+    said = transposed(FrameRecord, records)
+    detections = list(chain.from_iterable(said["detections"]))
+    of_detection = transposed(DetectionRecord, detections)
+    width, height = (np.array(said[name], dtype=np.int64) for name in ("width", "height"))
+    frame = np.repeat(np.arange(len(records)), np.fromiter(map(len, said["detections"]), np.int64, len(records)))
+    judged = _judge(frame, of_detection, np.column_stack((width, height)), [rules[name] for name in said["model"]])
+    refused = np.flatnonzero(judged.refused)
+    kept = np.flatnonzero(~judged.refused)
+    classes = of_detection["class_name"]
+    as_said: dict[str, Any] = {name: list(said[name]) for name in _AS_SAID}
     columns = FrameColumns(
-        event_id=[r.event_id for r in records],
-        captured_us=np.array([microseconds(r.captured_at) for r in records], dtype=np.int64),
-        model=[r.model for r in records],
-        version=[r.version for r in records],
-        stage=[r.stage for r in records],
-        camera=[r.camera for r in records],
-        site=[r.site for r in records],
-        line=[r.line for r in records],
-        shadow=np.array([r.shadow for r in records], dtype=bool),
-        status=[r.status for r in records],
-        image_uri=[r.image_uri for r in records],
-        recipe=["" if i is None else i.recipe for i in image],
-        slices=[_slices(r, rules[r.model]) for r in records],
-        camera_meta=[r.camera_meta for r in records],
-        embedding=[r.embedding for r in records],
-        width=np.array([r.width for r in records], dtype=np.int64),
-        height=np.array([r.height for r in records], dtype=np.int64),
-        latency_ms=_floats([r.latency_ms for r in records]),
-        queue_depth=_floats([r.queue_depth for r in records]),
-        brightness=_floats([None if i is None else i.brightness for i in image]),
-        contrast=_floats([None if i is None else i.contrast for i in image]),
-        sharpness=_floats([None if i is None else i.sharpness for i in image]),
-        red_balance=_floats([None if i is None else i.red_balance for i in image]),
-        blue_balance=_floats([None if i is None else i.blue_balance for i in image]),
-        brightness_histogram=_histograms(image),
+        **as_said,
+        captured_us=microseconds_of(said["captured_at"]),
+        shadow=np.array(said["shadow"], dtype=bool),
+        slices=_slices(said["slices"], said["model"], rules),
+        width=width,
+        height=height,
+        latency_ms=floats(said["latency_ms"]),
+        queue_depth=floats(said["queue_depth"]),
+        **_image_columns(said["image"]),
         boxes_rejected=np.bincount(judged.frame[refused], minlength=len(records)).astype(np.int64),
         left_out=np.zeros(len(records), dtype=np.int64),
         camera_said=[""] * len(records),
         det_frame=judged.frame[kept],
-        det_class=[said[i].class_name for i in kept.tolist()],
-        det_confidence=np.array([said[i].confidence for i in kept.tolist()], dtype=np.float64),
+        det_class=[classes[i] for i in kept.tolist()] if len(refused) else list(classes),
+        det_confidence=floats(of_detection["confidence"])[kept],
         det_box=judged.box[kept].astype(np.float32),
         digest=list(digests),
     )
-    return columns, [_part(judged, said[i], i) for i in np.flatnonzero(refused).tolist()]
+    return columns, [_part(judged, detections[i], i) for i in refused.tolist()]
 
 
-def _part(judged: _Detections, said: DetectionRecord, i: int) -> Part:
-    reason = judged.reason[i]
-    detail = f"the detection was set aside and its frame kept; {_REMEDY[reason]}"
-    return Part(int(judged.frame[i]), reason, detail, msgspec.json.encode(said))
+_AS_SAID = (
+    *("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri"),
+    *("camera_meta", "embedding"),
+)
+_OF_IMAGE = ("brightness", "contrast", "sharpness", "red_balance", "blue_balance")
 
 
-def _floats(values: Sequence[float | None]) -> Floats:
+def transposed(kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> dict[str, tuple[Any, ...]]:
+    """The fields of records of one kind, each as a column."""
+    names = kind.__struct_fields__
+    if not records:
+        return dict.fromkeys(names, ())
+    return dict(zip(names, zip(*map(astuple, records), strict=True), strict=True))
+
+
+def microseconds_of(times: Sequence[datetime]) -> Ints:
+    """Aware times as microseconds since 1970-01-01 UTC; from 1970 to 2255 a double holds each exactly."""
+    seconds = np.fromiter(map(datetime.timestamp, times), dtype=np.float64, count=len(times))
+    return np.rint(seconds * 1e6).astype(np.int64)
+
+
+def floats(values: Sequence[float | None]) -> Floats:
+    """Numbers; NaN for None."""
     return np.array(values, dtype=np.float64)
 
 
-def _slices(record: FrameRecord, rules: Rules) -> dict[str, str]:
-    """What the record says of the conditions that are declared, by name; what is not declared is not kept."""
-    said = record.slices
-    if not said:
-        return {}
+def _image_columns(images: Sequence[ImageStatsRecord | None]) -> dict[str, Any]:
+    """The columns of the image statistics, of frames that may have none."""
+    known = [image for image in images if image is not None]
+    said = transposed(ImageStatsRecord, known)
+    counts = np.fromiter(chain.from_iterable(said["histogram"]), np.int64, len(known) * HISTOGRAM_BINS)
+    weighed = weigh(counts.reshape(-1, HISTOGRAM_BINS), PIXEL_WEIGHT)
+    if len(known) == len(images):
+        whole: dict[str, Any] = {name: floats(said[name]) for name in _OF_IMAGE}
+        return {"brightness_histogram": weighed, "recipe": list(said["recipe"]), **whole}
+    seen = np.array([image is not None for image in images], dtype=bool)
+    histogram = np.zeros((len(images), HISTOGRAM_BINS), dtype=np.int64)
+    histogram[seen] = weighed
+    columns: dict[str, Any] = {"brightness_histogram": histogram}
+    for name in _OF_IMAGE:
+        columns[name] = np.full(len(images), np.nan)
+        columns[name][seen] = said[name]
+    recipes = iter(said["recipe"])
+    columns["recipe"] = [next(recipes) if each else "" for each in seen.tolist()]
+    return columns
+
+
+def _slices(
+    said: Sequence[dict[str, str]], models: Sequence[str], rules: Mapping[str, Rules]
+) -> list[dict[str, str]]:
+    """What records say of the conditions that are declared, by name; what is not declared is not kept.
+
+    Few combinations are ever said, so each is looked up once.
+    """
+    known: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, str]] = {}
+    found = []
+    for slices, model in zip(said, models, strict=True):
+        key = model, tuple(slices.items())
+        if (kept := known.get(key)) is None:
+            kept = known[key] = _declared(slices, rules[model].conditions)
+        found.append(kept)
+    return found
+
+
+def _declared(said: dict[str, str], conditions: Mapping[str, frozenset[str] | None]) -> dict[str, str]:
     return {
         name: said[name] if known is None or said[name] in known else OTHER
-        for name, known in rules.conditions.items()
+        for name, known in conditions.items()
         if said.get(name)
     }
 
 
-def _histograms(images: Sequence[ImageStatsRecord | None]) -> Ints:
-    none = [0] * HISTOGRAM_BINS
-    counts = np.array([none if i is None else i.histogram for i in images], dtype=np.int64)
-    return weigh(counts.reshape(-1, HISTOGRAM_BINS), PIXEL_WEIGHT)
+def _part(judged: _Detections, said: DetectionRecord, i: int) -> Part:
+    reason = _REASONS[judged.reason[i]]
+    detail = f"the detection was set aside and its frame kept; {_REMEDY[reason]}"
+    return Part(int(judged.frame[i]), reason, detail, msgspec.json.encode(said))
 
 
-def _judge(records: Sequence[FrameRecord], rules: Mapping[str, Rules]) -> _Detections:
-    """Judge the classes and boxes of all detections; boxes are cut to the image where the contract says so."""
-    frame = np.repeat(np.arange(len(records)), [len(r.detections) for r in records])
-    box = np.array([d.box for r in records for d in r.detections], dtype=np.float64).reshape(-1, 4)
-    frame_rules = [rules[r.model] for r in records]
+def _judge(frame: Ints, said: Mapping[str, tuple[Any, ...]], size: Ints, frame_rules: Sequence[Rules]) -> _Detections:
+    """Judge the classes and boxes of all detections; boxes are cut to the image where the contract says so.
+
+    `frame` [d] is the row of each detection's frame, `size` [n, 2] the frames' width and height.
+    """
+    box = np.fromiter(chain.from_iterable(said["box"]), dtype=np.float64).reshape(-1, 4)
     clip = np.array([rule.clip for rule in frame_rules], dtype=bool)[frame]
-    slack = np.array([rule.tolerance for rule in frame_rules])[frame]
-    size = np.array([(r.width, r.height) for r in records], dtype=np.float64).reshape(-1, 2)
-    limit = np.tile(size, 2)[frame]
+    slack = np.array([rule.tolerance for rule in frame_rules], dtype=np.float64)[frame]
+    limit = np.tile(size.astype(np.float64), 2)[frame]
     degenerate = ~_has_area(box)
     outside = ((box < -slack[:, None]) | (box > limit + slack[:, None])).any(axis=1)
     box = np.where(clip[:, None], np.clip(box, 0, limit), box)
     outside = np.where(clip, ~_has_area(box), outside)
     # Boxes are stored in single precision, where a sliver may have no width left.
     degenerate |= ~outside & ~_has_area(np.where(outside[:, None], 0, box).astype(np.float32))
-    unknown = _unknown_class(records, frame_rules)
-    reason = np.select(
-        [unknown, degenerate, outside], ["unknown_class", "box_degenerate", "box_outside_image"], default=""
-    )
-    return _Detections(frame, box, reason.tolist())
+    unknown = _unknown_class(frame, said["class_name"], frame_rules)
+    return _Detections(frame, box, np.select([unknown, degenerate, outside], [1, 2, 3], default=0))
 
 
 def _has_area(box: npt.NDArray[np.floating[Any]]) -> Flags:
     return (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
 
 
-def _unknown_class(records: Sequence[FrameRecord], rules: Sequence[Rules]) -> Flags:
+def _unknown_class(frame: Ints, classes: Sequence[str], frame_rules: Sequence[Rules]) -> Flags:
+    known = {rule.classes for rule in frame_rules}
+    if all(each is None or each.issuperset(classes) for each in known):
+        return np.zeros(len(frame), dtype=bool)
+    asked = [frame_rules[i].classes for i in frame.tolist()]
     return np.array(
-        [
-            rule.classes is not None and detection.class_name not in rule.classes
-            for record, rule in zip(records, rules, strict=True)
-            for detection in record.detections
-        ],
-        dtype=bool,
+        [each is not None and name not in each for each, name in zip(asked, classes, strict=True)], dtype=bool
     )

@@ -6,17 +6,21 @@ can hold it, that the time is believable, and that the model's contract knows th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from monitor.errors import RecordRejected
 from monitor.ingest.columns import Rules, columns_of
 from monitor.records import FrameColumns, FrameRecord, Reject
-from monitor.spec.load import LoadedContract
+
+if TYPE_CHECKING:  # what reads lines must not load what reads contracts
+    from monitor.spec.load import LoadedContract
 
 MAX_LINE = 1 << 20
 """Bytes of the longest line that is read; what is longer is rejected without being held."""
@@ -29,6 +33,9 @@ MAX_NAME_BYTES = 256
 """Bytes of a name in UTF-8: the names of one series together must fit into one index entry of Postgres."""
 MAX_NUMBER = 1e9
 """Largest size of a number without limits of its own; sums over an hour then stay far within 64 bits."""
+PART = 2_000
+"""Lines that are read at a time."""
+_BOM = b"\xef\xbb\xbf"
 MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
 
@@ -39,9 +46,10 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(slots=True)
 class Parsed:
-    """What a batch of lines holds: lines = len(columns) + duplicate + whole-line rejects + blank."""
+    """What a batch of lines holds: lines = frames + duplicate + whole-line rejects + blank."""
 
-    columns: FrameColumns
+    parts: list[FrameColumns]
+    """The frames in order, some thousands at a time; one part at least."""
     line_number: list[int]
     """[n] the line of each frame."""
     rejects: list[Reject]
@@ -51,51 +59,114 @@ class Parsed:
     """Lines that say again what an earlier line of the batch says."""
     blank: int
 
+    @property
+    def columns(self) -> FrameColumns:
+        """All frames together."""
+        return FrameColumns.joined(self.parts)
+
+
+def rules_of(contracts: Mapping[str, LoadedContract], now: datetime) -> dict[str, Rules]:
+    """What is asked of a frame that arrives at `now`, by the name of its model."""
+    return {name: Rules.of(loaded.contract, now) for name, loaded in contracts.items()}
+
 
 def parse(
     lines: Sequence[bytes],
     first_line: int,
-    contracts: Mapping[str, LoadedContract],
+    rules: Mapping[str, Rules],
     now: datetime,
     only: Collection[int] | None = None,
 ) -> Parsed:
     """Decode and check lines, the first of which is number `first_line` (from 1) of its file.
 
-    A line longer than MAX_LINE may be given cut to MAX_LINE + 1 bytes or more. `only`: the numbers of the lines to
-    look at (None: all). Never raises on account of a line.
+    A line longer than MAX_LINE may be given cut to MAX_LINE + 1 bytes or more. `rules` are by model. `only`: the
+    numbers of the lines to look at (None: all). Never raises on account of a line.
     """
-    rules = {name: Rules.of(loaded.contract, now) for name, loaded in contracts.items()}
-    records: list[FrameRecord] = []
-    numbers: list[int] = []
-    digests: list[bytes] = []
-    rejects: list[Reject] = []
-    seen: dict[str, bytes] = {}
-    duplicate = blank = 0
-    for number, line in enumerate(lines, first_line):
-        if only is not None and number not in only:
-            continue
-        if not line or line.isspace():
-            blank += 1
-            continue
+    numbered: Iterable[tuple[int, bytes]] = enumerate(lines, first_line)
+    if only is not None:
+        only = frozenset(only)
+        numbered = ((number, line) for number, line in numbered if number in only)
+    reader = _Reader(rules, now)
+    # A part is so small that it stays in the processor's cache from the line to its columns.
+    while part := list(islice(numbered, PART)):
+        reader.read(part)
+    looked_at = len(lines) if only is None else len(only)
+    parts = reader.parts or [columns_of([], [], rules)[0]]
+    return Parsed(parts, reader.line_number, reader.rejects, looked_at, reader.duplicate, reader.blank)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads a batch part by part, and knows what it has read."""
+
+    rules: Mapping[str, Rules]
+    now: datetime
+    parts: list[FrameColumns] = field(default_factory=list)
+    line_number: list[int] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    seen: dict[str, bytes] = field(default_factory=dict)
+    """The digest of each frame's content by its id."""
+    duplicate: int = 0
+    blank: int = 0
+
+    def read(self, part: Sequence[tuple[int, bytes]]) -> None:
+        """Read some lines, each with its number."""
+        if (records := self._read_together([line for _, line in part])) is None:
+            self._read_singly(part)
+            return
+        numbers = [number for number, _ in part]
+        self._keep(records, numbers, [self.seen[record.event_id] for record in records])
+
+    def _read_together(self, lines: Sequence[bytes]) -> list[FrameRecord] | None:
+        """The records of lines with which nothing is wrong, or None: then each has to be looked at by itself."""
+        text = b"".join(lines)
+        if not text.isascii() or b"\\u" in text or max(map(len, lines)) > MAX_LINE:
+            return None
         try:
-            record = _read(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
-            _check(record, rules, now)
-            digest = _digest(record)
-            earlier = seen.setdefault(record.event_id, digest)
-            if earlier != digest:
-                raise conflict(record.event_id)
-        except RecordRejected as fault:
-            rejects.append(Reject(number, fault.reason, fault.detail, line[:RAW_KEPT]))
-            continue
-        if earlier is not digest:
-            duplicate += 1
-            continue
-        records.append(record)
-        numbers.append(number)
-        digests.append(digest)
-    columns, parts = columns_of(records, digests, rules)
-    rejects.extend(Reject(numbers[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in parts)
-    return Parsed(columns, numbers, rejects, len(lines) if only is None else len(only), duplicate, blank)
+            records = list(map(_decode, lines))
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        ids = {record.event_id for record in records}
+        if len(ids) < len(records) or not self.seen.keys().isdisjoint(ids):
+            return None
+        if not all_good(records, self.rules, self.now):
+            return None
+        self.seen |= {record.event_id: _digest(record) for record in records}
+        return records
+
+    def _read_singly(self, part: Sequence[tuple[int, bytes]]) -> None:
+        records: list[FrameRecord] = []
+        numbers: list[int] = []
+        digests: list[bytes] = []
+        for number, line in part:
+            if not line or line.isspace():
+                self.blank += 1
+                continue
+            try:
+                record = _read(line.removeprefix(_BOM) if number == 1 else line)
+                _check(record, self.rules, self.now)
+                digest = _digest(record)
+                earlier = self.seen.setdefault(record.event_id, digest)
+                if earlier != digest:
+                    raise conflict(record.event_id)
+            except RecordRejected as fault:
+                self.rejects.append(Reject(number, fault.reason, fault.detail, line[:RAW_KEPT]))
+                continue
+            if earlier is not digest:
+                self.duplicate += 1
+                continue
+            records.append(record)
+            numbers.append(number)
+            digests.append(digest)
+        self._keep(records, numbers, digests)
+
+    def _keep(self, records: Sequence[FrameRecord], numbers: Sequence[int], digests: Sequence[bytes]) -> None:
+        columns, aside = columns_of(records, digests, self.rules)
+        self.rejects.extend(
+            Reject(numbers[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in aside
+        )
+        self.line_number += numbers
+        self.parts.append(columns)
 
 
 def conflict(event_id: str) -> RecordRejected:
@@ -202,6 +273,30 @@ def _check(record: FrameRecord, rules: Mapping[str, Rules], now: datetime) -> No
         )
     _check_time(record, rule, now)
     _check_numbers(record)
+
+
+def all_good(records: Sequence[FrameRecord], rules: Mapping[str, Rules], now: datetime) -> bool:
+    """Whether `_check` surely finds nothing in any of these records; False: each has to be asked."""
+    places = {(record.model, record.camera, record.stage) for record in records}
+    for model, camera, stage in places:
+        rule = rules.get(model)
+        if rule is None or stage not in rule.stages or not (rule.cameras is None or camera in rule.cameras):
+            return False
+    times = [record.captured_at for record in records]
+    if max(times) > now + AHEAD or min(times) < max(OLDEST, *(rules[model].oldest for model, _, _ in places)):
+        return False
+    return not any(map(_is_odd, records))
+
+
+def _is_odd(record: FrameRecord) -> bool:
+    """Whether the numbers of a record are worth a closer look."""
+    if record.camera_meta or record.embedding or (record.latency_ms or 0) > MAX_NUMBER:
+        return True
+    if (image := record.image) is None:
+        return False
+    farthest = max(image.sharpness, -image.sharpness, image.red_balance, image.blue_balance)
+    lowest = min(image.red_balance, image.blue_balance)
+    return farthest > MAX_NUMBER or lowest < -MAX_NUMBER or not any(image.histogram)
 
 
 def _check_time(record: FrameRecord, rule: Rules, now: datetime) -> None:

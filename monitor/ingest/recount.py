@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from monitor.ingest.rollup import roll_up
-from monitor.records import FrameColumns, RollupColumns, Scope
+from monitor.records import FrameColumns, Scope, SeriesKey
 from monitor.signals import SIGNALS
-from monitor.upkeep import RollupCell, RollupPlace
+from monitor.upkeep import RollupCell, RollupColumns, RollupPlace
 
 Cells = dict[RollupPlace, RollupCell]
 _NOTHING = RollupCell()
@@ -110,11 +110,12 @@ def cells_of(rows: RollupColumns) -> Cells:
     """Roll-up rows by their place."""
     ends = np.cumsum(rows.cells).tolist()
     found = {}
+    series = [SeriesKey.of_name(name) for name in rows.names]
     for i, (row, size) in enumerate(zip(rows.series_row.tolist(), rows.cells.tolist(), strict=True)):
         chosen = slice(ends[i] - size, ends[i])
         counts = dict(zip(rows.bins[chosen].tolist(), rows.counts[chosen].tolist(), strict=True))
-        series, edges_id, minutes = rows.series[row]
-        place = RollupPlace(series, edges_id, minutes, int(rows.start_us[i]))
+        key, edges_id, minutes = series[row]
+        place = RollupPlace(key, edges_id, minutes, int(rows.start_us[i]))
         n, frames, total, squares = (int(column[i]) for column in (rows.n, rows.frames, rows.total, rows.squares))
         found[place] = RollupCell(n, frames, total, squares, counts)
     return found
@@ -131,7 +132,7 @@ def rows_of(cells: Mapping[RollupPlace, RollupCell]) -> RollupColumns:
         return np.array(list(values), dtype=np.int64)
 
     return RollupColumns(
-        series=series,
+        names=[key.named(edges_id, minutes) for key, edges_id, minutes in series],
         series_row=ints(number[place.series, place.edges_id, place.minutes] for place in cells),
         start_us=ints(place.start_us for place in cells),
         n=ints(cell.n for cell in cells.values()),

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from monitor.errors import UsageError
-from monitor.ingest.parse import RAW_KEPT, parse
+from monitor.ingest.batch import Batch, Contracts, Summary, Taking
+from monitor.ingest.parse import RAW_KEPT, parse, rules_of
 from monitor.ingest.spool import BATCH_BYTES, BATCH_LINES, Lines
-from monitor.ingest.stage import Contracts, Summary, take_again
 from monitor.records import Reject
 from monitor.store import frames, histograms, ledger, rejects
 from monitor.store.database import Connection, Database
@@ -128,15 +128,16 @@ def _take_in(
     keys = [one.key for one in page]
     with database.begin() as conn:
         texts = _lines(rejects.read(conn, keys))
-    parsed = parse(list(texts.values()), 1, contracts, now)
+    parsed = parse(list(texts.values()), 1, rules_of(contracts, now), now)
     numbered = dict(enumerate(texts, 1))
     refused = {numbered[one.line_number]: one for one in parsed.rejects if one.whole_line}
     with database.begin() as conn:
-        frames.make_days(conn, frames.days_of(parsed.columns))
+        frames.make_days(conn, frames.days_of(parsed.columns.captured_us))
+    taking = Taking(database, contracts, now)
     while left := [key for key in keys if key not in refused]:
         try:
             with database.begin() as conn:
-                taken = _attempt(conn, contracts, left, now)
+                taken = _attempt(conn, taking, left)
         except _RefusedAgain as again:  # the database knows what the lines alone do not give away: a conflict
             refused |= again.refused
             continue
@@ -145,7 +146,7 @@ def _take_in(
     return refused
 
 
-def _attempt(conn: Connection, contracts: Contracts, keys: Sequence[RejectKey], now: datetime) -> Summary:
+def _attempt(conn: Connection, taking: Taking, keys: Sequence[RejectKey]) -> Summary:
     held = rejects.read(conn, keys, hold=True)
     if not held:
         return Summary()
@@ -154,11 +155,11 @@ def _attempt(conn: Connection, contracts: Contracts, keys: Sequence[RejectKey], 
     name = "replay:" + hashlib.sha256(" ".join(map(str, texts)).encode()).hexdigest()
     said = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     lines, before = Lines(1, list(texts.values())), [one.reason for one in held]
-    batch_id, summary = take_again(conn, held[0].source, name, said, lines, contracts, now, before)
+    batch_id, summary = taking.take_again(conn, Batch(held[0].source, name, said, lines), before)
     if summary.rejected:
         numbered = dict(enumerate(texts, 1))
         raise _RefusedAgain({numbered[r.line_number]: r for r in rejects.refused_lines(conn, batch_id)})
-    rejects.settle_replayed(conn, list(texts), batch_id, now)
+    rejects.settle_replayed(conn, list(texts), batch_id, taking.now)
     return summary
 
 

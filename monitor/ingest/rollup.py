@@ -14,33 +14,41 @@ from typing import TypeVar
 import numpy as np
 
 from monitor.imaging.stats import HISTOGRAM_BINS
-from monitor.records import ALL, FrameColumns, Ints, RollupColumns, Scope, SeriesKey
+from monitor.records import ALL, FrameColumns, Ints, Scope
 from monitor.signals import SIGNALS, Signal
+from monitor.upkeep import RollupColumns
 
 MINUTES = (60, 15)
 """Lengths of a roll-up's span; the shorter one is kept for service signals only."""
 _MINUTE_US = 60_000_000
 _DENSE_CELLS = 1 << 22
 """Up to so many cells, counting into all of them is faster than sorting out the few that are not empty."""
+_THIN = 8
+"""Cells a value from which on most are empty, and sorting is faster even where they are few."""
 
 Thing = TypeVar("Thing", bound=Hashable)
 
 
 @dataclass(slots=True)
 class _Members:
-    """k memberships of a unit (frame or detection) in a group; `scopes` says what each group stands for."""
+    """k memberships of a unit (frame or detection) in a group; `scopes` says what each group stands for.
+
+    Of frames `unit` and `frame` are the same array.
+    """
 
     unit: Ints
     frame: Ints
     group: Ints
-    scopes: list[Scope]
+    scopes: list[str]
 
 
 @dataclass(slots=True)
 class _Lane:
-    """The r rows that the k memberships fall into, and the series of each row as (scope, class, recipe)."""
+    """The r rows that the k memberships fall into, and the series of each row as (place of scope, class, recipe)."""
 
     minutes: int
+    scopes: list[str]
+    """The texts of the scopes, as they begin the name of a series."""
     unit: Ints
     row: Ints
     start_us: Ints
@@ -48,7 +56,7 @@ class _Lane:
     """[r] distinct frames."""
     squares: Ints
     """[r] sum over those of (units of the frame)²."""
-    series: list[tuple[Scope, str, str]]
+    series: list[tuple[int, str, str]]
     series_row: Ints
 
 
@@ -101,9 +109,20 @@ def _lanes_of(signal: Signal) -> tuple[str, ...]:
 
 def _interned(things: Iterable[Thing]) -> tuple[list[Thing], Ints]:
     """The distinct things in the order of their first appearance, and the place of each among them."""
-    index: dict[Thing, int] = {}
-    places = [index.setdefault(thing, len(index)) for thing in things]
-    return list(index), np.array(places, dtype=np.int64)
+    said = list(things)
+    distinct = list(dict.fromkeys(said))
+    index = {thing: place for place, thing in enumerate(distinct)}
+    return distinct, np.fromiter(map(index.__getitem__, said), dtype=np.int64, count=len(said))
+
+
+def _numbered(codes: Ints, size: int) -> tuple[Ints, Ints]:
+    """The distinct codes, which are below `size`, ascending, and the place of each among them."""
+    if size > _DENSE_CELLS:
+        distinct, place = np.unique(codes, return_inverse=True)
+        return distinct, place
+    there = np.zeros(size, dtype=bool)
+    there[codes] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
 
 
 def _runs(starts: Ints, lengths: Ints) -> Ints:
@@ -122,12 +141,12 @@ def _members(columns: FrameColumns) -> _Members:
     each = lengths[which]
     frame = np.repeat(np.arange(len(c)), each)
     pair = pair[_runs((np.cumsum(lengths) - lengths)[which], each)]
-    groups, group = np.unique(camera[frame] * len(pairs) + pair, return_inverse=True)
+    groups, group = _numbered(camera[frame] * len(pairs) + pair, len(cameras) * len(pairs))
     scopes = []
     for code in groups.tolist():
         model, version, stage, name, shadow = cameras[code // len(pairs)]
         slice_name, slice_value = pairs[code % len(pairs)]
-        scopes.append(Scope(model, version, stage, name, slice_name, slice_value, shadow))
+        scopes.append("\0".join(Scope(model, version, stage, name, slice_name, slice_value, shadow).parts))
     return _Members(frame, frame, group, scopes)
 
 
@@ -150,22 +169,26 @@ def _lane(name: str, members: _Members, columns: FrameColumns, minutes: int) -> 
         distinct, code = _interned(labels)
         label = code[members.unit]
     of_series = members.group * len(distinct) + label
-    codes, row = np.unique(of_series * len(starts) + start[members.frame], return_inverse=True)
-    series, series_row = np.unique(codes // max(len(starts), 1), return_inverse=True)
+    size = len(members.scopes) * len(distinct) * len(starts)
+    codes, row = _numbered(of_series * len(starts) + start[members.frame], size)
+    series, series_row = _numbered(codes // max(len(starts), 1), len(members.scopes) * len(distinct))
     named = []
     for code in series.tolist():
-        scope, text = members.scopes[code // len(distinct)], distinct[code % len(distinct)]
+        scope, text = code // len(distinct), distinct[code % len(distinct)]
         named.append((scope, ALL, text) if name == "image" else (scope, text, ""))
-    pairs, units = np.unique(row * len(columns) + members.frame, return_counts=True)
-    pair_row = pairs // max(len(columns), 1)
-    squares = np.zeros(len(codes), dtype=np.int64)
-    np.add.at(squares, pair_row, units * units)
+    frames = squares = np.bincount(row, minlength=len(codes))
+    if members.unit is not members.frame:
+        pairs, units = np.unique(row * len(columns) + members.frame, return_counts=True)
+        pair_row = pairs // max(len(columns), 1)
+        frames, squares = np.bincount(pair_row, minlength=len(codes)), np.zeros(len(codes), dtype=np.int64)
+        np.add.at(squares, pair_row, units * units)
     return _Lane(
         minutes=minutes,
+        scopes=members.scopes,
         unit=members.unit,
         row=row,
         start_us=starts[codes % max(len(starts), 1)],
-        frames=np.bincount(pair_row, minlength=len(codes)),
+        frames=frames,
         squares=squares,
         series=named,
         series_row=series_row,
@@ -189,6 +212,8 @@ def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
     else:
         values = signal.reader(columns)
         silent = np.isnan(values)
+        if silent.all():
+            return _Tally(signal, lane, *(np.zeros(0, dtype=np.int64),) * 8)
         known = np.where(silent, 0.0, values)
         chosen = ~silent[lane.unit]
         row, unit = lane.row[chosen], lane.unit[chosen]
@@ -214,10 +239,12 @@ def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
 
 def _count(cell: Ints, weight: Ints | None, size: int) -> tuple[Ints, Ints]:
     """The cells that are not empty, ascending, and what they hold. Sums stay far below 2^53, so floats are exact."""
-    if size <= _DENSE_CELLS:
+    if size <= min(_DENSE_CELLS, _THIN * len(cell)):
         dense = np.bincount(cell, weight, minlength=size)
         filled = np.flatnonzero(dense)
         return filled, dense[filled].astype(np.int64)
+    if weight is None:
+        return np.unique(cell, return_counts=True)
     filled, place = np.unique(cell, return_inverse=True)
     counts = np.bincount(place, weight).astype(np.int64)
     return filled[counts > 0], counts[counts > 0]
@@ -225,16 +252,18 @@ def _count(cell: Ints, weight: Ints | None, size: int) -> tuple[Ints, Ints]:
 
 def _gathered(tallies: list[_Tally]) -> RollupColumns:
     """All tallies under one numbering of the series."""
-    series: list[tuple[SeriesKey, str, int]] = []
+    names: list[str] = []
     places: list[Ints] = []
     for tally in tallies:
-        used, place = np.unique(tally.lane.series_row[tally.row], return_inverse=True)
-        places.append(place + len(series))
-        for scope, class_name, recipe in (tally.lane.series[i] for i in used.tolist()):
-            key = SeriesKey(scope, tally.signal.name, class_name, recipe)
-            series.append((key, tally.signal.edges.id, tally.lane.minutes))
+        lane, signal = tally.lane, tally.signal
+        used, place = _numbered(lane.series_row[tally.row], len(lane.series))
+        places.append(place + len(names))
+        edges_id, scopes = signal.edges.id, lane.scopes
+        for i in used.tolist():
+            scope, class_name, recipe = lane.series[i]
+            names.append(f"{scopes[scope]}\0{signal.name}\0{class_name}\0{recipe}\0{edges_id}\0{lane.minutes}")
     return RollupColumns(
-        series=series,
+        names=names,
         series_row=np.concatenate(places),
         start_us=np.concatenate([tally.lane.start_us[tally.row] for tally in tallies]),
         n=np.concatenate([tally.n for tally in tallies]),

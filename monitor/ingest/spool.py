@@ -28,6 +28,9 @@ BATCH_LINES = 10_000
 BATCH_BYTES = 16 << 20
 BATCH_VALUES = 750_000
 """Commas, of which every value but the first has one: a number of one digit takes many times its text in memory."""
+_LARGE = 1_000
+"""Lines of a batch from which on it matters where it ends."""
+_CAPTURED = b'"captured_at"'
 _PIECE = 1 << 20
 _LONGEST_NAME = 255
 """Bytes of a name in a folder, on all the usual file systems."""
@@ -187,6 +190,7 @@ def hash_of(stream: BinaryIO) -> str:
 def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
     """Cut a stream into batches of at most BATCH_LINES lines and about BATCH_BYTES bytes and BATCH_VALUES values.
 
+    A large batch ends with an hour where it can: the roll-ups of an hour that lies in one batch need no merge.
     Of a line over `longest` bytes no more than the first longest + 1 are held.
 
     Raises:
@@ -204,14 +208,36 @@ def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
             size += len(line)
             values += line.count(b",")
             if len(lines) == BATCH_LINES or size >= BATCH_BYTES or values >= BATCH_VALUES:
-                yield Lines(first, lines)
-                lines, size, values, first = [], 0, 0, first + len(lines)
+                cut = _last_hour(lines)
+                yield Lines(first, lines[:cut])
+                first, lines = first + cut, lines[cut:]
+                size, values = sum(map(len, lines)), sum(line.count(b",") for line in lines)
     except FileBroken:
         if lines:
             yield Lines(first, lines)
         raise
     if lines:
         yield Lines(first, lines)
+
+
+def _last_hour(lines: list[bytes]) -> int:
+    """Where the last hour of a large batch begins, if that is in its second half; otherwise its end.
+
+    Looks at the text alone, for it decides nothing but the cut: lines that say their time in another way, or are not
+    in order, are cut where the batch is full.
+    """
+    if len(lines) < _LARGE:
+        return len(lines)
+    last = _hour(lines[-1])
+    for at in range(len(lines) - 1, len(lines) // 2, -1):
+        if _hour(lines[at - 1]) != last:
+            return at
+    return len(lines)
+
+
+def _hour(line: bytes) -> bytes:
+    start = line.find(b'"', line.find(_CAPTURED) + len(_CAPTURED)) + 1
+    return line[start : start + len(b"2026-03-01T09")]
 
 
 def _skip_line(stream: BinaryIO) -> None:

@@ -37,8 +37,6 @@ WATCHED = tuple(name for name in EVERY if name != "status")
 """The signals that drift is measured on; `status` is counted and has no distribution to compare."""
 COMPARISONS = {measure.name: measure.null_scale for measure in MEASURES.values() if measure.null_scale is not None}
 """The measures that a rule may be about, each with the scale of its law of chance."""
-OTHER = "__other__"
-"""Where the values are kept that a condition does not declare; names that begin with `__` are the product's own."""
 
 Policy = Literal["declared", "open"]
 AnySignal = Annotated[str, AfterValidator(one_of(EVERY)), Field(json_schema_extra={"enum": [*EVERY]})]

@@ -45,7 +45,8 @@ def weigh(counts: npt.ArrayLike, weight: int) -> npt.NDArray[np.int64]:
     total = c.sum(axis=1, keepdims=True)
     whole, rest = np.divmod(c * weight, np.maximum(total, 1))
     missing = np.where(total > 0, weight - whole.sum(axis=1, keepdims=True), 0)
-    order = np.argsort(-rest, axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(c.shape[1])[None, :], axis=1)
-    return whole + (rank < missing)
+    # The larger the remainder the smaller the key, all of a row's keys differ, and a row's `missing` smallest gain.
+    key = (total - rest) * c.shape[1] + np.arange(c.shape[1])
+    last = np.take_along_axis(np.sort(key, axis=1), np.maximum(missing - 1, 0), axis=1)
+    gains: npt.NDArray[np.bool_] = (key <= last) & (missing > 0)
+    return np.asarray(whole + gains, dtype=np.int64)

@@ -8,21 +8,20 @@ from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from monitor.imaging.stats import HISTOGRAM_BINS
 from monitor.records import EPOCH, FrameColumns, Ints, Window
-from monitor.store import binary
+from monitor.store import binary, encoding
 from monitor.store.database import Connection
+from monitor.store.encoding import Flags
+from monitor.store.rows import DIGEST_BYTES, FRAME, KEY, FrameRows
 
 _DAYS_LOCK = 7_301_001
 """Advisory lock of whoever makes partitions."""
 _UNIQUE_VIOLATION = "23505"
-_encode = msgspec.json.Encoder(order="deterministic").encode
 _DAY_US = 86_400_000_000
 
 
@@ -34,16 +33,16 @@ class Placed:
     days that retention took away: whether they were counted before can no longer be told.
     """
 
-    new: npt.NDArray[np.bool_]
-    duplicate: npt.NDArray[np.bool_]
-    conflict: npt.NDArray[np.bool_]
+    new: Flags
+    duplicate: Flags
+    conflict: Flags
     refused: dict[int, str]
     dropped: list[int] = field(default_factory=list)
 
 
-def days_of(columns: FrameColumns) -> list[date]:
-    """The days (UTC) on which the frames were captured, ascending."""
-    return [EPOCH.date() + timedelta(days=int(day)) for day in np.unique(columns.captured_us // _DAY_US)]
+def days_of(captured_us: Ints) -> list[date]:
+    """The days (UTC) of times in microseconds since 1970-01-01, ascending."""
+    return [EPOCH.date() + timedelta(days=int(day)) for day in np.unique(captured_us // _DAY_US)]
 
 
 def make_days(conn: Connection, days: Iterable[date]) -> int:
@@ -74,72 +73,73 @@ def make_days(conn: Connection, days: Iterable[date]) -> int:
     return len(missing)
 
 
-def insert_frames(conn: Connection, batch_id: int, source: str, columns: FrameColumns) -> Placed:
+def insert_frames(conn: Connection, batch_id: int, source: str, rows: FrameRows) -> Placed:
     """Store the frames of one batch whose (source, event_id) is new; ids must not repeat within the batch.
 
     A repeat with the same content and time is a duplicate, any other a conflict; neither is stored. Frames that
     Postgres refuses are found by halving the batch. The partitions must be there (`make_days`).
     """
-    count = len(columns)
+    count = len(rows)
     placed = Placed(np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool), {})
-    gone = _on_dropped_days(conn, columns)
+    gone = _on_dropped_days(conn, rows.captured_us)
     placed.dropped = np.flatnonzero(gone).tolist()
-    # Everyone takes the keys in one order, so that no two loads wait for each other in a circle.
-    order = np.array(sorted(np.flatnonzero(~gone).tolist(), key=columns.event_id.__getitem__), dtype=np.int64)
-    _place(conn, batch_id, source, columns, order, placed)
+    for part in rows.parts:
+        encoding.stamp(part, np.full(len(part.size), batch_id))
+    _place(conn, source, rows, rows.order[~gone[rows.order]], placed)
     return placed
 
 
-def _on_dropped_days(conn: Connection, columns: FrameColumns) -> npt.NDArray[np.bool_]:
+def _on_dropped_days(conn: Connection, captured_us: Ints) -> Flags:
     dropped = text("SELECT day - date '1970-01-01' FROM dropped_day WHERE day = ANY(:days)")
-    numbers = conn.execute(dropped, {"days": days_of(columns)}).scalars().all()
-    return np.isin(columns.captured_us // _DAY_US, numbers)
+    numbers = conn.execute(dropped, {"days": days_of(captured_us)}).scalars().all()
+    return np.isin(captured_us // _DAY_US, numbers)
 
 
-def _place(conn: Connection, batch_id: int, source: str, columns: FrameColumns, rows: Ints, placed: Placed) -> None:
-    if not len(rows):
+def _place(conn: Connection, source: str, rows: FrameRows, chosen: Ints, placed: Placed) -> None:
+    """Store the frames `chosen`, which are in the order of their keys."""
+    if not len(chosen):
         return
     savepoint = conn.begin_nested()
     try:
-        new = _insert(conn, batch_id, source, columns, rows, placed)
+        new = _insert(conn, source, rows, chosen, placed)
         savepoint.commit()
     except (DataError, IntegrityError) as error:
         savepoint.rollback()
-        placed.duplicate[rows] = placed.conflict[rows] = False
-        if len(rows) == 1:
-            placed.refused[int(rows[0])] = " ".join(str(error.orig).split())
+        placed.duplicate[chosen] = placed.conflict[chosen] = False
+        if len(chosen) == 1:
+            placed.refused[int(chosen[0])] = " ".join(str(error.orig).split())
             return
-        for half in np.array_split(rows, 2):
-            _place(conn, batch_id, source, columns, half, placed)
+        for half in np.array_split(chosen, 2):
+            _place(conn, source, rows, half, placed)
         return
     placed.new[new] = True
 
 
-def _insert(conn: Connection, batch_id: int, source: str, columns: FrameColumns, rows: Ints, placed: Placed) -> Ints:
-    """Keys, then frames; returns the rows that were new."""
-    new = rows if _claim_all(conn, source, columns, rows) else _claim_each(conn, source, columns, rows, placed)
+def _insert(conn: Connection, source: str, rows: FrameRows, chosen: Ints, placed: Placed) -> Ints:
+    """Keys, then frames; returns which were new."""
+    new = chosen if _claim_all(conn, rows, chosen) else _claim_each(conn, source, rows, chosen, placed)
     if len(new):
-        whole = len(new) == len(columns)
-        stored = columns if whole else columns.take(np.sort(new))
-        binary.copy_in(conn, "frame", _frame_columns(batch_id, source, stored))
+        parts = rows.parts
+        if len(new) < len(rows):
+            ends = np.cumsum([len(part.size) for part in parts])
+            stored = np.split(_mask(len(rows), new), ends[:-1])
+            parts = [encoding.take(part, part_of) for part, part_of in zip(parts, stored, strict=True)]
+        binary.copy_rows(conn, "frame", FRAME, *parts)
     return new
 
 
-def _claim_all(conn: Connection, source: str, columns: FrameColumns, rows: Ints) -> bool:
-    """Claim the keys of all rows by a bare COPY, the usual case and the cheap one. False: not all of them are new."""
-    chosen = rows.tolist()
+def _mask(count: int, chosen: Ints) -> Flags:
+    mask = np.zeros(count, dtype=bool)
+    mask[chosen] = True
+    return mask
+
+
+def _claim_all(conn: Connection, rows: FrameRows, chosen: Ints) -> bool:
+    """Claim all keys by a bare COPY, the usual case and the cheap one. False: not all of them are new."""
+    keys = rows.keys if len(chosen) == len(rows) else encoding.take(rows.keys, _mask(len(rows), chosen)[rows.order])
     savepoint = conn.begin_nested()
     try:
-        binary.copy_in(
-            conn,
-            "frame_key",
-            {
-                "source": binary.texts([source] * len(chosen)),
-                "event_id": binary.texts([columns.event_id[i] for i in chosen]),
-                "captured_at": binary.times(columns.captured_us[rows]),
-                "digest": binary.raw([columns.digest[i] for i in chosen]),
-            },
-        )
+        binary.copy_rows(conn, "frame_key", KEY, keys)
         savepoint.commit()
     except IntegrityError as error:
         savepoint.rollback()
@@ -163,82 +163,22 @@ _EARLIER = text("""
 """)
 
 
-def _claim_each(conn: Connection, source: str, columns: FrameColumns, rows: Ints, placed: Placed) -> Ints:
-    """Claim the keys that are free, tell repeats from conflicts among the others; returns the rows that were new."""
-    row_of = {columns.event_id[i]: i for i in rows.tolist()}
+def _claim_each(conn: Connection, source: str, rows: FrameRows, chosen: Ints, placed: Placed) -> Ints:
+    """Claim the keys that are free, tell repeats from conflicts among the others; returns which were new."""
+    event_ids = rows.event_ids.split("\0")
+    digests = rows.digests.tobytes()
+    row_of = {event_ids[i]: i for i in chosen.tolist()}
     values = {
         "source": source,
         "ids": list(row_of),
-        "us": columns.captured_us[rows].tolist(),
-        "digests": [columns.digest[i] for i in row_of.values()],
+        "us": rows.captured_us[chosen].tolist(),
+        "digests": [digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] for i in row_of.values()],
     }
     fresh = set(conn.execute(_CLAIM, values).scalars())
     for event_id, alike in conn.execute(_EARLIER, values):
         if event_id not in fresh:
             (placed.duplicate if alike else placed.conflict)[row_of[event_id]] = True
     return np.array([row_of[event_id] for event_id in row_of if event_id in fresh], dtype=np.int64)
-
-
-def _frame_columns(batch_id: int, source: str, c: FrameColumns) -> dict[str, binary.Ragged]:
-    count = len(c)
-    detections = np.bincount(c.det_frame, minlength=count)
-    # Without image statistics there is no histogram: NULL, not zeros.
-    seen = c.brightness_histogram.sum(axis=1) > 0
-    histogram = c.brightness_histogram[seen]
-    bins = np.full(len(histogram), histogram.shape[1])
-    meta = [b"\x01" + _encode(m) for m in c.camera_meta if m]
-    return {
-        "captured_at": binary.times(c.captured_us),
-        "source": binary.texts([source] * count),
-        "event_id": binary.texts(c.event_id),
-        "batch_id": binary.fixed(np.full(count, batch_id), binary.INT8),
-        "model": binary.texts(c.model),
-        "version": binary.texts(c.version),
-        "stage": binary.texts(c.stage),
-        "camera": binary.texts(c.camera),
-        "site": binary.texts(c.site),
-        "line": binary.texts(c.line),
-        "shadow": binary.flags(c.shadow),
-        "status": binary.texts(c.status),
-        "image_uri": binary.texts(c.image_uri),
-        "width": binary.fixed(c.width, binary.INT4),
-        "height": binary.fixed(c.height, binary.INT4),
-        "latency_ms": binary.nullable(c.latency_ms),
-        "queue_depth": binary.nullable(c.queue_depth),
-        "recipe": binary.texts(c.recipe),
-        "brightness": binary.nullable(c.brightness),
-        "contrast": binary.nullable(c.contrast),
-        "sharpness": binary.nullable(c.sharpness),
-        "red_balance": binary.nullable(c.red_balance),
-        "blue_balance": binary.nullable(c.blue_balance),
-        "brightness_histogram": binary.sparse(
-            binary.arrays(binary.fixed(histogram.ravel(), binary.INT4), bins, binary.INT4), seen
-        ),
-        "slice_name": binary.text_arrays([list(s) for s in c.slices]),
-        "slice_value": binary.text_arrays([list(s.values()) for s in c.slices]),
-        "camera_meta": binary.sparse(binary.raw(meta), np.array([bool(m) for m in c.camera_meta], dtype=bool)),
-        "embedding": _embeddings(c.embedding),
-        "boxes_rejected": binary.fixed(c.boxes_rejected, binary.INT4),
-        "left_out": binary.fixed(c.left_out, binary.INT4),
-        "camera_said": _said(c.camera_said),
-        "det_class": binary.arrays(binary.texts(c.det_class), detections, binary.TEXT),
-        "det_confidence": binary.arrays(binary.fixed(c.det_confidence, binary.FLOAT8), detections, binary.FLOAT8),
-        "det_box": binary.arrays(binary.fixed(c.det_box.ravel(), binary.FLOAT4), detections * 4, binary.FLOAT4),
-    }
-
-
-def _embeddings(values: Sequence[list[float] | None]) -> binary.Ragged:
-    present = [one for one in values if one is not None]
-    lengths = np.array([len(one) for one in present], dtype=np.int64)
-    elements = np.array(list(chain.from_iterable(present)), dtype=np.float64)
-    where = np.array([one is not None for one in values], dtype=bool)
-    return binary.sparse(binary.arrays(binary.fixed(elements, binary.FLOAT4), lengths, binary.FLOAT4), where)
-
-
-def _said(values: Sequence[str]) -> binary.Ragged:
-    """Texts, NULL for empty ones."""
-    where = np.array([bool(one) for one in values], dtype=bool)
-    return binary.sparse(binary.texts([one for one in values if one]), where)
 
 
 _TEXTS = ("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri", "recipe")

@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 
 import numpy as np
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
-from monitor.records import EPOCH, Histogram, RollupColumns, Scope, SeriesKey, Window
+from monitor.records import EPOCH, Histogram, Ints, Scope, SeriesKey, Window, microseconds
 from monitor.signals import SIGNALS
-from monitor.store import binary
+from monitor.store import binary, encoding
 from monitor.store.database import Connection, require_room
+from monitor.store.encoding import Flags
+from monitor.store.rows import ROLLUP, RollupRows, series_number
 
 _MERGE_LOCK = 7_301_002
 """Advisory lock of whoever merges."""
+_UNIQUE_VIOLATION = "23505"
+_NAMED = (
+    *("model", "version", "shadow", "stage", "camera", "slice_name", "slice_value"),
+    *("signal", "class_name", "recipe", "edges_id", "minutes"),
+)
+"""The parts of a series' name, in their order."""
+_PARTS = len(_NAMED)
 _HOUR = timedelta(hours=1)
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 def series_id(key: SeriesKey, edges_id: str, minutes: int) -> int:
-    """The number of a series, 0 to 2^63 - 1: a hash of all that tells it from others, so the same everywhere."""
-    scope = key.scope
-    said = (
-        scope.model,
-        scope.version,
-        "shadow" if scope.shadow else "live",
-        scope.stage,
-        scope.camera,
-        scope.slice_name,
-        scope.slice_value,
-        key.signal,
-        key.class_name,
-        key.recipe,
-        edges_id,
-        str(minutes),
-    )
-    # No text that Postgres can hold has a NUL in it, so joining with one is unambiguous.
-    return int.from_bytes(blake2b("\0".join(said).encode(), digest_size=8).digest(), "big") >> 1
+    """The number of a series, 0 to 2^63 - 1."""
+    return series_number(key.named(edges_id, minutes))
 
 
 _MISSING = text("""
@@ -59,54 +52,75 @@ _ADD = text("""
 """)
 
 
-def append(conn: Connection, batch_id: int, rows: RollupColumns, known: Collection[int] = ()) -> set[int]:
-    """Add the rows of one batch.
+# Whoever first counts in an hour of a camera claims it, and writes the very rows that a merge would leave.
+_CLAIM = text("""
+    INSERT INTO rollup_claim (model, camera, start_at)
+    SELECT c.model, c.camera, timestamptz 'epoch' + c.us * interval '1 microsecond'
+    FROM unnest(CAST(:model AS text[]), CAST(:camera AS text[]), CAST(:us AS bigint[])) AS c (model, camera, us)
+    ORDER BY c.model COLLATE "C", c.camera COLLATE "C", c.us
+    ON CONFLICT DO NOTHING
+    RETURNING model, camera, CAST(extract(epoch FROM start_at) * 1000000 AS bigint)
+""")
+
+
+def append(
+    conn: Connection, batch_id: int, rows: RollupRows, known: Collection[int] = (), now: datetime = EPOCH
+) -> set[int]:
+    """Add the rows of one batch; those of hours that are over at `now` and that nobody has counted in need no merge.
 
     `known` holds ids of series that are committed and need no look-up. Returns the ids of this batch's series: they
     may join `known` once the transaction is committed, not before.
     """
-    ids = [series_id(*series) for series in rows.series]
-    _add_series(conn, {i: series for i, series in zip(ids, rows.series, strict=True) if i not in known})
-    binary.copy_in(
-        conn,
-        "rollup",
-        {
-            "series_id": binary.fixed(np.array(ids, dtype=np.int64)[rows.series_row], binary.INT8),
-            "start_at": binary.times(rows.start_us),
-            "batch_id": binary.fixed(np.full(len(rows), batch_id), binary.INT8),
-            "n": binary.fixed(rows.n, binary.INT4),
-            "frames": binary.fixed(rows.frames, binary.INT4),
-            "total": binary.fixed(rows.total, binary.INT8),
-            "squares": binary.fixed(rows.squares, binary.INT8),
-            "bins": binary.arrays(binary.fixed(rows.bins, binary.INT2), rows.cells, binary.INT2),
-            "counts": binary.arrays(binary.fixed(rows.counts, binary.INT4), rows.cells, binary.INT4),
-        },
-    )
+    ids = rows.numbers.tolist()
+    new = [i for i, number in enumerate(ids) if number not in known]
+    if new:
+        parts = rows.names.split("\0")
+        _add_series(conn, {ids[i]: parts[i * _PARTS : (i + 1) * _PARTS] for i in new})
+    first = _claim(conn, rows, now)
+    savepoint = conn.begin_nested()
+    try:
+        _copy(conn, rows, np.where(first, 0, batch_id))
+        savepoint.commit()
+    except IntegrityError as error:
+        # An hour that was rolled up without a claim: its rows are there, and a merge adds these to them.
+        savepoint.rollback()
+        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION or not first.any():
+            raise
+        _copy(conn, rows, np.full(len(first), batch_id))
     return set(ids)
 
 
-def _add_series(conn: Connection, series: dict[int, tuple[SeriesKey, str, int]]) -> None:
-    missing = conn.execute(_MISSING, {"ids": list(series)}).scalars().all() if series else []
+def _claim(conn: Connection, rows: RollupRows, now: datetime) -> Flags:
+    """[r] which rows are the first of their hour and camera, of the hours that are over."""
+    end = microseconds(_over(now))
+    over = [claim for claim in rows.claims if claim[2] < end]
+    if not over:
+        return np.zeros(len(rows.claim), dtype=bool)
+    model, camera, us = map(list, zip(*over, strict=True))
+    found = conn.execute(_CLAIM, {"model": model, "camera": camera, "us": us})
+    claimed = {(model, camera, us) for model, camera, us in found}
+    return np.array([claim in claimed for claim in rows.claims], dtype=bool)[rows.claim]
+
+
+def _over(now: datetime) -> datetime:
+    """The end of the hours that are over."""
+    return EPOCH + (now - EPOCH) // _HOUR * _HOUR
+
+
+def _copy(conn: Connection, rows: RollupRows, batch: Ints) -> None:
+    encoding.stamp(rows.rows, batch)
+    binary.copy_rows(conn, "rollup", ROLLUP, rows.rows)
+
+
+def _add_series(conn: Connection, series: Mapping[int, Sequence[str]]) -> None:
+    """Enter the series that are not there; `series` holds the parts of each name by number."""
+    missing = conn.execute(_MISSING, {"ids": list(series)}).scalars().all()
     if not missing:
         return
-    new = [series[number] for number in missing]
-    scopes = [key.scope for key, _, _ in new]
-    values = {
-        "series_id": missing,
-        "model": [scope.model for scope in scopes],
-        "version": [scope.version for scope in scopes],
-        "shadow": [scope.shadow for scope in scopes],
-        "stage": [scope.stage for scope in scopes],
-        "camera": [scope.camera for scope in scopes],
-        "slice_name": [scope.slice_name for scope in scopes],
-        "slice_value": [scope.slice_value for scope in scopes],
-        "signal": [key.signal for key, _, _ in new],
-        "class_name": [key.class_name for key, _, _ in new],
-        "recipe": [key.recipe for key, _, _ in new],
-        "edges_id": [edges_id for _, edges_id, _ in new],
-        "minutes": [minutes for _, _, minutes in new],
-    }
-    conn.execute(_ADD, values)
+    columns = dict(zip(_NAMED, map(list, zip(*(series[number] for number in missing), strict=True)), strict=True))
+    shadow = [side == "shadow" for side in columns["shadow"]]
+    minutes = [int(span) for span in columns["minutes"]]
+    conn.execute(_ADD, {**columns, "series_id": missing, "shadow": shadow, "minutes": minutes})
 
 
 # Bytes, twice: what is written anew leaves the old row behind until it is vacuumed.
@@ -163,7 +177,7 @@ def merge(conn: Connection, now: datetime) -> int:
     hold_merges(conn)
     # The cells of a large load are sorted in memory; with the default they would go to disk in many small runs.
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
-    over = {"over": EPOCH + (now - EPOCH) // _HOUR * _HOUR}
+    over = {"over": _over(now)}
     require_room(conn, int(conn.execute(_TO_MERGE, over).scalar_one()))
     alone = conn.execute(_RENAME, over).rowcount
     return alone + conn.execute(_MERGE, over).rowcount

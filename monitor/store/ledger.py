@@ -18,7 +18,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from monitor.errors import OtherContent, UsageError
 from monitor.records import Reject
-from monitor.store import binary
+from monitor.store import binary, encoding
 from monitor.store.database import Connection, Database
 
 OTHER_NAME = "other_name"
@@ -248,13 +248,13 @@ def save_rejects(conn: Connection, batch_id: int, rejects: Sequence[Reject]) -> 
         conn,
         "reject",
         {
-            "batch_id": binary.fixed(np.full(len(rejects), batch_id), binary.INT8),
-            "line_number": binary.fixed(np.array([r.line_number for r in rejects]), binary.INT4),
-            "part": binary.fixed(np.array(part), binary.INT2),
-            "whole_line": binary.flags(np.array([r.whole_line for r in rejects], dtype=bool)),
-            "reason": binary.texts([r.reason for r in rejects]),
-            "detail": binary.texts([_storable(r.detail) for r in rejects]),
-            "raw": binary.raw([r.raw for r in rejects]),
+            "batch_id": encoding.fixed(np.full(len(rejects), batch_id), encoding.INT8),
+            "line_number": encoding.fixed(np.array([r.line_number for r in rejects]), encoding.INT4),
+            "part": encoding.fixed(np.array(part), encoding.INT2),
+            "whole_line": encoding.flags(np.array([r.whole_line for r in rejects], dtype=bool)),
+            "reason": encoding.texts([r.reason for r in rejects]),
+            "detail": encoding.texts([_storable(r.detail) for r in rejects]),
+            "raw": encoding.raw([r.raw for r in rejects]),
         },
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import text
 
 from monitor.records import Measurement, Scope, SeriesKey, Window, microseconds
-from monitor.store import binary
+from monitor.store import binary, encoding
 from monitor.store.database import Connection
 from monitor.watch import WATCH_MEASURES
 
@@ -102,25 +102,25 @@ def save(conn: Connection, measurements: Sequence[Measurement]) -> None:
     judged = np.array([m.baseline_id is not None for m in measurements])
     ids = np.array([m.baseline_id for m in measurements if m.baseline_id is not None], dtype=np.int64)
     columns = {
-        "model": binary.texts([s.model for s in scopes]),
-        "version": binary.texts([s.version for s in scopes]),
-        "stage": binary.texts([s.stage for s in scopes]),
-        "camera": binary.texts([s.camera for s in scopes]),
-        "slice_name": binary.texts([s.slice_name for s in scopes]),
-        "slice_value": binary.texts([s.slice_value for s in scopes]),
-        "shadow": binary.flags(np.array([s.shadow for s in scopes], dtype=bool)),
-        "signal": binary.texts([m.key.signal for m in measurements]),
-        "class_name": binary.texts([m.key.class_name for m in measurements]),
-        "recipe": binary.texts([m.key.recipe for m in measurements]),
-        "measure": binary.texts([m.measure for m in measurements]),
+        "model": encoding.texts([s.model for s in scopes]),
+        "version": encoding.texts([s.version for s in scopes]),
+        "stage": encoding.texts([s.stage for s in scopes]),
+        "camera": encoding.texts([s.camera for s in scopes]),
+        "slice_name": encoding.texts([s.slice_name for s in scopes]),
+        "slice_value": encoding.texts([s.slice_value for s in scopes]),
+        "shadow": encoding.flags(np.array([s.shadow for s in scopes], dtype=bool)),
+        "signal": encoding.texts([m.key.signal for m in measurements]),
+        "class_name": encoding.texts([m.key.class_name for m in measurements]),
+        "recipe": encoding.texts([m.key.recipe for m in measurements]),
+        "measure": encoding.texts([m.measure for m in measurements]),
         "window_start": _times([m.window.start for m in measurements]),
         "window_end": _times([m.window.end for m in measurements]),
         "value": _numbers([m.value for m in measurements]),
-        "state": binary.texts([m.state for m in measurements]),
-        "n": binary.fixed(np.array([m.n for m in measurements]), binary.INT8),
-        "baseline_n": binary.fixed(np.array([m.baseline_n for m in measurements]), binary.INT8),
-        "baseline_id": binary.sparse(binary.fixed(ids, binary.INT8), judged),
-        "contract_hash": binary.texts([m.contract_hash for m in measurements]),
+        "state": encoding.texts([m.state for m in measurements]),
+        "n": encoding.fixed(np.array([m.n for m in measurements]), encoding.INT8),
+        "baseline_n": encoding.fixed(np.array([m.baseline_n for m in measurements]), encoding.INT8),
+        "baseline_id": encoding.sparse(encoding.fixed(ids, encoding.INT8), judged),
+        "contract_hash": encoding.texts([m.contract_hash for m in measurements]),
         "noise": _numbers([m.noise for m in measurements]),
         "now_mean": _numbers([m.now_mean for m in measurements]),
         "baseline_mean": _numbers([m.baseline_mean for m in measurements]),
@@ -128,12 +128,12 @@ def save(conn: Connection, measurements: Sequence[Measurement]) -> None:
     binary.copy_in(conn, "measurement", columns)
 
 
-def _times(moments: Sequence[datetime]) -> binary.Ragged:
-    return binary.times(np.array([microseconds(at) for at in moments], dtype=np.int64))
+def _times(moments: Sequence[datetime]) -> encoding.Ragged:
+    return encoding.times(np.array([microseconds(at) for at in moments], dtype=np.int64))
 
 
-def _numbers(values: Sequence[float | None]) -> binary.Ragged:
-    return binary.nullable(np.array(values, dtype=np.float64))
+def _numbers(values: Sequence[float | None]) -> encoding.Ragged:
+    return encoding.nullable(np.array(values, dtype=np.float64))
 
 
 def read(

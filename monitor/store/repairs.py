@@ -11,10 +11,11 @@ from typing import Any
 
 from sqlalchemy import text
 
-from monitor.records import RollupColumns, Scope, SeriesKey
+from monitor.records import Scope, SeriesKey
 from monitor.store import histograms
 from monitor.store.database import Connection, Database
-from monitor.upkeep import RollupCell, RollupPlace
+from monitor.store.rows import rollup_rows
+from monitor.upkeep import RollupCell, RollupColumns, RollupPlace
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def replace(conn: Connection, places: Sequence[RollupPlace], rows: RollupColumns
     ids = [histograms.series_id(place.series, place.edges_id, place.minutes) for place in places]
     conn.execute(delete, {"ids": ids, "us": [place.start_us for place in places]})
     if len(rows):
-        histograms.append(conn, 0, rows)
+        histograms.append(conn, 0, rollup_rows(rows))
 
 
 @dataclass(frozen=True, slots=True)

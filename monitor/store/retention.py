@@ -185,6 +185,13 @@ _ROLLUPS = """
 """
 
 
+_CLAIMS = """
+    DELETE FROM rollup_claim c WHERE c.model = :model AND c.start_at < :before AND NOT EXISTS (
+        SELECT FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS h (first, beyond)
+        WHERE c.start_at >= h.first AND c.start_at < h.beyond)
+"""
+
+
 def _of_rollups(model: str, before: datetime, kept: Sequence[Hold]) -> dict[str, object]:
     own = [hold for hold in kept if hold.model == model]
     return {
@@ -203,7 +210,11 @@ def count_rollups(conn: Connection, model: str, before: datetime, kept: Sequence
 
 def delete_rollups(conn: Connection, model: str, before: datetime, kept: Sequence[Hold]) -> int:
     """Delete them; returns how many. The series stay: other processes may know them as being there."""
-    return conn.execute(text("DELETE" + _ROLLUPS), _of_rollups(model, before, kept)).rowcount
+    values = _of_rollups(model, before, kept)
+    count = conn.execute(text("DELETE" + _ROLLUPS), values).rowcount
+    # After the rows: a claim that outlasts its rows only costs a merge, rows that outlast their claim are in the way.
+    conn.execute(text(_CLAIMS), values)
+    return count
 
 
 _REJECTS = "FROM reject r USING batch b WHERE b.batch_id = r.batch_id AND b.received_at < :before"

@@ -159,8 +159,8 @@ class _Intake:
         found = self._receipt(source, name)
         repeated = found is not None
         if found is None:
-            database, now = self._site.database, self._site.clock()
-            done = stage.take_lines(database, source, name, f"http/{batch}", lines, contracts, now)
+            database, now, workers = self._site.database, self._site.clock(), self._site.workers
+            done = stage.take_lines(database, source, name, f"http/{batch}", lines, contracts, now, workers)
             repeated = done.repeated == done.lines
             found = self._receipt(source, name)
         if found is None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from monitor.alerts.evaluate import limit, matches
 from monitor.errors import MonitorError, TryAgain
+from monitor.ingest.workers import Workers
 from monitor.measures import CLASS_SHARE, mean_of
 from monitor.records import ALL, EPOCH, Baseline, Histogram, Measurement, SeriesKey, Window
 from monitor.signals import SIGNALS
@@ -63,6 +64,8 @@ class Site:
     jobs: Mapping[str, timedelta]
     clock: Callable[[], datetime]
     spool_dir: str
+    workers: Workers | None = None
+    """Processes that read what is posted; None: it is read in this one."""
     turns: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(READERS))
 
     @contextmanager

@@ -21,7 +21,7 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     "acknowledge_first": (
         Patch(
             "ingest/stage.py",
-            "    return load(database, spool.waiting(), contracts, now, progress, put_away)",
+            "    return load(database, spool.waiting(), contracts, now, progress, put_away, workers)",
             "    moved = [Waiting(path, f.source, f.name) for f in spool.waiting() if (path := spool.done(f, now))]\n"
             "    return load(database, moved, contracts, now, progress)",
         ),
@@ -30,24 +30,24 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     "two_transactions": (
         Patch(
             "store/frames.py",
-            "source, columns, order, placed)\n    return placed",
-            "source, columns, order, placed)\n    conn.connection.commit()\n    return placed",
+            "rows.order[~gone[rows.order]], placed)\n    return placed",
+            "rows.order[~gone[rows.order]], placed)\n    conn.connection.commit()\n    return placed",
         ),
     ),
     # What was there already counts once more.
     "rollup_from_all_rows": (
         Patch(
-            "ingest/stage.py",
-            "stored = within.columns if len(new) == len(parsed.columns) else within.columns.take(new)",
-            "stored = within.columns",
+            "ingest/batch.py",
+            "            if len(new) < len(prepared.frames):",
+            "            if False:",
         ),
     ),
     # Nobody looks whether a frame's key was claimed.
     "no_dedupe": (
         Patch(
             "store/frames.py",
-            "new = rows if _claim_all(conn, source, columns, rows) else _claim_each(",
-            "new = rows if True else _claim_each(",
+            "new = chosen if _claim_all(conn, rows, chosen) else _claim_each(",
+            "new = chosen if True else _claim_each(",
         ),
     ),
 }

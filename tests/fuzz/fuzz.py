@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["monitor.ingest", "monitor.records"]):
     from monitor.errors import FileBroken
     from monitor.ingest.inflate import FREE_BYTES, Pieces, as_stream, gunzip, unzstd
     from monitor.ingest.parquet import lines_of
-    from monitor.ingest.parse import parse
+    from monitor.ingest.parse import parse, rules_of
     from monitor.ingest.spool import read_batches
 
 from monitor.settings import Settings
@@ -90,7 +90,7 @@ def read_parquet(data: bytes) -> None:
     """Parquet, in this process, as far as the check of the lines."""
     with suppress(FileBroken):
         lines = list(lines_of(io.BytesIO(data)))
-        parse(lines, 1, RULES, NOW)
+        parse(lines, 1, rules_of(RULES, NOW), NOW)
 
 
 def tables() -> list[bytes]:

@@ -19,12 +19,13 @@ from sqlalchemy import Engine, text
 
 from monitor.errors import DependencyAway, UsageError
 from monitor.ingest import spool, stage
-from monitor.ingest.parse import parse
+from monitor.ingest.parse import parse, rules_of
 from monitor.ingest.stage import Summary, drain
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, load_contract
 from monitor.store import frames, ledger
 from monitor.store.database import Database, open_database
+from monitor.store.rows import frame_rows
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CONTRACT = """
@@ -266,16 +267,15 @@ def test_the_same_id_with_other_content_or_time_is_a_conflict_and_not_stored(
 
 
 def test_what_postgres_refuses_is_found_and_the_rest_is_stored(database: Database, contracts: Contracts) -> None:
-    lines = [json.dumps(record(number)).encode() for number in range(40)]
-    columns = parse(lines, 1, contracts, NOW).columns
+    (columns,) = parse([json.dumps(record(n)).encode() for n in range(40)], 1, rules_of(contracts, NOW), NOW).parts
     for row in (3, 17, 18):
         columns.image_uri[row] = "a\0b"  # the parser would have found it
     with database.begin() as conn:
-        frames.make_days(conn, frames.days_of(columns))
+        frames.make_days(conn, frames.days_of(columns.captured_us))
     with database.begin() as conn:
         batch_id = ledger.open_batch(conn, "s", "b", "f", b"h", NOW)
         assert batch_id is not None
-        placed = frames.insert_frames(conn, batch_id, "s", columns)
+        placed = frames.insert_frames(conn, batch_id, "s", frame_rows("s", [columns]))
     assert sorted(placed.refused) == [3, 17, 18]
     assert "0x00" in placed.refused[3]
     assert placed.new.sum() == 37 == count(database, "SELECT count(*) FROM frame")

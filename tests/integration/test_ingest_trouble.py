@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import text
 
 from monitor.errors import FilesLeft
-from monitor.ingest import stage
+from monitor.ingest import workers
+from monitor.ingest.batch import Summary
 from monitor.ingest.spool import Spool, Waiting
 from monitor.ingest.stage import drain, load
 from monitor.spec.load import LoadedContract, load_contract
@@ -108,14 +109,14 @@ def test_a_file_whose_disk_fails_does_not_stop_the_others(
 
 def between(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
     """Have another worker do `other` after the first look into the ledger, before the batch is entered."""
-    real, waiting = stage.parse, [other]
+    real, waiting = workers.prepare, [other]
 
-    def parse(*args: Any) -> Any:
+    def prepare(*args: Any) -> Any:
         if waiting:
             waiting.pop()()
         return real(*args)
 
-    monkeypatch.setattr(stage, "parse", parse)
+    monkeypatch.setattr(workers, "prepare", prepare)
 
 
 def test_what_another_worker_just_took_in_is_done_and_not_quarantined(
@@ -171,7 +172,7 @@ def test_two_workers_at_once_share_the_files(database: Database, tmp_path: Path,
         drop(tmp_path, f"worse-{number:02}.jsonl", line(number, camera="cam-9"))
     start = threading.Barrier(2)
 
-    def work(_: int) -> stage.Summary:
+    def work(_: int) -> Summary:
         start.wait(10)
         return drain(database, tmp_path, contracts, NOW)
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from monitor.ingest.parse import parse
+from monitor.ingest.parse import parse, rules_of
 from monitor.records import FrameColumns
 from monitor.spec.load import load_contract
 from monitor.store import frames, ledger
 from monitor.store.database import Database
+from monitor.store.rows import frame_rows
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CONTRACT = """
@@ -75,13 +76,13 @@ def plain(columns: FrameColumns) -> dict[str, Any]:
 def test_every_field_comes_back_as_it_was(database: Database, tmp_path: Path) -> None:
     (tmp_path / "line.toml").write_text(CONTRACT, encoding="utf-8")
     lines = [record(0), record(1, **FULL), record(2, detections=FULL["detections"]), record(3, image=FULL["image"])]
-    columns = parse(lines, 1, {"line": load_contract(tmp_path / "line.toml")}, NOW).columns
+    columns = parse(lines, 1, rules_of({"line": load_contract(tmp_path / "line.toml")}, NOW), NOW).columns
     assert len(columns) == 4
     with database.begin() as conn:
-        frames.make_days(conn, frames.days_of(columns))
+        frames.make_days(conn, frames.days_of(columns.captured_us))
         batch_id = ledger.open_batch(conn, "s", "b", "f", b"h", NOW)
         assert batch_id is not None
-        frames.insert_frames(conn, batch_id, "s", columns)
+        frames.insert_frames(conn, batch_id, "s", frame_rows("s", [columns]))
     with database.begin() as conn:
         (read,) = frames.read_frames(conn, NOW - timedelta(days=1), NOW)
         assert plain(read) == plain(columns)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, parse
+from monitor.ingest import parse as parse_module
+from monitor.ingest.parse import MAX_LINE, RAW_KEPT, Parsed, parse, rules_of
 from monitor.spec.load import LoadedContract, parse_contract
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -74,7 +75,7 @@ def line(**said: Any) -> bytes:
 
 
 def parsed(*lines: bytes, contracts: dict[str, LoadedContract] = CONTRACTS) -> Parsed:
-    result = parse(lines, 1, contracts, NOW)
+    result = parse(lines, 1, rules_of(contracts, NOW), NOW)
     rejected = sum(reject.whole_line for reject in result.rejects)
     assert result.lines == len(lines) == len(result.columns) + result.duplicate + rejected + result.blank
     return result
@@ -275,3 +276,34 @@ def test_taking_rows_is_parsing_only_those_lines(records: list[dict[str, Any]], 
     direct = parsed(*(json.dumps(records[whole.line_number[i] - 1]).encode() for i in sorted(rows))).columns
     for name in taken.__dataclass_fields__:
         np.testing.assert_equal(getattr(taken, name), getattr(direct, name), err_msg=name)
+
+
+def test_lines_read_together_are_what_each_is_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = rules_of(CONTRACTS, NOW)
+    good = [record(event_id=f"e{i}", image=IMAGE, detections=[BOX]) for i in range(12)]
+    odd = [
+        {"latency_ms": 2e9},
+        {"image": IMAGE | {"sharpness": -2e9}},
+        {"image": IMAGE | {"red_balance": 2e9}},
+        {"image": IMAGE | {"blue_balance": -2e9}},
+        {"image": IMAGE | {"histogram": [0] * 32}},
+        {"embedding": [1e39]},
+        {"camera_meta": {"gain_db": 1}},
+        {"camera_meta": {"gain_db": -2e9}},
+        {"captured_at": "2031-01-01T00:00:00+02:00"},
+        {"captured_at": (NOW - timedelta(days=4000)).isoformat()},
+        {"camera": "nobody"},
+        {"model": "nobody"},
+        {"event_id": "e1"},
+        {"event_id": "ż"},
+        {"detections": []},
+    ]
+    monkeypatch.setattr(parse_module, "PART", 3)
+    for said in odd:
+        for place in (0, 4, 11):
+            lines = [json.dumps(one | (said if i == place else {})).encode() for i, one in enumerate(good)]
+            together = parse(lines, 1, rules, NOW)
+            with monkeypatch.context() as patched:
+                patched.setattr(parse_module._Reader, "_read_together", lambda self, lines: None)
+                singly = parse(lines, 1, rules, NOW)
+            assert repr(together) == repr(singly)

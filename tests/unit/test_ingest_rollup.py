@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.ingest import rollup
-from monitor.ingest.parse import parse
+from monitor.ingest.parse import parse, rules_of
 from monitor.ingest.rollup import roll_up
-from monitor.records import FrameColumns, RollupColumns, Scope, SeriesKey
+from monitor.records import FrameColumns, Scope, SeriesKey
 from monitor.signals import SIGNALS
 from monitor.spec.load import LoadedContract, parse_contract
+from monitor.upkeep import RollupColumns
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TEXT = """
@@ -40,7 +41,7 @@ Cells = tuple[int, int, int, int, dict[int, int]]
 def columns(*records: dict[str, Any]) -> FrameColumns:
     base = {"model": "line", "version": "v1", "camera": "c", "width": 64, "height": 64}
     lines = [json.dumps({"event_id": str(i)} | base | said).encode() for i, said in enumerate(records)]
-    result = parse(lines, 1, CONTRACTS, NOW)
+    result = parse(lines, 1, rules_of(CONTRACTS, NOW), NOW)
     assert not result.rejects
     return result.columns
 
@@ -52,7 +53,7 @@ def rows(rolled: RollupColumns) -> dict[Row, Cells]:
     for i in range(len(rolled)):
         held = slice(ends[i] - int(rolled.cells[i]), ends[i])
         bins = dict(zip(rolled.bins[held].tolist(), rolled.counts[held].tolist(), strict=True))
-        at = (*rolled.series[rolled.series_row[i]], int(rolled.start_us[i]))
+        at = (*SeriesKey.of_name(rolled.names[rolled.series_row[i]]), int(rolled.start_us[i]))
         assert at not in found
         numbers = (rolled.n, rolled.frames, rolled.total, rolled.squares)
         found[at] = (*(int(column[i]) for column in numbers), bins)
@@ -191,3 +192,19 @@ def test_sparse_and_dense_counting_agree(monkeypatch: pytest.MonkeyPatch) -> Non
     dense = rows(roll_up(columns(*said)))
     monkeypatch.setattr(rollup, "_DENSE_CELLS", 0)
     assert rows(roll_up(columns(*said))) == dense
+
+
+@pytest.mark.parametrize("name", sorted(SIGNALS))
+def test_a_bin_is_the_one_that_a_search_of_the_edges_finds(name: str) -> None:
+    edges = SIGNALS[name].edges
+    at = edges.values()
+    values = np.concatenate(
+        (
+            at,
+            np.nextafter(at, -np.inf),
+            np.nextafter(at, np.inf),
+            np.linspace(at[0] - 1, at[-1] + 1, 999),
+            [-1e9, 1e9],
+        )
+    )
+    assert edges.bin_of(values).tolist() == np.searchsorted(at, values, side="right").tolist()

@@ -1,0 +1,210 @@
+"""Processes that prepare lines beside the one that speaks to the database: the two then work at the same time.
+
+A worker reads requests from a pipe and writes what it made of them to another. It ends when its pipe does, so it
+outlives its parent by one batch at most, however that ended. It knows neither settings nor database.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from monitor.errors import DependencyAway
+from monitor.ingest.columns import Rules
+from monitor.ingest.prepare import Prepared, Request, pack, prepare, unpack
+
+SMALL = 1_000
+"""Lines of a batch from which on it is worth a worker."""
+_ROOT = Path(__file__).resolve().parents[2]
+_START = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from monitor.ingest.workers import serve; serve()"
+_LENGTH = struct.Struct(">Q")
+
+
+class _Ended(Exception):
+    """The worker is gone, or went while it was at work."""
+
+
+class Workers:
+    """Up to `count` worker processes, started when they are needed first. Close it, or use it as a context manager.
+
+    Any thread may call `begin`. With a `count` of 0 the work is done in this process when its result is asked for.
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        self.count = count
+        self._threads = ThreadPoolExecutor(max(count, 1), thread_name_prefix="prepare")
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._all: set[_Worker] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def begin(
+        self,
+        source: str,
+        lines: Sequence[bytes],
+        first: int,
+        rules: Mapping[str, Rules],
+        now: datetime,
+        only: Collection[int] | None = None,
+    ) -> Future[Prepared]:
+        """Have lines prepared, as `prepare` does; the result is there when the worker is done.
+
+        The result raises DependencyAway where no worker can be had.
+        """
+        if self.count == 0 or len(lines) < SMALL:
+            done: Future[Prepared] = Future()
+            done.set_result(prepare(source, lines, first, rules, now, only))
+            return done
+        numbers = None if only is None else sorted(only)
+        return self._threads.submit(self._prepare, source, lines, first, dict(rules), now, numbers)
+
+    def close(self) -> None:
+        """End the workers; what they are at is lost."""
+        with self._lock:
+            self._closed = True
+            for worker in self._all:
+                worker.end()
+            self._all.clear()
+        self._threads.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(
+        self,
+        source: str,
+        lines: Sequence[bytes],
+        first: int,
+        rules: dict[str, Rules],
+        now: datetime,
+        only: list[int] | None,
+    ) -> Prepared:
+        said = msgspec.msgpack.encode(Request(source, first, rules, now, only))
+        for _ in range(2):
+            worker = self._free()
+            try:
+                prepared = unpack(worker.ask(said, lines))
+            except _Ended:
+                self._forget(worker)
+                continue
+            self._idle.put(worker)
+            return prepared
+        raise DependencyAway(
+            f"the process that reads lines ended twice over {len(lines)} lines of {source}, from line {first} on,"
+            " and nothing of them was kept; see that nothing kills it, as for want of memory, then try again"
+        )
+
+    def _free(self) -> _Worker:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            pass
+        with self._lock:
+            if self._closed:
+                raise DependencyAway("lines are not read any more: this process is stopping, the next one does it")
+            worker = _Worker()
+            self._all.add(worker)
+            return worker
+
+    def _forget(self, worker: _Worker) -> None:
+        worker.end()
+        with self._lock:
+            self._all.discard(worker)
+
+
+class _Worker:
+    """One process and the two pipes to it."""
+
+    def __init__(self) -> None:
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            raise DependencyAway(
+                f"the process that reads lines cannot be started: {error}; free memory or processes, then try again"
+            ) from error
+
+    def ask(self, said: bytes, lines: Sequence[bytes]) -> bytearray:
+        """Hand a request over and wait for the answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            _send(self._process.stdin.fileno(), said)
+            _send(self._process.stdin.fileno(), b"\n".join(lines))
+            answer = _receive(self._process.stdout.fileno())
+        except (OSError, ValueError) as error:
+            raise _Ended from error
+        if answer is None:
+            raise _Ended
+        return answer
+
+    def end(self) -> None:
+        """Kill it and wait for it."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _send(descriptor: int, *pieces: bytes | memoryview) -> None:
+    """One message, of pieces."""
+    for piece in (_LENGTH.pack(sum(map(len, pieces))), *pieces):
+        view, at = memoryview(piece), 0
+        while at < len(view):
+            at += os.write(descriptor, view[at:])
+
+
+def _receive(descriptor: int) -> bytearray | None:
+    """One message; None where the pipe has ended."""
+    length = _read(descriptor, _LENGTH.size)
+    return length and _read(descriptor, *_LENGTH.unpack(length))
+
+
+def _read(descriptor: int, size: int) -> bytearray | None:
+    said = bytearray(size)
+    view, at = memoryview(said), 0
+    while at < size:
+        if not (count := os.readv(descriptor, [view[at:]])):
+            return None
+        at += count
+    return said
+
+
+def serve() -> None:
+    """What a worker does: answer requests until its pipe ends. The parent alone is told to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    decode = msgspec.msgpack.Decoder(Request).decode
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    gc.disable()
+    while (said := _receive(0)) is not None and (lines := _receive_lines()) is not None:
+        asked = decode(said)
+        _send(answers, *pack(prepare(asked.source, lines, asked.first, asked.rules, asked.now, asked.only)))
+        lines.clear()
+
+
+def _receive_lines() -> list[bytes] | None:
+    text = _receive(0)
+    return None if text is None else bytes(text).split(b"\n")

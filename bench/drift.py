@@ -23,12 +23,13 @@ from sqlalchemy import text
 from bench import plant
 from monitor.drift import baseline, compare, watch
 from monitor.measures import MEASURES
-from monitor.records import RollupColumns, Scope, SeriesKey, Window
+from monitor.records import Scope, SeriesKey, Window
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
 from monitor.spec.load import LoadedContract, load_contract
 from monitor.store import baselines, histograms, migrate
 from monitor.store.database import Connection, Database, open_database
+from monitor.store.rows import rollup_rows
 
 CAMERAS, BASELINE = 100, 28
 FRAMES = (20, 100)
@@ -177,10 +178,10 @@ def _fill(database: Database, loaded: LoadedContract, rows: int) -> float:
             for name, values in columns.items():
                 edges = SIGNALS[name].edges
                 parts.append((SeriesKey(scope, name), hour * (edges.count + 2) + edges.bin_of(values)))
-            found: RollupColumns = plant.columns(parts)
+            found = plant.columns(parts)
             took += time.perf_counter() - before
             with database.begin() as conn:
-                histograms.append(conn, day * PARTS + part + 1, found)
+                histograms.append(conn, day * PARTS + part + 1, rollup_rows(found))
     period = Window(plant.START, plant.START + plant.DAY)
     baseline.from_logs(database, loaded, "v1", period, period.end + plant.DAY)
     with database.begin() as conn:

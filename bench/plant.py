@@ -12,10 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from monitor.records import RollupColumns, Scope, SeriesKey, microseconds
+from monitor.records import Scope, SeriesKey, microseconds
 from monitor.signals import SIGNALS
 from monitor.store import histograms
 from monitor.store.database import Database
+from monitor.store.rows import rollup_rows
+from monitor.upkeep import RollupColumns
 
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 DAY = timedelta(days=1)
@@ -64,7 +66,7 @@ def write(database: Database, plant: Plant, baseline: int) -> None:
     for name in plant.names:
         parts = list(_series(plant, name, changes.get(name), draw))
         with database.begin() as conn:
-            known |= histograms.append(conn, 1, columns(parts), known)
+            known |= histograms.append(conn, 1, rollup_rows(columns(parts)), known)
 
 
 Cells = tuple[SeriesKey, np.ndarray]
@@ -120,7 +122,7 @@ def columns(parts: list[Cells]) -> RollupColumns:
         rows["counts"].append(counts)
     joined = {name: np.rint(np.concatenate(found)).astype(np.int64) for name, found in rows.items()}
     return RollupColumns(
-        series=[(key, SIGNALS[key.signal].edges.id, 60) for key, _ in parts],
+        names=[key.named(SIGNALS[key.signal].edges.id, 60) for key, _ in parts],
         series_row=joined["series"],
         start_us=joined["start"],
         n=joined["n"],

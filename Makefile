@@ -7,6 +7,7 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 SERVE  ?=
 BENCH  ?= all
+ARENA  ?=
 SEED   ?= 1
 FUZZ_S ?= 20
 
@@ -76,7 +77,7 @@ $(BENCH_VENV)/.installed: pyproject.toml
 	@touch $@
 
 bench: $(BENCH_VENV)/.installed ## measure against peers and limits: BENCH=NAME of one in bench/, or all
-	@$(BENCH_VENV)/bin/python -m bench $(BENCH)
+	@$(BENCH_VENV)/bin/python -m bench $(BENCH) $(if $(ARENA),--arena $(ARENA))
 
 expected: $(STAMP) ## regenerate examples/packaging-line/expected
 	$(BIN)/python examples/packaging-line/story.py --write-expected

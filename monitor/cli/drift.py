@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from monitor.cli import compat, explain
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import moment, time_taken
 from monitor.drift import stage, watch
@@ -61,6 +62,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.add_argument("--measure", choices=[*MEASURES, *WATCH_MEASURES], default="psi", help="default: psi")
     show.add_argument("--last", type=int, default=1, metavar="N", help="newest windows to show (default: 1)")
     show.set_defaults(run=run_show)
+    explain.register(verbs)
+    compat.register(verbs)
 
 
 def run_run(args: argparse.Namespace, settings: Settings) -> int:

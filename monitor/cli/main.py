@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from monitor.cli import (
     alerts,
+    backtest,
     baseline,
     daemon,
     db,
@@ -38,6 +39,7 @@ NOUNS = (
     rejects,
     baseline,
     drift,
+    backtest,
     alerts,
     incidents,
     golden,

@@ -128,7 +128,7 @@ def hours(
         cameras,
         _sum(flat, whole, found.n, shape),
         _sum(flat, whole, found.total, shape),
-        np.repeat(flat, found.cells)[cells],
+        np.repeat(flat[whole], found.cells[whole]),
         found.bins[cells],
         found.counts[cells],
         tuple(names),

@@ -56,6 +56,11 @@ class Summary:
     """Of each file that could not be read to its end, why."""
 
     @property
+    def good(self) -> int:
+        """Lines that are stored, now or before."""
+        return self.stored + self.duplicate + self.good_before
+
+    @property
     def reasons(self) -> Counter[str]:
         """Why lines and detections were set aside."""
         return self.why_rejected + self.why_set_aside + self.why_still

@@ -1,8 +1,12 @@
-"""A file of records, however it is packed → a stream of lines: one intake path stands behind every kind."""
+"""A file of records, however it is packed → a stream of lines: one intake path stands behind every kind.
+
+And why a file is set aside, in words.
+"""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -28,3 +32,34 @@ def open_lines(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
         return
     with as_stream(unpack(stream), os.fstat(stream.fileno()).st_size) as lines:
         yield lines
+
+
+def broken_off(why: str, lines: int, good: int) -> str:
+    """What to say of a file that was not read to its end: why, and how many lines were looked at and are stored."""
+    if not lines:
+        return f"Nothing of the file was taken in: {why}."
+    return (
+        f"Of the file only the first {lines} lines were looked at ({good} are stored): {why}. What is stored stays "
+        "so, and given once more counts once."
+    )
+
+
+def nothing_of(lines: int, reasons: Counter[str]) -> str:
+    """What to say of a file none of whose lines are stored, and the reasons for which they were set aside."""
+    if not lines:
+        return (
+            "The file is empty. Producers write a temporary name and rename when the file is whole; drop it again so."
+        )
+    if not reasons:
+        return (
+            "The file holds blank lines only. One line holds one frame as JSON; drop the file again with its lines."
+        )
+    return (
+        f"None of the {lines} lines could be taken in: {listed(reasons)}. Table `reject` keeps them with a sentence "
+        "each; mend the contract or the producer, then move this file back to incoming."
+    )
+
+
+def listed(reasons: Counter[str]) -> str:
+    """Reasons with their counts, the commonest first."""
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())

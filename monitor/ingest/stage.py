@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, 
 from monitor.ingest.batch import Batch, Begun, Contracts, Summary, Taking
 from monitor.ingest.names import named
 from monitor.ingest.parse import MAX_LINE, plain
-from monitor.ingest.sources import open_lines
+from monitor.ingest.sources import broken_off, listed, nothing_of, open_lines
 from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
 from monitor.ingest.workers import Workers
 from monitor.store import histograms
@@ -68,9 +68,13 @@ def drain(
     spool = Spool(spool_dir)
 
     def put_away(file: Waiting, summary: Summary) -> bool:
-        if not summary.broken and summary.stored + summary.duplicate + summary.good_before:
+        if not summary.broken and summary.good:
             return spool.done(file, now) is not None
-        why = _why_broken(summary) if summary.broken else _why_nothing(summary)
+        why = (
+            broken_off(summary.broken[0], summary.lines, summary.good)
+            if summary.broken
+            else nothing_of(summary.lines, summary.reasons)
+        )
         summary.quarantined = int(spool.quarantine(file, why) is not None)
         return bool(summary.quarantined)
 
@@ -207,7 +211,8 @@ class _Turn:
             return
         summary, moved = file.summary, False
         if self._put_away is None and summary.broken:
-            self.faults.append(UsageError(f"{file.waiting.path}: {_why_broken(summary)}"))
+            why = broken_off(summary.broken[0], summary.lines, summary.good)
+            self.faults.append(UsageError(f"{file.waiting.path}: {why}"))
         try:
             moved = self._put_away is None or self._put_away(file.waiting, summary)
         except DependencyAway as error:
@@ -237,48 +242,17 @@ def _batches(file: _File) -> Iterator[Batch]:
             file.summary.broken = [str(broken)]
 
 
-def _why_broken(summary: Summary) -> str:
-    """Why a file was not read to its end, and how far it was."""
-    if not summary.lines:
-        return f"Nothing of the file was taken in: {summary.broken[0]}."
-    good = summary.stored + summary.duplicate + summary.good_before
-    return (
-        f"Of the file only the first {summary.lines} lines were looked at ({good} are stored): {summary.broken[0]}. "
-        "What is stored stays so, and given once more counts once."
-    )
-
-
-def _why_nothing(summary: Summary) -> str:
-    if not summary.lines:
-        return (
-            "The file is empty. Producers write a temporary name and rename when the file is whole; drop it again so."
-        )
-    reasons = _listed(summary.reasons)
-    if not reasons:
-        return (
-            "The file holds blank lines only. One line holds one frame as JSON; drop the file again with its lines."
-        )
-    return (
-        f"None of the {summary.lines} lines could be taken in: {reasons}. Table `reject` keeps them with a sentence "
-        "each; mend the contract or the producer, then move this file back to incoming."
-    )
-
-
-def _listed(reasons: Counter[str]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-
-
 def _sentence(name: str, s: Summary) -> str:
     """One line about a file that adds up to its lines."""
     parts = [f"{s.stored} stored", f"{s.duplicate} duplicate", f"{s.rejected} rejected"]
     if s.rejected:
-        parts[-1] += f" ({_listed(s.why_rejected)})"
+        parts[-1] += f" ({listed(s.why_rejected)})"
     parts += [f"{s.blank} blank"] if s.blank else []
     parts += [f"{s.repeated} taken in before"] if s.repeated else []
     said = f"{plain(name)}: {s.lines} line{'' if s.lines == 1 else 's'} = {' + '.join(parts)}"
     if s.detections_rejected:
         plural = "" if s.detections_rejected == 1 else "s"
-        said += f"; {s.detections_rejected} detection{plural} set aside ({_listed(s.why_set_aside)})"
+        said += f"; {s.detections_rejected} detection{plural} set aside ({listed(s.why_set_aside)})"
     for (model, condition), count in sorted(s.others.items()):
         said += f"; {count} counted under __other__ for too many new {named(model, condition)}"
     said += "; broken off" * len(s.broken)

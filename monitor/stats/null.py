@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri, ndtri, stdtr
+from scipy.special import chdtri, ndtri, stdtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
@@ -143,3 +143,35 @@ def nanmedian(values: Floats) -> Floats:
     empty = np.isnan(values).all(axis=-1)
     median = np.nanmedian(np.where(np.expand_dims(empty, -1), 0.0, values), axis=-1)
     return np.where(empty, np.nan, median)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Where an ordinary day lies: the median, and the ends that 99 % of further such days stay within."""
+
+    median: float
+    low: float
+    high: float
+
+
+def band(values: npt.ArrayLike, *, log: bool = False, level: float = 0.99) -> Band:
+    """The band of an ordinary day from the baseline's days [days], NaN being unknown ones.
+
+    Mean ± t(m - 1) · sd · √(1 + 1/m): the prediction interval of one further normal day. With `log` (a divergence)
+    the logarithm is what is normal and only the upper end bounds anything: low is 0. NaN with fewer than 3 days.
+
+    Raises:
+        ValueError: a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"a band's level lies between 0 and 1, not at {level}")
+    x = np.asarray(values, dtype=np.float64)
+    x = x[np.isfinite(x) & ((x > 0) | (not log))]
+    if x.size < 3:
+        return Band(float("nan"), float("nan"), float("nan"))
+    scale = np.log(x) if log else x
+    tail = 1 - level if log else (1 - level) / 2
+    reach = float(stdtrit(x.size - 1, 1 - tail) * scale.std(ddof=1) * np.sqrt(1 + 1 / x.size))
+    if log:
+        return Band(float(np.median(x)), 0.0, float(np.exp(scale.mean() + reach)))
+    return Band(float(np.median(x)), float(scale.mean() - reach), float(scale.mean() + reach))

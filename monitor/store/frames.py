@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import chain
@@ -13,7 +13,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from monitor.imaging.stats import HISTOGRAM_BINS
-from monitor.records import EPOCH, FrameColumns, Ints
+from monitor.records import EPOCH, FrameColumns, Ints, Window
 from monitor.store import binary, encoding
 from monitor.store.database import Connection
 from monitor.store.encoding import Flags
@@ -200,6 +200,29 @@ def read_frames(
     found = conn.execute(_READ, {"start": start, "end": end, "model": model}, execution_options={"yield_per": rows})
     for part in found.partitions(rows):
         yield _columns(part)
+
+
+_BEHIND = text("""
+    SELECT event_id, image_uri FROM frame
+    WHERE captured_at >= :start AND captured_at < :end AND model = :model AND version = :version AND NOT shadow
+      AND (CAST(:cameras AS text[]) IS NULL OR camera = ANY(:cameras))
+    ORDER BY captured_at DESC, event_id LIMIT :most
+""")
+
+
+def behind(
+    conn: Connection, model: str, version: str, cameras: Collection[str], period: Window, most: int
+) -> list[tuple[str, str]]:
+    """Event id and image address of the newest live frames of some cameras (none named: of all) in a period."""
+    values = {
+        "model": model,
+        "version": version,
+        "cameras": list(cameras) or None,
+        "start": period.start,
+        "end": period.end,
+        "most": most,
+    }
+    return [(event_id, address) for event_id, address in conn.execute(_BEHIND, values)]
 
 
 def _columns(rows: Sequence[Row[Any]]) -> FrameColumns:

@@ -92,6 +92,11 @@ def _add_pages(app: FastAPI, site: Site) -> None:
         code, text = pages.status(request.query_params)
         return HTMLResponse(text, status_code=code)
 
+    @app.get("/why")
+    def why_page(request: Request) -> HTMLResponse:
+        code, text = pages.why(request.query_params)
+        return HTMLResponse(text, status_code=code)
+
     # What asks no database runs in the loop itself and never waits behind pages that do.
     @app.get("/static/page.css", response_class=_Style)
     async def page_style() -> Response:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from monitor.errors import DependencyAway, TryAgain
+from monitor.drift import past
+from monitor.drift.explain import in_words
+from monitor.drift.portrait import portrait
+from monitor.drift.why import Asked as StreamAsked
+from monitor.drift.why import explained
+from monitor.errors import DependencyAway, TryAgain, UsageError
 from monitor.records import EPOCH
 from monitor.store import reporting
+from monitor.watch import LANES
 from monitor.web import pictures
 from monitor.web.view import TRENDS, Asked, NotThere, Site, Status, status
 
@@ -42,6 +49,24 @@ class Pages:
             return 200, self._templates.get_template("first_steps.html").render(around=shown)
         return 200, self._templates.get_template("status.html").render(page=shown, around=shown.around, trends=TRENDS)
 
+    def why(self, query: Mapping[str, str]) -> tuple[int, str]:
+        """Why a lane alarmed, or did not, for `query` (model, version, stage, camera, lane, class, day)."""
+        try:
+            of, asked = read_why(query)
+            loaded = self._site.contracts().get(of[0])
+            if loaded is None:
+                raise NotThere(f"no contract of {of[0]!r} is in force")
+            with self._site.begin() as conn:
+                said = explained(conn, loaded, past.baseline_of(conn, *of), asked)
+        except (NotThere, UsageError) as error:
+            return 404, self._message("Not here", str(error))
+        except DependencyAway as error:
+            return 503, self._message("The database is away", str(error))
+        except TryAgain as error:
+            return 503, self._message("Not just now", str(error))
+        drawn = {"of": " ".join(of), "said": said, "words": in_words(said), "picture": Markup(portrait(said))}  # noqa: S704 - the portrait escapes what it is given
+        return 200, self._templates.get_template("why.html").render(drawn)
+
     def _message(self, title: str, sentence: str) -> str:
         return self._templates.get_template("message.html").render(title=title, sentence=sentence)
 
@@ -65,6 +90,35 @@ def read_query(query: Mapping[str, str]) -> Asked:
     return Asked(query.get("model", ""), query.get("version", ""), query.get("stage"), query.get("camera", ""), at)
 
 
+def read_why(query: Mapping[str, str]) -> tuple[tuple[str, str], StreamAsked]:
+    """The model with its version, and the stream, that the query string asks for.
+
+    Raises:
+        NotThere: there is no such lane, or `day` is no date.
+    """
+    lane, day = query.get("lane", ""), query.get("day")
+    if lane not in LANES:
+        raise NotThere(f"there is no lane {lane!r}; there are {', '.join(LANES)}")
+    try:
+        at = date.fromisoformat(day) if day else None
+    except ValueError:
+        raise NotThere(f"day={day!r} is no date; write it as 2026-05-01") from None
+    of_stream = StreamAsked(query.get("stage"), query.get("camera", ""), lane, query.get("class", ""), at)
+    return (query.get("model", ""), query.get("version", "")), of_stream
+
+
+def _why(page: Status, camera: str, lane: str) -> str:
+    """The page that explains a stream of the version shown."""
+    parts = {
+        "model": page.of.model,
+        "version": page.of.version,
+        "stage": page.of.stage,
+        "camera": camera,
+        "lane": lane,
+    }
+    return "/why?" + urlencode(parts)
+
+
 def _templates() -> Environment:
     found = Environment(
         loader=PackageLoader("monitor.web"),
@@ -85,6 +139,7 @@ def _templates() -> Environment:
     }
     found.globals |= {
         "link": _link,
+        "why": _why,
         "box": (pictures.WIDTH, pictures.HEIGHT),
         "line_box": (pictures.LINE_WIDTH, pictures.LINE_HEIGHT),
     }

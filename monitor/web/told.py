@@ -8,7 +8,10 @@ from datetime import date
 from monitor.records import Baseline
 from monitor.store import acceptances, alerts, incidents, reporting, watched
 from monitor.store.database import Connection
-from monitor.watch import label
+from monitor.watch import LANES, Incident, label
+
+MOST_STREAMS = 8
+"""Streams of one incident that the page links to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class Told:
     onset: date
     opened_on: date
     last_alarm_on: date
+    streams: tuple[tuple[str, str], ...]
+    """Camera and lane of the streams that can be looked at, a few."""
 
 
 def incidents_of(conn: Connection, of: reporting.Produced) -> tuple[Told, ...]:
@@ -37,8 +42,16 @@ def incidents_of(conn: Connection, of: reporting.Produced) -> tuple[Told, ...]:
             members = f"{cameras} camera{'' if cameras == 1 else 's'} within" if cameras else "by itself"
             where = label(incident.scope) or "all cameras"
             days = (incident.onset, incident.opened_on, incident.last_alarm_on)
-            found.append(Told(one.key, incident.cause, where, members, said, *days))
+            found.append(Told(one.key, incident.cause, where, members, said, *days, _streams(incident)))
     return tuple(found)
+
+
+def _streams(incident: Incident) -> tuple[tuple[str, str], ...]:
+    """The cameras that took part (the leaves among its members), each with the lanes of the signals that moved."""
+    deepest = max(len(member) for member in incident.members)
+    cameras = sorted(member[-1] for member in incident.members if member and len(member) == deepest)
+    own = [lane.name for lane in LANES.values() if lane.signal in incident.signals]
+    return tuple((camera, lane) for camera in cameras if camera for lane in own)[:MOST_STREAMS]
 
 
 def watch_of(conn: Connection, of: reporting.Produced, baseline: Baseline | None) -> str:

@@ -19,7 +19,16 @@ from monitor.signals import SIGNALS
 from monitor.store import migrate
 from monitor.store.database import Database, open_database
 
-VIEWS = {"alert", "alert_event", "frames_by_hour", "intake", "measurement", "signal_by_hour"}
+VIEWS = {
+    "alert",
+    "alert_event",
+    "baseline_acceptance",
+    "frames_by_hour",
+    "incident",
+    "intake",
+    "measurement",
+    "signal_by_hour",
+}
 SERIES = text("""
     INSERT INTO series
     VALUES (:id, 'm', 'v', false, '', 'o''brien "x"', '', '', :signal, :class_name, '', 'e', :minutes)

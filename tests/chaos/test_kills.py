@@ -29,7 +29,7 @@ def test_killed_again_and_again(site: Site, when: str, count: Count, account: Op
 
 
 def test_killed_while_workers_read_lines(site: Site, count: Count, account: Open) -> None:
-    kills, opened, lines = count(2, 8), account("kill -9 with workers that read lines"), 1_200
+    kills, opened, lines = count(1, 8), account("kill -9 with workers that read lines"), 1_200
     site.plant.longest = 3_000
     done = 0
     while done < kills:

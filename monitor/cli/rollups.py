@@ -63,7 +63,7 @@ def run_audit(args: argparse.Namespace, settings: Settings) -> int:
         period = _period(args, now - _DAY, now)
         done = audit.run(database, Task(period, args.model, repair=args.repair), now, _progress)
     print("\n".join(report(done)))
-    return 0 if done.differing == done.repaired else 1
+    return 0 if done.differing == done.repaired and not done.nameless else 1
 
 
 def run_rebuild(args: argparse.Namespace, settings: Settings) -> int:
@@ -94,6 +94,11 @@ def report(done: Audit) -> list[str]:
         lines.append(
             f"left alone, for frames in them have more detections than are stored: {done.blind} roll-up row"
             f"{'' if done.blind == 1 else 's'}"
+        )
+    if done.nameless:
+        lines.append(
+            f"{done.nameless} roll-up row{' is' if done.nameless == 1 else 's are'} of no known series, so nobody"
+            " reads them; --repair counts them anew where their frames are still there, the others can be deleted"
         )
     if gone := done.without_frames:
         span = f"{gone[0]}" if len(gone) == 1 else f"{gone[0]} to {gone[-1]}"

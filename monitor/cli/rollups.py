@@ -64,8 +64,10 @@ def run_audit(args: argparse.Namespace, settings: Settings) -> int:
         period = _period(args, now - _DAY, now)
         done = audit.run(database, Task(period, args.model, repair=args.repair), now, _progress)
         said = recount.run(database, period, args.model, repair=args.repair)
-    print("\n".join([*report(done), *report_reviews(said)]))
-    return 0 if (done.differing == done.repaired and said.differing == said.repaired) else 1
+    print("
+".join([*report(done), *report_reviews(said)]))
+    whole = done.differing == done.repaired and said.differing == said.repaired and not done.nameless
+    return 0 if whole else 1
 
 
 def run_rebuild(args: argparse.Namespace, settings: Settings) -> int:
@@ -96,6 +98,11 @@ def report(done: Audit) -> list[str]:
         lines.append(
             f"left alone, for frames in them have more detections than are stored: {done.blind} roll-up row"
             f"{'' if done.blind == 1 else 's'}"
+        )
+    if done.nameless:
+        lines.append(
+            f"{done.nameless} roll-up row{' is' if done.nameless == 1 else 's are'} of no known series, so nobody"
+            " reads them; --repair counts them anew where their frames are still there, the others can be deleted"
         )
     if gone := done.without_frames:
         span = f"{gone[0]}" if len(gone) == 1 else f"{gone[0]} to {gone[-1]}"

@@ -132,7 +132,7 @@ class _Reader:
             return None
         if not all_good(records, self.rules, self.now):
             return None
-        self.seen |= {record.event_id: _digest(record) for record in records}
+        self.seen |= zip([record.event_id for record in records], _digests(records), strict=True)
         return records
 
     def _read_singly(self, part: Sequence[tuple[int, bytes]]) -> None:
@@ -355,6 +355,12 @@ def _check_size(name: str, value: float | None) -> None:
 
 def _digest(record: FrameRecord) -> bytes:
     """16 bytes that stand for what a record says, however it is spelt: order of keys, 1 or 1.0, offset from UTC."""
-    if record.captured_at.tzinfo is not UTC:
-        record.captured_at = record.captured_at.astimezone(UTC)
-    return blake2b(_encode(record), digest_size=16).digest()
+    return _digests([record])[0]
+
+
+def _digests(records: Sequence[FrameRecord]) -> list[bytes]:
+    """The digest of each."""
+    for record in records:
+        if record.captured_at.tzinfo is not UTC:
+            record.captured_at = record.captured_at.astimezone(UTC)
+    return [blake2b(said, digest_size=16).digest() for said in map(_encode, records)]

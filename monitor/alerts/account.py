@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from monitor.alerts.causes import Likely, Moved
 from monitor.alerts.evidence import figure, unit
 from monitor.alerts.incidents import Alarm
 from monitor.records import Measurement
-from monitor.watch import ALL_LANES, EFFECT, FAST, Incident, Path, Z, label
+from monitor.watch import ALL_LANES, DOWN, EFFECT, FAST, Incident, Path, Z, label
 
 MOST = 12
 """Streams that are told with an incident, the clearest first."""
-_MEANS = ("mean", "log_mean", "log1p_mean")
+MOST_CAUSES = 2
+"""Causes that are told with an incident."""
+LEAST_SHARE = 0.02
+"""A cause that is less likely than this is not told."""
+_MONTH = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Witness:
         """How far beyond its limit, as a multiple of it."""
         return abs(self.told.value or 0.0) / (self.told.noise or 1.0)
 
+    @property
+    def up(self) -> bool:
+        """Whether the watched number rose."""
+        return (self.told.value or 0.0) > 0 if self.told.measure == FAST else self.told.measure != DOWN
+
 
 @dataclass(frozen=True, slots=True)
 class Whose:
@@ -42,15 +52,41 @@ class Whose:
     version: str
     stage: str
     owner: str
+    budget: float
+    """False alarms that its cameras (or groups) may raise in a month of 30 days, each."""
+
+
+def moved(witnesses: Sequence[Witness]) -> list[Moved]:
+    """The signals that moved, each as its clearest stream says; a change of mere shape goes neither up nor down."""
+    found: dict[str, Moved] = {}
+    for one in sorted(witnesses, key=lambda one: (not one.alarm.group, -one.excess)):
+        lane = ALL_LANES[one.alarm.lane]
+        if lane.probe != "shape":
+            # The more values lie below a mark, the lower the signal.
+            up = one.up != (lane.probe == "below")
+            found.setdefault(lane.signal, Moved(lane.signal, up, one.shape == "step"))
+    return list(found.values())
 
 
 def opened(
-    incident: Incident, whose: Whose, witnesses: Sequence[Witness], baseline: dict[str, Any]
+    incident: Incident,
+    whose: Whose,
+    witnesses: Sequence[Witness],
+    baseline: dict[str, Any],
+    likely: Sequence[Likely],
 ) -> dict[str, Any]:
-    """The evidence of an incident that has opened, as JSON takes it; days are ISO 8601."""
+    """The evidence of an incident that has opened, as JSON takes it; days are ISO 8601.
+
+    `finding` is what happened, where, since when and how sure that is; `sentence` adds the likely causes and what to
+    do first. Of `likely` the first few are kept that a signal speaks for.
+    """
     ordered = sorted(witnesses, key=lambda one: (not one.alarm.group, -one.excess))
+    finding = _finding(incident, whose, ordered)
+    causes = [_cause(one) for one in likely if one.speaks and one.share >= LEAST_SHARE][:MOST_CAUSES]
     return {
-        "sentence": _sentence(incident, whose, ordered),
+        "sentence": " ".join([finding, *_advice(causes)]),
+        "finding": finding,
+        "causes": causes,
         "reason": f"{len(ordered)} stream{'' if len(ordered) == 1 else 's'} alarmed on {incident.opened_on}",
         **_subject(incident, whose),
         "baseline": baseline,
@@ -86,47 +122,73 @@ def _where(scope: Path, whose: Whose) -> str:
     return f"{'of ' + ' / '.join(named) if named else 'of all cameras'}{stage} ({whose.model} {whose.version})"
 
 
-def _sentence(incident: Incident, whose: Whose, witnesses: Sequence[Witness]) -> str:
-    """`Optics of cam-2 (line v1) moved since 2026-03-12: brightness mean fell from 131.2 to 121.0 (...) ...`"""
+def _finding(incident: Incident, whose: Whose, witnesses: Sequence[Witness]) -> str:
+    """`Optics of north / cam-2 (line v1) moved, most likely since 2026-03-20 (5 days, bit by bit): brightness ...`"""
     head = f"{incident.cause.capitalize()} {_where(incident.scope, whose)} moved, most likely since {incident.onset}"
+    days = (incident.opened_on - incident.onset).days + 1
     if not witnesses:
-        return f"{head}."
+        return f"{head} ({_days(days)})."
+    kind = "at once" if witnesses[0].shape == "step" else "bit by bit"
     cameras = sum(1 for member in incident.members if member != incident.scope)
     joined = f"; {cameras} cameras with it" if cameras > 1 else ""
     more = len(witnesses) - 1
     others = f"; {more} more stream{'' if more == 1 else 's'} alarmed" if more else ""
-    return f"{head}: {_movement(witnesses[0])}{others}{joined}."
+    said = f"{head} ({_days(days)}, {kind}): {_movement(witnesses[0])}{others}{joined}."
+    return f"{said} {_surety(witnesses[0], whose)}"
+
+
+def _surety(one: Witness, whose: Whose) -> str:
+    """What passed which limit, and how rare that is by the budget of false alarms that the contract sets."""
+    told = one.told
+    kind = "score of four hours" if told.measure == FAST else "sum of daily scores"
+    if ALL_LANES[one.alarm.lane].probe == "peak":
+        kind = "longest quarter of an hour"
+    last = next((m.value for m in reversed(one.scores) if m.measure == Z and m.value is not None), None)
+    by_day = f", the last day by itself {last:+.1f} sd" if last is not None and told.measure != FAST else ""
+    months = 1 / whose.budget
+    every = f"{months:.0f} months" if months >= 2 else _days(round(_MONTH * months))
+    who = "a group of cameras" if one.alarm.group else "a camera"
+    return (
+        f"How sure: {kind} {abs(told.value or 0.0):.1f} is above {told.noise or 0.0:.1f}{by_day};"
+        f" by chance {who} alarms about once in {every}."
+    )
+
+
+def _cause(one: Likely) -> dict[str, Any]:
+    cause = one.cause
+    said = {"name": cause.name, "text": cause.text, "first": cause.first}
+    return {**said, "share": round(one.share, 2), "signals": list(one.speaks)}
+
+
+def _advice(causes: Sequence[dict[str, Any]]) -> list[str]:
+    if not causes:
+        return []
+    named = [f"{one['text']} ({100 * one['share']:.0f} %)" for one in causes]
+    return [f"Likely {', or '.join(named)}.", f"First: {causes[0]['first']}"]
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
 
 
 def _movement(one: Witness) -> str:
     lane, told = ALL_LANES[one.alarm.lane], one.told
     class_name = f" of class {told.key.class_name}" if told.key.class_name else ""
     what = f"{lane.name.replace('_', ' ')}{class_name}"
-    limit = f"{abs(told.value or 0.0):.1f} is above {told.noise or 0.0:.1f}"
-    kind = "score of four hours" if told.measure == FAST else "sum of daily scores"
-    if lane.probe == "peak":
-        kind = "longest quarter of an hour"
-    why = f"{kind} {limit}"
     counts = f"n {told.n:,} against {told.baseline_n:,} in the baseline"
-    if lane.probe == "shape":
-        return f"{what} is no longer that of the baseline ({why}, {counts})"
-    return f"{what} {_change(one, lane.unit)} ({why}, {counts})"
+    how = "is no longer that of the baseline" if lane.probe == "shape" else _change(one, lane.unit)
+    return f"{what} {how}, {counts}"
 
 
 def _change(one: Witness, unit_of_effect: str) -> str:
     effect = one.effect
-    sign = (one.told.value or 0.0) if one.told.measure == FAST else _side(one)
-    way = "rose" if sign > 0 else "fell"
+    way = "rose" if one.up else "fell"
     if effect is None or effect.value is None:
         return way
     by = f"{100 * effect.value:+.1f} %" if unit_of_effect == "relative" else f"{effect.value:+.2g} {unit_of_effect}"
     if effect.now_mean is None or effect.baseline_mean is None:
-        return f"{way} ({by} that day)"
+        return f"{way}, that day by {by}"
     return f"{way}, that day from {figure(effect.baseline_mean)} to {figure(effect.now_mean)} ({by})"
-
-
-def _side(one: Witness) -> float:
-    return -1.0 if one.told.measure.endswith("down") else 1.0
 
 
 def _stream(one: Witness) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from monitor.alerts import account, incidents
+from monitor.alerts import account, causes, incidents
 from monitor.alerts.account import Whose, Witness
+from monitor.alerts.causes import Likely
 from monitor.alerts.incidents import QUIET_DAYS, Alarm, Day, State
 from monitor.records import QUIET, AlertEvent, Baseline, Measurement, Window
 from monitor.spec.load import LoadedContract
@@ -41,9 +42,10 @@ class _Desk:
     watch: Watch
     baseline: Baseline
 
-    @property
-    def whose(self) -> Whose:
-        return Whose(self.watch.model, self.watch.version, self.watch.stage, self.loaded.contract.model.owner)
+    def whose(self, *, group: bool) -> Whose:
+        contract = self.loaded.contract
+        month = contract.drift.false_alarms_per_group_month if group else contract.drift.false_alarms_per_camera_month
+        return Whose(self.watch.model, self.watch.version, self.watch.stage, contract.model.owner, month)
 
     def measured(self, first: date, last: date, **filters: Any) -> list[Measurement]:
         """What was measured from `first` to `last`, of this stage and against this baseline."""
@@ -94,7 +96,7 @@ def _gather(desk: _Desk, day: date, *, over: bool) -> None:
     calm = _calm(desk, day, held, paths) if over else {}
     state = State(tuple(one.incident for one in held), tuple(one.alarm for one in yesterday if not one.alarm.group))
     done = incidents.advance(state, day, [one.alarm for one in today], list(paths.values()), calm)
-    _keep(desk, day, held, done, [*today, *yesterday])
+    _keep(desk, day, held, done, [*today, *yesterday], paths)
 
 
 def _cameras(desk: _Desk, day: date) -> list[str]:
@@ -172,7 +174,9 @@ def _calm(desk: _Desk, day: date, held: Iterable[Kept], paths: dict[str, Path]) 
     return calm
 
 
-def _keep(desk: _Desk, day: date, held: Sequence[Kept], done: Day, witnesses: Sequence[Witness]) -> None:
+def _keep(
+    desk: _Desk, day: date, held: Sequence[Kept], done: Day, witnesses: Sequence[Witness], paths: dict[str, Path]
+) -> None:
     """Store what the day did to the incidents, and tell people of those that opened or closed."""
     before = {(one.incident.scope, one.incident.cause): one for one in held}
     for incident in done.closed:
@@ -184,8 +188,31 @@ def _keep(desk: _Desk, day: date, held: Sequence[Kept], done: Day, witnesses: Se
     for incident in done.opened:
         new = kept.open_new(desk.conn, desk.watch, desk.baseline.id, incident)
         own = [w for w in witnesses if w.alarm.cause == incident.cause and _belongs(w.alarm, incident)]
-        why = account.opened(incident, desk.whose, own, _named(desk.baseline))
+        likely = _likely(desk, day, incident, paths)
+        whose = desk.whose(group=incident.scope not in paths.values())
+        why = account.opened(incident, whose, own, _named(desk.baseline), likely)
         _tell(desk, new, "ok", "firing", day, why, max(own, key=lambda w: w.excess).told if own else None)
+
+
+def _likely(desk: _Desk, day: date, incident: Incident, paths: dict[str, Path]) -> list[Likely]:
+    """What it is likely to be, by its own streams since the onset and those of other signals in the same place.
+
+    What one camera of a group does in other signals says nothing of the group.
+    """
+    first = max(min(incident.onset, day), day - _LOOK_BACK * _DAY)
+    days = [first + i * _DAY for i in range((day - first).days + 1)]
+    found = [
+        one
+        for each in days
+        for one in _witnesses(desk, each, paths)
+        if one.alarm.scope == incident.scope or (one.alarm.cause == incident.cause and _belongs(one.alarm, incident))
+    ]
+    inside = {camera for camera, path in paths.items() if incidents.covers(incident.scope, path)}
+    read = [*desk.measured(day, day, measure=Z), *desk.measured(day, day, measure=FAST)]
+    watched_here = {ALL_LANES[m.key.signal].signal for m in read if m.key.scope.camera in inside}
+    # Which versions were deployed when is not recorded yet.
+    wide = incident.scope not in paths.values()
+    return causes.ranked(account.moved(found), watched_here, wide, deployed=False)
 
 
 def _belongs(alarm: Alarm, incident: Incident) -> bool:
@@ -201,7 +228,7 @@ def _named(baseline: Baseline) -> dict[str, Any]:
 def _close(desk: _Desk, one: Kept) -> None:
     kept.save(desk.conn, one)
     day = one.incident.closed_on or desk.now.date()
-    _tell(desk, one, "firing", "resolved", day, account.closed(one.incident, desk.whose), None)
+    _tell(desk, one, "firing", "resolved", day, account.closed(one.incident, desk.whose(group=False)), None)
 
 
 def _tell(

@@ -93,7 +93,14 @@ def portrait(one: Kept, told: Sequence[AlertEvent]) -> list[str]:
     state = "open" if incident.closed_on is None else f"closed on {incident.closed_on}: {incident.closed_because}"
     lines = [f"{one.name}: {state}", ""]
     first = told[-1].evidence if told else {}
-    lines += [str(first.get("sentence", "")), ""]
+    lines += [str(first.get("finding") or first.get("sentence", "")), ""]
+    for cause in first.get("causes", []):
+        speaks = f" ({', '.join(cause['signals'])})" if cause["signals"] else ""
+        lines += [
+            f"  likely    {100 * cause['share']:.0f} % {cause['text']}{speaks}",
+            f"            {cause['first']}",
+        ]
+    lines += [""] if first.get("causes") else []
     lines += [
         f"  onset     {incident.onset}, opened {incident.opened_on}, last alarm {incident.last_alarm_on}",
         f"  members   {', '.join(label(member) or 'all cameras' for member in sorted(incident.members))}",

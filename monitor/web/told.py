@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from monitor.records import Baseline
 from monitor.store import acceptances, alerts, incidents, reporting, watched
@@ -22,7 +24,9 @@ class Told:
     cause: str
     where: str
     members: str
-    sentence: str
+    finding: str
+    causes: tuple[Mapping[str, Any], ...]
+    """The likeliest first: text, share, signals, first (what to do)."""
     onset: date
     opened_on: date
     last_alarm_on: date
@@ -37,12 +41,14 @@ def incidents_of(conn: Connection, of: reporting.Produced) -> tuple[Told, ...]:
         if (one.watch.version, one.watch.stage) == (of.version, of.stage):
             incident = one.incident
             events = [event for event in alerts.events(conn, one.key) if event.episode == one.episode]
-            said = str(events[-1].evidence.get("sentence", "")) if events else ""
+            why = events[-1].evidence if events else {}
+            said = str(why.get("finding") or why.get("sentence", ""))
+            likely = tuple(why.get("causes", ()))
             cameras = sum(1 for member in incident.members if member != incident.scope)
             members = f"{cameras} camera{'' if cameras == 1 else 's'} within" if cameras else "by itself"
             where = label(incident.scope) or "all cameras"
             days = (incident.onset, incident.opened_on, incident.last_alarm_on)
-            found.append(Told(one.key, incident.cause, where, members, said, *days, _streams(incident)))
+            found.append(Told(one.key, incident.cause, where, members, said, likely, *days, _streams(incident)))
     return tuple(found)
 
 

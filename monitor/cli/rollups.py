@@ -64,8 +64,7 @@ def run_audit(args: argparse.Namespace, settings: Settings) -> int:
         period = _period(args, now - _DAY, now)
         done = audit.run(database, Task(period, args.model, repair=args.repair), now, _progress)
         said = recount.run(database, period, args.model, repair=args.repair)
-    print("
-".join([*report(done), *report_reviews(said)]))
+    print("\n".join([*report(done), *report_reviews(said)]))
     whole = done.differing == done.repaired and said.differing == said.repaired and not done.nameless
     return 0 if whole else 1
 

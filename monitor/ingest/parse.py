@@ -6,12 +6,12 @@ can hold it, that the time is believable, and that the model's contract knows th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -39,6 +39,7 @@ _BOM = b"\xef\xbb\xbf"
 MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
 
+Record = TypeVar("Record")
 _decode = msgspec.json.Decoder(FrameRecord).decode
 # The content in one spelling: the record's own order of fields, every mapping sorted.
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -189,23 +190,32 @@ def plain(said: str) -> str:
 
 
 def _read(line: bytes) -> FrameRecord:
+    record = decoded(line, _decode)
+    # JSON keeps control characters and, for most writers, all but ASCII behind a backslash and u.
+    if b"\\u" in line or not line.isascii():
+        _check_texts(record)
+    return record
+
+
+def decoded(line: bytes, decode: Callable[[bytes], Record]) -> Record:
+    """A line as the record that it holds.
+
+    Raises:
+        RecordRejected: it is too long, no JSON, or not such a record.
+    """
     if len(line) > MAX_LINE:
         raise RecordRejected(
             "line_too_long",
-            f"the line is longer than {MAX_LINE} bytes; one line holds one frame, and a newline ends it",
+            f"the line is longer than {MAX_LINE} bytes; one line holds one record, and a newline ends it",
         )
     try:
-        record = _decode(line)
+        return decode(line)
     except UnicodeDecodeError as error:
         raise RecordRejected("not_utf8", f"the line is not UTF-8 ({error.reason}); write logs in UTF-8") from None
     except msgspec.ValidationError as error:
         raise _misfit(plain(str(error)[:500])) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise _not_json(line, plain(str(error)[:200])) from None
-    # JSON keeps control characters and, for most writers, all but ASCII behind a backslash and u.
-    if b"\\u" in line or not line.isascii():
-        _check_texts(record)
-    return record
 
 
 def _misfit(said: str) -> RecordRejected:

@@ -19,8 +19,9 @@ from typing import BinaryIO
 
 from monitor.errors import DependencyAway, FileBroken, UsageError
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
-"""What files of records are called, and what is in them."""
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".events.csv")
+"""What files of records are called, and how they are packed. Before the suffix `.reviews` or `.events` says that a
+file holds those; every other one holds frames."""
 _HALF = ".tmp"
 """How a file may be called until it is whole."""
 DEFAULT_SOURCE = "spool"

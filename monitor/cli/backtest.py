@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from monitor.cli.contracts import contract_of
 from monitor.cli.moments import moment
+from monitor.cli.written import write_text
 from monitor.drift import ordinary, past
 from monitor.drift.watch import lanes_of
 from monitor.errors import UsageError
@@ -39,6 +41,8 @@ examples:
 known.csv names what really happened: camera,start,end,cause (camera empty: every one; end empty: to the end).
 Nothing is written to the database and nobody is told anything.
 """
+
+_COLUMNS = ("camera", "start", "end", "cause")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -79,6 +83,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the table and the newest pages."""
+    if args.last < 0:
+        raise UsageError(f"--last is {args.last}; it is how many pages to print, 0 or more")
     labelled = read_incidents(args.incidents) if args.incidents else []
     loaded = contract_of(args.model, settings)
     with open_database(settings) as database:
@@ -98,7 +104,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         for page in newest:
             print(told(page, [event_id for event_id, _ in named[page]]))
     if args.html:
-        args.html.write_text(document(title, settled, labelled, period, named), encoding="utf-8")
+        write_text(args.html, document(title, settled, labelled, period, named))
     return 0
 
 
@@ -213,15 +219,15 @@ def _choices(args: argparse.Namespace, loaded: LoadedContract) -> list[_Choice]:
     if not chosen:
         raise UsageError(f"the contract of {args.model} watches no signal that these lanes need; see [drift] signals")
     budget = args.budget if args.budget is not None else loaded.contract.drift.false_alarms_per_camera_month
-    if min(budget, budget if args.against is None else args.against) <= 0:
-        raise UsageError("a budget of false alarms a camera-month is above 0, such as 0.08")
+    if not all(0 < one < math.inf for one in (budget, budget if args.against is None else args.against)):
+        raise UsageError("a budget of false alarms a camera-month is a finite number above 0, such as 0.08")
     choices = [_Choice(f"budget {budget:g}", chosen, budget)]
     if args.against is not None:
         choices.append(_Choice(f"budget {args.against:g}", chosen, args.against))
     changed = dict(_pair(text) for text in args.set)
     if changed:
         floor = changed.pop("floor", None)
-        if changed or not isinstance(floor, int | float) or floor < 0:
+        if changed or isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor < math.inf:
             raise UsageError("of the lanes --set changes the floor alone, to a number of 0 or more: --set floor=0.05")
         floored = [replace(lane, floor=float(floor)) for lane in chosen]
         choices.append(_Choice(f"floor {floor:g}, budget {budget:g}", floored, budget))
@@ -246,8 +252,11 @@ def read_incidents(path: Path) -> list[Labelled]:
     """
     found = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if lacking := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+                raise UsageError(f"{path} has no column {', '.join(lacking)}; its first line is {','.join(_COLUMNS)}")
+            for number, row in enumerate(rows, start=2):
                 found.append(_incident(row, f"{path}, line {number}"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as CSV: {error}") from error

@@ -99,10 +99,11 @@ def _register_accept(verbs: argparse._SubParsersAction[argparse.ArgumentParser])
 def run_accept(args: argparse.Namespace, settings: Settings) -> int:
     """Accept, and say what takes whose place."""
     loaded = contract_of(args.model, settings)
-    if (args.from_now is None) == (args.start is None or args.end is None):
+    given = [one is not None for one in (args.start, args.end)]
+    if any(given) if args.from_now is not None else not all(given):
         raise UsageError("give --from and --to, or --from-now with a number of days")
     period = None if args.from_now is not None else Window(args.start, args.end)
-    days = args.from_now or freezing.LEARN_DAYS
+    days = freezing.LEARN_DAYS if args.from_now is None else args.from_now
     now = clock()
     with open_database(settings) as database:
         migrate.require_current(database.engine)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from monitor.cli.contracts import contract_of
 from monitor.cli.moments import moment
+from monitor.cli.written import write_text
 from monitor.drift import past
 from monitor.drift.explain import in_words
 from monitor.drift.portrait import portrait
@@ -66,5 +67,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             said = explained(conn, loaded, known, asked)
     print(in_words(said))
     if args.svg:
-        args.svg.write_text(portrait(said), encoding="utf-8")
+        write_text(args.svg, portrait(said))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -150,8 +151,8 @@ def run_evaluate(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_compare(args: argparse.Namespace, settings: Settings) -> int:
     """Print the comparison; exit 1 if anything dropped, 2 if the images cannot say."""
-    if not args.margin >= 0:
-        raise UsageError(f"--margin is {args.margin}; it is what may be lost, 0 or more")
+    if not 0 <= args.margin < 1:
+        raise UsageError(f"--margin is {args.margin}; it is what may be lost, 0 or more and under 1")
     golden = _set(args)
     before, after = (score.table_of(golden, dataset.read_results(path, golden)) for path in (args.before, args.after))
     said = compare.compare(golden, before, after, args.margin, args.confidence, args.bootstrap, args.seed)
@@ -161,8 +162,9 @@ def run_compare(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_thresholds(args: argparse.Namespace, settings: Settings) -> int:
     """Print the choice, verified, and the proposal."""
-    if min(args.miss_cost, args.false_alarm_cost) < 0 or not 0 < args.split < 1:
-        raise UsageError("costs are 0 or more, and --split is a share between 0 and 1")
+    costs_given = (args.miss_cost, args.false_alarm_cost)
+    if not all(0 <= one < math.inf for one in costs_given) or not 0 < args.split < 1:
+        raise UsageError("costs are finite and 0 or more, and --split is a share between 0 and 1")
     if (args.verify_truth is None) != (args.verify_results is None):
         raise UsageError("--verify-truth and --verify-results go together; give both or neither")
     golden = _set(args)

@@ -69,9 +69,11 @@ def _watch(context: Context, now: datetime) -> int:
 
 
 def _watch_model(context: Context, loaded: LoadedContract, until: datetime) -> int:
+    # First what has its baseline: days that cannot be learnt from must not keep the other versions unwatched.
+    did = watch.run(context.database, loaded, until)
     for frozen in baseline.finish_learning(context.database, loaded, until):
         _log.info("baseline %d of %s is frozen from the days that were accepted", frozen.baseline.id, loaded.model)
-    return watch.run(context.database, loaded, until)
+    return did
 
 
 def _review(context: Context, now: datetime) -> int:

@@ -21,6 +21,7 @@ _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 LEARN_DAYS = 28
 """Days that a baseline which begins now is learnt from, unless a person says otherwise."""
+MOST_LEARN_DAYS = 366
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,15 @@ def accept(
     are over, nothing is judged until then, and the answer is None.
 
     Raises:
-        UsageError: no reason, a period that cannot be, or fewer than 14 days to learn from.
+        UsageError: no reason, a period that cannot be, or fewer than 14 or more than 366 days to learn from.
         GateRefused: fewer than 30 frames.
     """
     if not reason.strip() or not by.strip():
         raise UsageError("an acceptance needs a name and a reason; give --by and --reason, they stay on record")
     if days < SMALLEST_BASELINE:
         raise UsageError(f"{days} days are too few to learn from; the lanes judge from {SMALLEST_BASELINE} days on")
+    if days > MOST_LEARN_DAYS:
+        raise UsageError(f"nothing is judged for {days} days then, which is too long; give {MOST_LEARN_DAYS} at most")
     frozen = None if period is None else from_logs(database, loaded, version, period, now, reason, accepted_by=by)
     if frozen is None:
         with database.begin() as conn:
@@ -116,17 +119,25 @@ def accept(
 
 
 def finish_learning(database: Database, loaded: LoadedContract, now: datetime) -> list[Frozen]:
-    """Freeze the baselines whose accepted days are over and settled."""
+    """Freeze the baselines whose accepted days are over and settled, of versions that had one before or had none.
+
+    Raises:
+        GateRefused: days of some version gave fewer than 30 frames; the baselines of the others are frozen.
+    """
     with database.begin() as conn:
-        versions = baselines.versions(conn, loaded.model)
-        waiting = [acceptances.pending(conn, loaded.model, version) for version in versions]
-    done = []
+        waiting = [one for one in acceptances.listing(conn, loaded.model) if one.baseline_id is None]
+    done, refused = [], []
     for one in waiting:
-        if one is None or one.learn_from is None or one.learn_days is None:
+        if one.learn_from is None or one.learn_days is None:
             continue
         period = Window(one.learn_from, one.learn_from + one.learn_days * _DAY)
         if period.end + loaded.contract.drift.settle <= now:
-            done.append(from_logs(database, loaded, one.version, period, now, one.reason, awaited=one.id))
+            try:
+                done.append(from_logs(database, loaded, one.version, period, now, one.reason, awaited=one.id))
+            except GateRefused as error:
+                refused.append(f"{error}; `monitor baseline accept` again takes the place of these days")
+    if refused:
+        raise GateRefused("\n".join(refused))
     return done
 
 

@@ -74,14 +74,15 @@ def read(
     chosen: Sequence[Lane],
     stage: str | None = None,
 ) -> Past:
-    """What the lanes `chosen` watch, from the baseline to the day `end` (exclusive; None: to the end of data).
+    """What the lanes `chosen` watch, from the baseline to the day `end` (exclusive), or to the end of data.
 
     Raises:
         UsageError: nothing of the baseline's days is left, or nothing lies after them.
     """
     days = span_of(baseline)
     first = days.first + days.days * DAY
-    last = _end(conn, loaded.model, baseline.version) if end is None else end
+    # Days without a frame after the last one say nothing, and would make false alarms look rare.
+    last = min(_end(conn, loaded.model, baseline.version), end or date.max)
     if last <= first:
         raise UsageError(f"baseline {baseline.id} ends with {first - DAY} and no day lies after it; name a later end")
     everything = usual_of(conn, baseline, stage)

@@ -75,7 +75,7 @@ def _read(path: Path) -> bytes:
 def _decode(path: Path, kind: type[Read], format_name: str) -> Read:
     try:
         return msgspec.json.decode(_read(path), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not {format_name}: {error}; mend the file") from None
 
 

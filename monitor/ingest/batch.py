@@ -19,7 +19,7 @@ from monitor.ingest.feedback import Heard, is_feedback
 from monitor.ingest.keep import Listened, keep, listen
 from monitor.ingest.names import NEW_A_DAY, OpenName
 from monitor.ingest.parse import RAW_KEPT, conflict, plain, rules_of
-from monitor.ingest.prepare import Prepared, prepare
+from monitor.ingest.prepare import Prepared
 from monitor.ingest.spool import Lines
 from monitor.ingest.workers import Workers
 from monitor.records import Reject
@@ -210,9 +210,10 @@ class Taking:
     def _prepare(
         self, batch: Batch, only: Collection[int] | None = None, beyond: Collection[OpenName] = ()
     ) -> Prepared:
-        """Prepare a batch here and now."""
+        """Prepare a batch now, by a worker if it is large."""
         lines = batch.lines
-        return prepare(batch.source, lines.lines, lines.first, self._rules, self.now, only, beyond)
+        begun = self._workers.begin(batch.source, lines.lines, lines.first, self._rules, self.now, only, beyond)
+        return begun.result()
 
     def _store(
         self, conn: Connection, batch_id: int, batch: Batch, prepared: Prepared | Listened, before: Iterable[str]

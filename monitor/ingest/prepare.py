@@ -31,6 +31,7 @@ class Request(msgspec.Struct, array_like=True):
     rules: dict[str, Rules]
     now: datetime
     only: list[int] | None = None
+    beyond: list[OpenName] = []
 
 
 @dataclass(slots=True)
@@ -83,6 +84,11 @@ def prepare(
         open_names=open_names,
         others=others,
     )
+
+
+def answered(asked: Request, lines: Sequence[bytes]) -> Prepared:
+    """What is made of the lines of a request."""
+    return prepare(asked.source, lines, asked.first, asked.rules, asked.now, asked.only, asked.beyond)
 
 
 def _bounded(

@@ -25,7 +25,8 @@ import msgspec
 
 from monitor.errors import DependencyAway
 from monitor.ingest.columns import Rules
-from monitor.ingest.prepare import Prepared, Request, pack, prepare, unpack
+from monitor.ingest.names import OpenName
+from monitor.ingest.prepare import Prepared, Request, answered, pack, prepare, unpack
 from monitor.ingest.spool import joined
 
 SMALL = 1_000
@@ -62,6 +63,7 @@ class Workers:
         rules: Mapping[str, Rules],
         now: datetime,
         only: Collection[int] | None = None,
+        beyond: Collection[OpenName] = (),
     ) -> Future[Prepared]:
         """Have lines prepared, as `prepare` does; the result is there when the worker is done.
 
@@ -69,10 +71,11 @@ class Workers:
         """
         if self.count == 0 or len(lines) < SMALL:
             done: Future[Prepared] = Future()
-            done.set_result(prepare(source, lines, first, rules, now, only))
+            done.set_result(prepare(source, lines, first, rules, now, only, beyond))
             return done
         numbers = None if only is None else sorted(only)
-        return self._threads.submit(self._prepare, source, lines, first, dict(rules), now, numbers)
+        asked = Request(source, first, dict(rules), now, numbers, sorted(beyond))
+        return self._threads.submit(self._prepare, asked, lines)
 
     def close(self) -> None:
         """End the workers; what they are at is lost."""
@@ -91,16 +94,8 @@ class Workers:
     ) -> None:
         self.close()
 
-    def _prepare(
-        self,
-        source: str,
-        lines: Sequence[bytes],
-        first: int,
-        rules: dict[str, Rules],
-        now: datetime,
-        only: list[int] | None,
-    ) -> Prepared:
-        said = msgspec.msgpack.encode(Request(source, first, rules, now, only))
+    def _prepare(self, asked: Request, lines: Sequence[bytes]) -> Prepared:
+        said = msgspec.msgpack.encode(asked)
         for _ in range(2):
             worker = self._free()
             try:
@@ -111,7 +106,7 @@ class Workers:
             self._idle.put(worker)
             return prepared
         raise DependencyAway(
-            f"the process that reads lines ended twice over {len(lines)} lines of {source}, from line {first} on,"
+            f"the process that reads lines ended twice over {len(lines)} lines of {asked.source}, from line {asked.first} on,"
             " and nothing of them was kept; see that nothing kills it, as for want of memory, then try again"
         )
 
@@ -215,7 +210,7 @@ def serve() -> None:
     gc.disable()
     while (said := _receive(0)) is not None and (lines := _receive_lines()) is not None:
         asked = decode(said)
-        _send(answers, *pack(prepare(asked.source, lines, asked.first, asked.rules, asked.now, asked.only)))
+        _send(answers, *pack(answered(asked, lines)))
         lines.clear()
 
 

@@ -156,6 +156,9 @@ def test_a_size_is_a_slice_too(files: Path, capsys: pytest.CaptureFixture[str]) 
         (("evaluate", "truth.json", "results.json", "--confidence", "0.4"), "between 0.5 and 1"),
         (("evaluate", "truth.json", "results.json", "--images", "truth.json"), "leave it out"),
         (("compare", "truth.json", "results.json", "results.json", "--margin", "-1"), "0 or more"),
+        (("compare", "truth.json", "results.json", "results.json", "--margin", "inf"), "under 1"),
+        (("thresholds", "truth.json", "results.json", "--miss-cost", "nan"), "costs are finite"),
+        (("thresholds", "truth.json", "results.json", "--false-alarm-cost", "inf"), "costs are finite"),
         (("thresholds", "truth.json", "results.json", "--verify-results", "results.json"), "go together"),
         (("gate", "truth.json", "results.json", "--criteria", "truth.json"), "not valid TOML"),
     ],
@@ -176,3 +179,10 @@ def test_a_criterion_of_what_is_not_there_is_refused(files: Path, capsys: pytest
         paths = [str(files / name) for name in ("truth.json", "results.json")]
         assert main(["golden", "gate", *paths, "--criteria", str(files / "criteria.toml")]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_file_nested_too_deep_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    (tmp_path / "deep.json").write_text(f'{{"info":{deep},"images":[],"annotations":[],"categories":[]}}')
+    assert main(["golden", "evaluate", str(tmp_path / "deep.json"), str(tmp_path / "deep.json")]) == 2
+    assert "is not COCO truth: maximum recursion depth" in capsys.readouterr().err

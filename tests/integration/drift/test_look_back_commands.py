@@ -14,8 +14,10 @@ import pytest
 from hourly import write
 from sqlalchemy import text
 
+from monitor.cli.backtest import read_incidents
 from monitor.cli.main import main
 from monitor.drift import baseline, watch
+from monitor.errors import UsageError
 from monitor.records import Measurement, Scope, SeriesKey, Window
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
@@ -120,6 +122,40 @@ def test_lanes_over_history(
     assert (lines["pages"], lines["labelled incidents found"][3:]) == (["1", "0"], ["0", "of", "1"])
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--budget", "nan"], "a finite number above 0"),
+        (["--against", "inf"], "a finite number above 0"),
+        (["--set", "floor=nan"], "a number of 0 or more"),
+        (["--set", "floor=true"], "a number of 0 or more"),
+        (["--last", "-1"], "--last is -1"),
+        (["--html", "absent/page.html"], "absent/page.html cannot be written"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(
+    words: list[str], said: str, loaded: LoadedContract, command: Callable[..., Answer]
+) -> None:
+    code, _, err = command("backtest", "--model", "line", *words)
+    assert code == 2
+    assert said in err
+
+
+def test_labelled_incidents_are_read_as_a_spreadsheet_writes_them(tmp_path: Path) -> None:
+    file = tmp_path / "known.csv"
+    file.write_bytes(b"\xef\xbb\xbfcamera,start,end,cause\r\ncam-2,2026-02-04,,lens\r\n")
+    assert [one.camera for one in read_incidents(file)] == ["cam-2"]
+    file.write_text("cam,start,end,cause\ncam-2,2026-02-04,,lens\n")
+    with pytest.raises(UsageError, match="no column camera"):
+        read_incidents(file)
+
+
+def test_days_to_come_make_no_false_alarm_rarer(loaded: LoadedContract, command: Callable[..., Answer]) -> None:
+    code, out, _ = command("backtest", "--model", "line")
+    assert code == 0
+    assert command("backtest", "--model", "line", "--to", "2036-01-01") == (0, out, "")
+
+
 def test_a_rule_over_history(database: Database, loaded: LoadedContract, command: Callable[..., Answer]) -> None:
     assert command("backtest", "--model", "line", "--rule", "grey")[0] == 2
     values = [0.5 if day >= CHANGED else 0.05 for day in range(BASELINE, DAYS)]
@@ -193,6 +229,9 @@ def test_what_cannot_be_explained_is_said(loaded: LoadedContract, command: Calla
     code, _, err = command(*mix)
     assert code == 2
     assert "class_share" in err
+    code, _, err = command(*asked, "cam-1", "--svg", "absent/why.svg")
+    assert code == 2
+    assert "absent/why.svg cannot be written" in err
 
 
 def test_the_page_shows_the_same(database: Database, loaded: LoadedContract, command: Callable[..., Answer]) -> None:

@@ -16,11 +16,12 @@ from sqlalchemy import text
 from monitor.alerts import gather
 from monitor.cli.main import main
 from monitor.drift import baseline, history, lanes, watch
+from monitor.errors import GateRefused, UsageError
 from monitor.records import AlertEvent, Window
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
 from monitor.spec.load import LoadedContract, load_contract
-from monitor.store import acceptances, alerts, incidents, measurements, outbox
+from monitor.store import acceptances, alerts, baselines, incidents, measurements, outbox
 from monitor.store.database import Database
 from monitor.watch import LANES, Z
 
@@ -281,6 +282,28 @@ def test_a_baseline_from_now_on_is_learnt_frozen_and_judged_only_then(drifting: 
     assert [one.baseline.period_start for one in frozen] == [START + 17 * DAY]
     with drifting.database.begin() as conn:
         assert acceptances.pending(conn, "line", "v1") is None
+
+
+def test_days_that_cannot_be_learnt_from_keep_no_other_version_waiting(drifting: Line) -> None:
+    """Neither version has a baseline yet: the promise to learn one holds all the same."""
+    now = START - timedelta(hours=3)
+    for version in ("absent", "v2"):
+        assert baseline.accept(drifting.database, drifting.loaded, version, None, now, "A. Roe", "first", 14) is None
+    with drifting.database.begin() as conn:
+        write(conn, "line", "v2", START, {key: rows[: 14 * 24] for key, rows in drifting.counts.items()}, 2)
+    with pytest.raises(GateRefused, match="0 frames of line absent"):
+        baseline.finish_learning(drifting.database, drifting.loaded, START + 15 * DAY)
+    with drifting.database.begin() as conn:
+        known = baselines.active(conn, "line", "v2")
+        assert known is not None
+        assert (known.period_start, known.period_end) == (START, START + 14 * DAY)
+        assert acceptances.pending(conn, "line", "v2") is None
+        assert acceptances.pending(conn, "line", "absent") is not None
+
+
+def test_nobody_waits_for_a_baseline_for_ever(drifting: Line) -> None:
+    with pytest.raises(UsageError, match="366 at most"):
+        baseline.accept(drifting.database, drifting.loaded, "v1", None, START, "A. Roe", "lens", 10**11)
 
 
 def test_a_quiet_plant_stays_silent_and_under_14_days_nothing_is_judged(database: Database, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from monitor.ingest.feedback import Heard, is_feedback
 from monitor.ingest.keep import Listened, keep, listen
 from monitor.ingest.names import NEW_A_DAY, OpenName
 from monitor.ingest.parse import RAW_KEPT, conflict, plain, rules_of
-from monitor.ingest.prepare import Prepared
+from monitor.ingest.prepare import Prepared, assumed
 from monitor.ingest.spool import Lines
 from monitor.ingest.workers import Workers
 from monitor.records import Reject
@@ -208,7 +208,7 @@ class Taking:
         return listen(batch.file_name, batch.lines, self._rules, self.now, only)
 
     def _prepare(
-        self, batch: Batch, only: Collection[int] | None = None, beyond: Collection[OpenName] = ()
+        self, batch: Batch, only: Collection[int] | None = None, beyond: Collection[OpenName] | None = None
     ) -> Prepared:
         """Prepare a batch now, by a worker if it is large."""
         lines = batch.lines
@@ -226,9 +226,11 @@ class Taking:
         beyond: set[OpenName] = set()
         if said := prepared.open_names:
             beyond = {*said} - names.admit(conn, batch.source, said, NEW_A_DAY, self.now.date())
-        if beyond:
+        if beyond != assumed(said):
             looked_at = prepared.line_number.tolist()
             rejects, counted = prepared.rejects, (prepared.lines, prepared.duplicate, prepared.blank)
+            # Of a crowd of names both are large, and the same batch need not lie in memory twice.
+            del prepared.frames, prepared.rollups
             prepared = self._prepare(batch, looked_at, beyond)
             prepared.rejects = rejects
             prepared.lines, prepared.duplicate, prepared.blank = counted

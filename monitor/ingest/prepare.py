@@ -22,6 +22,9 @@ from monitor.records import FrameColumns, Ints, Reject
 from monitor.store.encoding import Ragged
 from monitor.store.rows import FrameRows, RollupRows, frame_rows, rollup_rows
 
+CROWD = 2_000
+"""So many names that no contract lists, in one batch, are taken for made up until the database knows them."""
+
 
 class Request(msgspec.Struct, array_like=True):
     """What is to be known of lines to prepare them; the lines follow, with a newline between."""
@@ -31,7 +34,7 @@ class Request(msgspec.Struct, array_like=True):
     rules: dict[str, Rules]
     now: datetime
     only: list[int] | None = None
-    beyond: list[OpenName] = []
+    beyond: list[OpenName] | None = None
 
 
 @dataclass(slots=True)
@@ -62,14 +65,17 @@ def prepare(
     rules: Mapping[str, Rules],
     now: datetime,
     only: Collection[int] | None = None,
-    beyond: Collection[OpenName] = (),
+    beyond: Collection[OpenName] | None = None,
 ) -> Prepared:
     """Read lines, the first of which is number `first`, and roll them up; otherwise as `parse`.
 
-    The names `beyond` count under `__other__`.
+    The names `beyond` count under `__other__`. None: it is not known yet which; then all do if they are a CROWD, and
+    else none. A roll-up for each of ten thousand made-up cameras would only be thrown away.
     """
     parsed = parse(lines, first, rules, now, only)
-    parts, open_names, others = _bounded(parsed.parts, rules, beyond)
+    parts, open_names, others = _bounded(parsed.parts, rules, beyond or ())
+    if beyond is None and (every := assumed(open_names)):
+        parts, _, others = _bounded(parsed.parts, rules, every)
     # First what takes the most memory on the way to its end.
     rollups = rollup_rows(roll_up(FrameColumns.joined(parts)))
     return Prepared(
@@ -89,6 +95,11 @@ def prepare(
 def answered(asked: Request, lines: Sequence[bytes]) -> Prepared:
     """What is made of the lines of a request."""
     return prepare(asked.source, lines, asked.first, asked.rules, asked.now, asked.only, asked.beyond)
+
+
+def assumed(open_names: Collection[OpenName]) -> set[OpenName]:
+    """The names that count under `__other__` while it is not known which do."""
+    return set(open_names) if len(open_names) > CROWD else set()
 
 
 def _bounded(

@@ -63,7 +63,7 @@ class Workers:
         rules: Mapping[str, Rules],
         now: datetime,
         only: Collection[int] | None = None,
-        beyond: Collection[OpenName] = (),
+        beyond: Collection[OpenName] | None = None,
     ) -> Future[Prepared]:
         """Have lines prepared, as `prepare` does; the result is there when the worker is done.
 
@@ -74,7 +74,7 @@ class Workers:
             done.set_result(prepare(source, lines, first, rules, now, only, beyond))
             return done
         numbers = None if only is None else sorted(only)
-        asked = Request(source, first, dict(rules), now, numbers, sorted(beyond))
+        asked = Request(source, first, dict(rules), now, numbers, None if beyond is None else sorted(beyond))
         return self._threads.submit(self._prepare, asked, lines)
 
     def close(self) -> None:
@@ -106,8 +106,9 @@ class Workers:
             self._idle.put(worker)
             return prepared
         raise DependencyAway(
-            f"the process that reads lines ended twice over {len(lines)} lines of {asked.source}, from line {asked.first} on,"
-            " and nothing of them was kept; see that nothing kills it, as for want of memory, then try again"
+            f"the process that reads lines ended twice over {len(lines)} lines of {asked.source}, from line"
+            f" {asked.first} on, and nothing of them was kept; see that nothing kills it, as for want of memory, then"
+            " try again"
         )
 
     def _free(self) -> _Worker:

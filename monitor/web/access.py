@@ -31,6 +31,7 @@ OPEN = "open"
 """The right of everybody. Every other right is the scope of that name."""
 ROUTES: Mapping[tuple[str, str], str] = {
     ("GET", "/"): "read",
+    ("GET", "/why"): "read",
     ("GET", "/static/page.css"): "read",
     ("GET", "/metrics"): "read",
     ("GET", "/readyz"): "read",

@@ -21,10 +21,16 @@ from monitor.web.problem import Refused
 from monitor.web.view import Site
 
 _PAGE: dict[str, Any] = {"description": "The page that says why not.", "content": {"text/html": {}}}
-_CHOICES = [
-    {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
-    for name in ("model", "version", "stage", "camera", "at")
-]
+
+
+def _asked(*names: str) -> dict[str, Any]:
+    """Words of a query string, none of them required."""
+    kinds = {"in": "query", "required": False, "schema": {"type": "string"}}
+    return {"parameters": [{"name": name, **kinds} for name in names]}
+
+
+_CHOICES = _asked("model", "version", "stage", "camera", "at")
+_STREAM = _asked("model", "version", "stage", "camera", "lane", "class", "day")
 
 
 class _Style(Response):
@@ -86,14 +92,15 @@ def _add_pages(app: FastAPI, site: Site) -> None:
         503: _PAGE,
     }
 
-    @app.get("/", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _CHOICES})
+    @app.get("/", response_class=HTMLResponse, responses=page, openapi_extra=_CHOICES)
     def status_page(request: Request) -> HTMLResponse:
         """The status page."""
         code, text = pages.status(request.query_params)
         return HTMLResponse(text, status_code=code)
 
-    @app.get("/why")
+    @app.get("/why", response_class=HTMLResponse, responses=page, openapi_extra=_STREAM)
     def why_page(request: Request) -> HTMLResponse:
+        """Why a lane alarmed on a camera, or did not."""
         code, text = pages.why(request.query_params)
         return HTMLResponse(text, status_code=code)
 

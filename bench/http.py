@@ -21,6 +21,7 @@ from bench import intake
 from bench.frames_log import START, contract, write_log
 from monitor.daemon.serve import listen
 from monitor.ingest import stage
+from monitor.ingest.workers import Workers
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract
 from monitor.store import migrate, tokens
@@ -46,13 +47,13 @@ def figures() -> Iterator[dict[str, Any]]:
         loaded = contract(folder)
         frames = _prepare(folder)
         took: dict[str, list[float]] = {"files": [], **{kind: [] for kind in PACKED}}
-        with open_database(Settings(state_dir=folder / "state")) as database:
+        with open_database(Settings(state_dir=folder / "state")) as database, Workers() as workers:
             migrate.upgrade(database.engine)
             for run in range(RUNS):
-                took["files"].append(_load_file(database, folder, run, loaded, frames))
+                took["files"].append(_load_file(database, folder, run, loaded, workers))
                 for kind, encoding in PACKED.items():
                     intake.empty(database)
-                    took[kind].append(_post(database, folder, encoding, loaded, frames))
+                    took[kind].append(_post(database, folder, encoding, loaded, workers))
                 intake.empty(database)
             version = intake.server_version(database)
     medians = {kind: statistics.median(times) for kind, times in took.items()}
@@ -83,23 +84,23 @@ def _prepare(folder: Path) -> int:
     return len(lines)
 
 
-def _load_file(database: Database, folder: Path, run: int, loaded: LoadedContract, frames: int) -> float:
+def _load_file(database: Database, folder: Path, run: int, loaded: LoadedContract, workers: Workers) -> float:
     spool = folder / f"spool-{run}"
     (spool / "incoming").mkdir(parents=True)
     (spool / "incoming" / "frames.jsonl").hardlink_to(folder / "frames.jsonl")
     before = time.perf_counter()
-    stored = stage.run(database, spool, {"bench": loaded}, START + timedelta(days=1))
+    stored = stage.run(database, spool, {"bench": loaded}, START + timedelta(days=1), workers=workers)
     took = time.perf_counter() - before
-    assert stored == frames, f"{stored} of {frames} frames were stored"
+    assert stored == FRAMES, f"{stored} of {FRAMES} frames were stored"
     return took
 
 
-def _post(database: Database, folder: Path, encoding: str, loaded: LoadedContract, frames: int) -> float:
+def _post(database: Database, folder: Path, encoding: str, loaded: LoadedContract, workers: Workers) -> float:
     now = START + timedelta(days=1)
     with database.begin() as conn:
         name = datetime.now(UTC).isoformat()
         token = tokens.issue(conn, name, "bench", ["ingest"], now, now + timedelta(days=1))
-    site = Site(database, lambda: {"bench": loaded}, {}, lambda: now, "")
+    site = Site(database, lambda: {"bench": loaded}, {}, lambda: now, "", workers=workers)
     listener = listen("127.0.0.1", 0)
     address = "http://{}:{}/v1/frames".format(*listener.getsockname())
     command = [sys.executable, "-m", "bench.http", address, token, encoding, str(folder / f"bodies-{encoding}")]
@@ -112,7 +113,7 @@ def _post(database: Database, folder: Path, encoding: str, loaded: LoadedContrac
         said, _ = poster.communicate("go\n")
         stage.run(database, folder / "spool-none", {"bench": loaded}, now)  # merges the roll-ups
         took = time.perf_counter() - before
-    assert int(said) == frames, f"{said} of {frames} frames were stored"
+    assert int(said) == FRAMES, f"{said} of {FRAMES} frames were stored"
     return took
 
 

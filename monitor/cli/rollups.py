@@ -11,6 +11,7 @@ from monitor.errors import UsageError
 from monitor.ingest import audit
 from monitor.ingest.audit import Audit, Task
 from monitor.records import Window
+from monitor.review import recount
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
 from monitor.store import migrate, retention
@@ -62,8 +63,10 @@ def run_audit(args: argparse.Namespace, settings: Settings) -> int:
         migrate.require_current(database.engine)
         period = _period(args, now - _DAY, now)
         done = audit.run(database, Task(period, args.model, repair=args.repair), now, _progress)
-    print("\n".join(report(done)))
-    return 0 if done.differing == done.repaired else 1
+        said = recount.run(database, period, args.model, repair=args.repair)
+    print("\n".join([*report(done), *report_reviews(said)]))
+    whole = done.differing == done.repaired and said.differing == said.repaired and not done.nameless
+    return 0 if whole else 1
 
 
 def run_rebuild(args: argparse.Namespace, settings: Settings) -> int:
@@ -95,11 +98,27 @@ def report(done: Audit) -> list[str]:
             f"left alone, for frames in them have more detections than are stored: {done.blind} roll-up row"
             f"{'' if done.blind == 1 else 's'}"
         )
+    if done.nameless:
+        lines.append(
+            f"{done.nameless} roll-up row{' is' if done.nameless == 1 else 's are'} of no known series, so nobody"
+            " reads them; --repair counts them anew where their frames are still there, the others can be deleted"
+        )
     if gone := done.without_frames:
         span = f"{gone[0]}" if len(gone) == 1 else f"{gone[0]} to {gone[-1]}"
         days = f"{len(gone)} day{'' if len(gone) == 1 else 's'}"
         lines.append(f"left alone, for their frames are gone, wholly or in part: {days} ({span})")
     return lines
+
+
+def report_reviews(done: recount.Recount) -> list[str]:
+    """What a recount of reviews found, in words; nothing where there is none."""
+    if not done.compared:
+        return []
+    verdict = "nothing differs" if not done.differing else f"{done.differing} differ"
+    verdict += ", all put right" * bool(done.repaired)
+    lines = [f"{done.compared} counts of verdicts recounted from the reviews: {verdict}"]
+    lines += [f"  {one}" for one in done.shown[:_SHOWN]]
+    return lines + ([f"  ... {done.differing - _SHOWN} more"] if done.differing > _SHOWN else [])
 
 
 def _period(args: argparse.Namespace, start: datetime, end: datetime) -> Window:

@@ -11,11 +11,12 @@ from monitor.errors import UsageError
 from monitor.settings import Settings
 from monitor.store import migrate, tokens
 from monitor.store.database import open_database
-from monitor.store.tokens import SCOPES, Token
+from monitor.store.tokens import SCOPES, WRITING, Token
 
 EPILOG = """\
 examples:
   monitor tokens create line-7 --scope ingest --source line-7    for the cameras' host; writes as that source only
+  monitor tokens create desk --scope review --source desk        for the tool in which people review frames
   monitor tokens create grafana --scope read --days 90           for the page and /metrics on another address
   monitor tokens list                                            who has one, until when, last used when
   monitor tokens revoke line-7                                   ends it within seconds
@@ -40,7 +41,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     create.add_argument(
         "--scope", dest="scopes", action="append", choices=SCOPES, required=True, help="may be given again"
     )
-    create.add_argument("--source", type=_word, help="whom it writes as; with --scope ingest")
+    create.add_argument("--source", type=_word, help="whom it writes as; with --scope ingest or review")
     create.add_argument("--days", type=_days, default=365, help="how long it is good for (default: 365)")
     create.set_defaults(run=run_create)
     listing = verbs.add_parser("list", help="every token there is or was")
@@ -52,8 +53,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_create(args: argparse.Namespace, settings: Settings) -> int:
     """Make a token; it alone goes to standard output."""
-    if ("ingest" in args.scopes) != (args.source is not None):
-        raise UsageError("--source goes with --scope ingest, and that with it: a token writes as one source only")
+    if any(scope in WRITING for scope in args.scopes) != (args.source is not None):
+        raise UsageError(
+            "--source goes with --scope ingest or review, and they with it: a token writes as one source only"
+        )
     now = clock()
     expires_at = now + timedelta(days=args.days)
     with open_database(settings) as database:

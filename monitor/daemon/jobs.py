@@ -15,6 +15,7 @@ from monitor.errors import DependencyAway, MonitorError
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
+from monitor.review import stage as review
 from monitor.spec.load import LoadedContract
 from monitor.store import contracts, frames, jobs
 
@@ -73,6 +74,11 @@ def _watch_model(context: Context, loaded: LoadedContract, until: datetime) -> i
     return watch.run(context.database, loaded, until)
 
 
+def _review(context: Context, now: datetime) -> int:
+    settled = review.settle(context.database)
+    return settled + _for_each_model(context, lambda loaded: review.run(context.database, loaded, now))
+
+
 def _judge(context: Context, now: datetime) -> int:
     names = [channel.name for channel in context.channels]
     return _for_each_model(context, lambda loaded: alerts.run(context.database, loaded, now, channels=names))
@@ -129,6 +135,14 @@ JOBS = (
         timedelta(seconds=60),
         _compare,
         "measures the windows that are closed and settled",
+        needs_contracts=True,
+        after="intake",
+    ),
+    Job(
+        "reviews",
+        timedelta(seconds=60),
+        _review,
+        "counts what people said in the hour of its frame, and measures those windows",
         needs_contracts=True,
         after="intake",
     ),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from monitor.golden.sets import GoldenSet
 from monitor.stats import bootstrap
@@ -118,7 +118,7 @@ def _verdict(
     gap = abs(of.value + margin)
     if gap == 0:
         return INSUFFICIENT, None
-    wanted = images * (float(ndtri(confidence)) * of.spread / gap) ** 2
+    wanted = images * (float(scipy.special.ndtri(confidence)) * of.spread / gap) ** 2
     return INSUFFICIENT, max(bootstrap.FEWEST_IMAGES, math.ceil(wanted))
 
 

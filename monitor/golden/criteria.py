@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from monitor.errors import UsageError
 from monitor.golden.score import Likeness, shares, table_of
@@ -188,5 +188,7 @@ def _resampled(criterion: AcceptanceCriterion, value: float, drawn: Floats, n: i
     wanted: int | None = None
     gap = abs(value - bound)
     if said == INSUFFICIENT and gap > 0:
-        wanted = max(fewest, math.ceil(n * (float(ndtri(confidence)) * float(known.std(ddof=1)) / gap) ** 2))
+        wanted = max(
+            fewest, math.ceil(n * (float(scipy.special.ndtri(confidence)) * float(known.std(ddof=1)) / gap) ** 2)
+        )
     return Cell(criterion, said, value, low, high, n, wanted)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from monitor.errors import UsageError
 from monitor.golden.sets import GoldenSet
@@ -86,7 +86,7 @@ def verify(
     for k, name in enumerate(golden.class_names):
         gain = (before[k] - after[k])[there]
         saved = float(gain.sum())
-        half = float(ndtri(confidence)) * math.sqrt(n) * float(gain.std(ddof=1))
+        half = float(scipy.special.ndtri(confidence)) * math.sqrt(n) * float(gain.std(ddof=1))
         kept = float(chosen[k] if saved > 0 else in_use[k])
         found.append(
             Choice(

@@ -39,6 +39,9 @@ class Audit:
     repaired: int = 0
     blind: int = 0
     """Rows that were left alone because some of the detections that they count are not stored."""
+    nameless: int = 0
+    """Rows of the period, of whatever model, that are of no known series, so that nobody reads them; after a repair,
+    those that are left."""
     shown: list[Difference] = field(default_factory=list)
     """The first SHOWN of those that differ."""
     without_frames: list[date] = field(default_factory=list)
@@ -93,16 +96,22 @@ def run(database: Database, task: Task, now: datetime, progress: Progress | None
         audit.shown += found[: SHOWN - len(audit.shown)]
         if progress is not None:
             progress(hour, len(found))
+    with database.begin() as conn:
+        audit.nameless = repairs.count_nameless(conn, _whole(task.period.start), task.period.end)
     audit.without_frames = sorted(gone)
     return audit
 
 
 def _hours(period: Window, days: set[date]) -> Iterator[Window]:
-    at = period.start.replace(minute=0, second=0, microsecond=0)
+    at = _whole(period.start)
     while at < period.end:
         if at.date() in days:
             yield Window(at, at + _HOUR)
         at += _HOUR
+
+
+def _whole(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
 def _compare(conn: Connection, task: Task, hour: Window) -> tuple[int, int, list[Difference]]:

@@ -15,6 +15,8 @@ from datetime import datetime
 import numpy as np
 
 from monitor.errors import TryAgain, UsageError
+from monitor.ingest.feedback import Heard, is_feedback
+from monitor.ingest.keep import Listened, keep, listen
 from monitor.ingest.names import NEW_A_DAY, OpenName
 from monitor.ingest.parse import RAW_KEPT, conflict, plain, rules_of
 from monitor.ingest.prepare import Prepared, prepare
@@ -88,6 +90,8 @@ class Begun:
     batch: Batch
     earlier: Earlier | None
     prepared: Future[Prepared] | None
+    heard: Listened | None = None
+    """What lines of reviews and events say, which are few and read at once."""
 
 
 class _NothingNew(Exception):
@@ -126,6 +130,8 @@ class Taking:
         self._database.require_room(sum(map(len, batch.lines.lines)))
         only = earlier.rejected if earlier else None
         lines = batch.lines
+        if is_feedback(batch.file_name):
+            return Begun(batch, earlier, None, self._listen(batch, only))
         return Begun(
             batch,
             earlier,
@@ -141,11 +147,12 @@ class Taking:
         """
         batch, earlier, lines = begun.batch, begun.earlier, begun.batch.lines
         count = len(lines.lines)
-        if begun.prepared is None:
+        prepared = begun.heard if begun.prepared is None else begun.prepared.result()
+        if prepared is None:
             return _seen(count, earlier)
-        prepared = begun.prepared.result()
-        with self._database.begin() as conn:
-            frames.make_days(conn, frames.days_of(prepared.frames.captured_us))
+        if isinstance(prepared, Prepared):
+            with self._database.begin() as conn:
+                frames.make_days(conn, frames.days_of(prepared.frames.captured_us))
         try:
             with ledger.entry(
                 self._database, f"lines {lines.first}-{lines.last} of {plain(batch.file_name)}"
@@ -165,7 +172,9 @@ class Taking:
         summary.lines, summary.repeated = count, count - prepared.lines
         return summary
 
-    def _enter(self, conn: Connection, begun: Begun, prepared: Prepared) -> tuple[Summary, set[int]] | None:
+    def _enter(
+        self, conn: Connection, begun: Begun, prepared: Prepared | Listened
+    ) -> tuple[Summary, set[int]] | None:
         """A batch into the ledger, with all that belongs to it; None: it is there already."""
         batch, earlier = begun.batch, begun.earlier
         attempt = f"{batch.name}+{earlier.attempts + 1}" if earlier else batch.name
@@ -189,11 +198,14 @@ class Taking:
         Raises:
             UsageError: a batch of this name was taken in before.
         """
-        prepared = self._prepare(batch)
+        prepared = self._listen(batch) if is_feedback(batch.file_name) else self._prepare(batch)
         batch_id = ledger.open_batch(conn, batch.source, batch.name, batch.file_name, prepared.sha256, self.now)
         if batch_id is None:
             raise UsageError(f"batch {batch.name!r} of source {batch.source!r} was taken in before")
         return batch_id, self._store(conn, batch_id, batch, prepared, before)[0]
+
+    def _listen(self, batch: Batch, only: Collection[int] | None = None) -> Listened:
+        return listen(batch.file_name, batch.lines, self._rules, self.now, only)
 
     def _prepare(
         self, batch: Batch, only: Collection[int] | None = None, beyond: Collection[OpenName] = ()
@@ -203,9 +215,13 @@ class Taking:
         return prepare(batch.source, lines.lines, lines.first, self._rules, self.now, only, beyond)
 
     def _store(
-        self, conn: Connection, batch_id: int, batch: Batch, prepared: Prepared, before: Iterable[str]
+        self, conn: Connection, batch_id: int, batch: Batch, prepared: Prepared | Listened, before: Iterable[str]
     ) -> tuple[Summary, set[int]]:
         """All rows of one batch; returns what became of the lines, and the ids of the series it counted in."""
+        if isinstance(prepared, Heard):
+            counts, rejects = keep(conn, batch_id, batch.source, batch.lines, prepared)
+            ledger.close_batch(conn, batch_id, counts, rejects, before)
+            return _summary(counts, rejects, Counter()), set()
         beyond: set[OpenName] = set()
         if said := prepared.open_names:
             beyond = {*said} - names.admit(conn, batch.source, said, NEW_A_DAY, self.now.date())

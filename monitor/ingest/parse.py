@@ -6,12 +6,12 @@ can hold it, that the time is believable, and that the model's contract knows th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -39,6 +39,7 @@ _BOM = b"\xef\xbb\xbf"
 MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
 
+Record = TypeVar("Record")
 _decode = msgspec.json.Decoder(FrameRecord).decode
 # The content in one spelling: the record's own order of fields, every mapping sorted.
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -131,7 +132,7 @@ class _Reader:
             return None
         if not all_good(records, self.rules, self.now):
             return None
-        self.seen |= {record.event_id: _digest(record) for record in records}
+        self.seen |= zip([record.event_id for record in records], _digests(records), strict=True)
         return records
 
     def _read_singly(self, part: Sequence[tuple[int, bytes]]) -> None:
@@ -189,23 +190,32 @@ def plain(said: str) -> str:
 
 
 def _read(line: bytes) -> FrameRecord:
+    record = decoded(line, _decode)
+    # JSON keeps control characters and, for most writers, all but ASCII behind a backslash and u.
+    if b"\\u" in line or not line.isascii():
+        _check_texts(record)
+    return record
+
+
+def decoded(line: bytes, decode: Callable[[bytes], Record]) -> Record:
+    """A line as the record that it holds.
+
+    Raises:
+        RecordRejected: it is too long, no JSON, or not such a record.
+    """
     if len(line) > MAX_LINE:
         raise RecordRejected(
             "line_too_long",
-            f"the line is longer than {MAX_LINE} bytes; one line holds one frame, and a newline ends it",
+            f"the line is longer than {MAX_LINE} bytes; one line holds one record, and a newline ends it",
         )
     try:
-        record = _decode(line)
+        return decode(line)
     except UnicodeDecodeError as error:
         raise RecordRejected("not_utf8", f"the line is not UTF-8 ({error.reason}); write logs in UTF-8") from None
     except msgspec.ValidationError as error:
         raise _misfit(plain(str(error)[:500])) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise _not_json(line, plain(str(error)[:200])) from None
-    # JSON keeps control characters and, for most writers, all but ASCII behind a backslash and u.
-    if b"\\u" in line or not line.isascii():
-        _check_texts(record)
-    return record
 
 
 def _misfit(said: str) -> RecordRejected:
@@ -345,6 +355,12 @@ def _check_size(name: str, value: float | None) -> None:
 
 def _digest(record: FrameRecord) -> bytes:
     """16 bytes that stand for what a record says, however it is spelt: order of keys, 1 or 1.0, offset from UTC."""
-    if record.captured_at.tzinfo is not UTC:
-        record.captured_at = record.captured_at.astimezone(UTC)
-    return blake2b(_encode(record), digest_size=16).digest()
+    return _digests([record])[0]
+
+
+def _digests(records: Sequence[FrameRecord]) -> list[bytes]:
+    """The digest of each."""
+    for record in records:
+        if record.captured_at.tzinfo is not UTC:
+            record.captured_at = record.captured_at.astimezone(UTC)
+    return [blake2b(said, digest_size=16).digest() for said in map(_encode, records)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +17,7 @@ from monitor.ingest.crowd import thinned
 from monitor.ingest.names import OpenName, said_by, without
 from monitor.ingest.parse import parse
 from monitor.ingest.rollup import roll_up
+from monitor.ingest.spool import sha256_of
 from monitor.records import FrameColumns, Ints, Reject
 from monitor.store.encoding import Ragged
 from monitor.store.rows import FrameRows, RollupRows, frame_rows, rollup_rows
@@ -79,7 +79,7 @@ def prepare(
         lines=parsed.lines,
         duplicate=parsed.duplicate,
         blank=parsed.blank,
-        sha256=hashlib.sha256(b"\n".join(lines)).digest(),
+        sha256=sha256_of(lines),
         open_names=open_names,
         others=others,
     )

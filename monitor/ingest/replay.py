@@ -15,6 +15,8 @@ from datetime import datetime
 
 from monitor.errors import UsageError
 from monitor.ingest.batch import Batch, Contracts, Summary, Taking
+from monitor.ingest.feedback import is_feedback, is_reviews
+from monitor.ingest.keep import listen
 from monitor.ingest.parse import RAW_KEPT, parse, rules_of
 from monitor.ingest.spool import BATCH_BYTES, BATCH_LINES, Lines
 from monitor.records import Reject
@@ -103,8 +105,13 @@ def _pages(database: Database, which: Which, total: Replay) -> Iterator[list[Rej
         total.parts += sum(not one.whole_line for one in found)
         total.cut += sum(one.whole_line and one.size >= RAW_KEPT for one in found)
         whole = [one for one in found if one.whole_line and one.size < RAW_KEPT]
-        for source in sorted({one.source for one in whole}):
-            yield from _sized([one for one in whole if one.source == source])
+        for kind in sorted({_kind(one) for one in whole}):
+            yield from _sized([one for one in whole if _kind(one) == kind])
+
+
+def _kind(one: Rejected) -> tuple[str, bool, bool]:
+    """What lines have in common that can be one batch: their source, and what their files hold."""
+    return one.source, is_feedback(one.file_name), is_reviews(one.file_name)
 
 
 def _sized(found: Sequence[Rejected]) -> Iterator[list[Rejected]]:
@@ -128,11 +135,16 @@ def _take_in(
     keys = [one.key for one in page]
     with database.begin() as conn:
         texts = _lines(rejects.read(conn, keys))
-    parsed = parse(list(texts.values()), 1, rules_of(contracts, now), now)
+    if is_feedback(page[0].file_name):
+        heard = listen(page[0].file_name, Lines(1, list(texts.values())), contracts, now)
+        days, found = [], heard.rejects
+    else:
+        parsed = parse(list(texts.values()), 1, rules_of(contracts, now), now)
+        days, found = frames.days_of(parsed.columns.captured_us), parsed.rejects
     numbered = dict(enumerate(texts, 1))
-    refused = {numbered[one.line_number]: one for one in parsed.rejects if one.whole_line}
+    refused = {numbered[one.line_number]: one for one in found if one.whole_line}
     with database.begin() as conn:
-        frames.make_days(conn, frames.days_of(parsed.columns.captured_us))
+        frames.make_days(conn, days)
     taking = Taking(database, contracts, now)
     while left := [key for key in keys if key not in refused]:
         try:
@@ -153,7 +165,8 @@ def _attempt(conn: Connection, taking: Taking, keys: Sequence[RejectKey]) -> Sum
     texts = _lines(held)
     files = sorted({one.file_name for one in held})
     name = "replay:" + hashlib.sha256(" ".join(map(str, texts)).encode()).hexdigest()
-    said = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+    # The name says what the lines hold, so nothing may stand behind that of a file of reviews or events.
+    said = files[0] if len(files) == 1 or is_feedback(files[0]) else f"{files[0]} and {len(files) - 1} more"
     lines, before = Lines(1, list(texts.values())), [one.reason for one in held]
     batch_id, summary = taking.take_again(conn, Batch(held[0].source, name, said, lines), before)
     if summary.rejected:

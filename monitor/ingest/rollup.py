@@ -135,7 +135,10 @@ def _members(columns: FrameColumns) -> _Members:
     """Every frame in its camera as a whole and in each of its slices."""
     c = columns
     cameras, camera = _interned(zip(c.model, c.version, c.stage, c.camera, c.shadow.tolist(), strict=True))
-    said, which = _interned(tuple(slices.items()) for slices in c.slices)
+    # Frames share the few dictionaries there are; one that comes twice costs a look, and no wrong row.
+    numbers, which = _interned(map(id, c.slices))
+    by_number = dict(zip(map(id, c.slices), c.slices, strict=True))
+    said = [tuple(by_number[number].items()) for number in numbers]
     pairs, pair = _interned(pair for slices in said for pair in ((ALL, ALL), *slices))
     lengths = np.array([1 + len(slices) for slices in said], dtype=np.int64)
     each = lengths[which]

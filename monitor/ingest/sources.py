@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from monitor.ingest.feedback import lines_of_csv
 from monitor.ingest.inflate import as_stream, gunzip, unzstd
 from monitor.ingest.parquet import read_lines
 from monitor.ingest.spool import suffix_of
 
-_UNPACK = {".jsonl.gz": gunzip, ".jsonl.zst": unzstd, ".parquet": read_lines}
+_UNPACK = {".jsonl.gz": gunzip, ".jsonl.zst": unzstd, ".parquet": read_lines, ".events.csv": lines_of_csv}
 
 
 @contextmanager

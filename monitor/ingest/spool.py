@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +19,9 @@ from typing import BinaryIO
 
 from monitor.errors import DependencyAway, FileBroken, UsageError
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
-"""What files of records are called, and what is in them."""
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".events.csv")
+"""What files of records are called, and how they are packed. Before the suffix `.reviews` or `.events` says that a
+file holds those; every other one holds frames."""
 _HALF = ".tmp"
 """How a file may be called until it is whole."""
 DEFAULT_SOURCE = "spool"
@@ -32,6 +33,8 @@ _LARGE = 1_000
 """Lines of a batch from which on it matters where it ends."""
 _CAPTURED = b'"captured_at"'
 _PIECE = 1 << 20
+_TOGETHER = 200
+"""Lines that are joined at a time."""
 _LONGEST_NAME = 255
 """Bytes of a name in a folder, on all the usual file systems."""
 _REASON = ".reason"
@@ -61,7 +64,21 @@ class Lines:
 
     def sha256(self) -> bytes:
         """The hash of their content: of the lines, with a newline between each and the next."""
-        return hashlib.sha256(b"\n".join(self.lines)).digest()
+        return sha256_of(self.lines)
+
+
+def joined(lines: Sequence[bytes]) -> Iterator[bytes]:
+    """The lines with a newline between, some at a time, so that they are never held twice."""
+    for at in range(0, len(lines), _TOGETHER):
+        yield b"\n" * (at > 0) + b"\n".join(lines[at : at + _TOGETHER])
+
+
+def sha256_of(lines: Sequence[bytes]) -> bytes:
+    """The hash of lines with a newline between each and the next."""
+    digest = hashlib.sha256()
+    for piece in joined(lines):
+        digest.update(piece)
+    return digest.digest()
 
 
 class Spool:

@@ -26,12 +26,14 @@ import msgspec
 from monitor.errors import DependencyAway
 from monitor.ingest.columns import Rules
 from monitor.ingest.prepare import Prepared, Request, pack, prepare, unpack
+from monitor.ingest.spool import joined
 
 SMALL = 1_000
 """Lines of a batch from which on it is worth a worker."""
 _ROOT = Path(__file__).resolve().parents[2]
 _START = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from monitor.ingest.workers import serve; serve()"
 _LENGTH = struct.Struct(">Q")
+_PIECE = 1 << 20
 
 
 class _Ended(Exception):
@@ -150,7 +152,7 @@ class _Worker:
         assert self._process.stdout is not None
         try:
             _send(self._process.stdin.fileno(), said)
-            _send(self._process.stdin.fileno(), b"\n".join(lines))
+            _send_lines(self._process.stdin.fileno(), lines)
             answer = _receive(self._process.stdout.fileno())
         except (OSError, ValueError) as error:
             raise _Ended from error
@@ -169,10 +171,22 @@ class _Worker:
 
 def _send(descriptor: int, *pieces: bytes | memoryview) -> None:
     """One message, of pieces."""
-    for piece in (_LENGTH.pack(sum(map(len, pieces))), *pieces):
-        view, at = memoryview(piece), 0
-        while at < len(view):
-            at += os.write(descriptor, view[at:])
+    _write(descriptor, _LENGTH.pack(sum(map(len, pieces))))
+    for piece in pieces:
+        _write(descriptor, piece)
+
+
+def _send_lines(descriptor: int, lines: Sequence[bytes]) -> None:
+    """One message: the lines with a newline between. Neither side ever holds it as a whole beside the lines."""
+    _write(descriptor, _LENGTH.pack(sum(map(len, lines)) + len(lines) - 1))
+    for piece in joined(lines):
+        _write(descriptor, piece)
+
+
+def _write(descriptor: int, piece: bytes | memoryview) -> None:
+    view, at = memoryview(piece), 0
+    while at < len(view):
+        at += os.write(descriptor, view[at:])
 
 
 def _receive(descriptor: int) -> bytearray | None:
@@ -206,5 +220,15 @@ def serve() -> None:
 
 
 def _receive_lines() -> list[bytes] | None:
-    text = _receive(0)
-    return None if text is None else bytes(text).split(b"\n")
+    length = _read(0, _LENGTH.size)
+    if length is None:
+        return None
+    left = _LENGTH.unpack(length)[0]
+    lines, begun = [], b""
+    while left:
+        if not (piece := os.read(0, min(left, _PIECE))):
+            return None
+        left -= len(piece)
+        *whole, begun = (begun + piece).split(b"\n")
+        lines += whole
+    return [*lines, begun]

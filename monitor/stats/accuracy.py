@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+import scipy
 
 from monitor.stats.shrinkage import fleet_rates
 
@@ -101,7 +101,7 @@ def estimate(
     theirs = (PRIOR / (n + PRIOR)) ** 2 * fleet.rate * (1 - fleet.rate) / (fleet.reviewed + 1)
     theta, variance = (share * p).sum(axis=-1), (share**2 * (own + theirs)).sum(axis=-1)
     rate, variance = _corrected(theta, variance, reviewer or Reviewer())
-    half = float(ndtri((1 + confidence) / 2)) * np.sqrt(variance)
+    half = float(scipy.special.ndtri((1 + confidence) / 2)) * np.sqrt(variance)
     raw = x.sum(axis=-1) / np.where(seen > 0, seen, 1.0)
     low, high = np.clip(rate - half, 0, 1), np.clip(rate + half, 0, 1)
     raw, rate, low, high = (np.where(known, values, np.nan) for values in (raw, np.clip(rate, 0, 1), low, high))

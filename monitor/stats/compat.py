@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import rel_entr
+import scipy
 
 Column = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float64]
@@ -69,7 +69,7 @@ def _jensen_shannon(p: Floats, q: Floats, base: float = np.e) -> float:
     """The root of the Jensen-Shannon divergence of two vectors scaled to 1, as both tools take it from scipy."""
     p, q = p / np.sum(p), q / np.sum(q)
     middle = (p + q) / 2
-    total = np.sum(rel_entr(p, middle)) + np.sum(rel_entr(q, middle))
+    total = np.sum(scipy.special.rel_entr(p, middle)) + np.sum(scipy.special.rel_entr(q, middle))
     with np.errstate(invalid="ignore"):
         return float(np.sqrt(total / np.log(base) / 2))
 
@@ -125,7 +125,7 @@ def evidently_kl(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
         ValueError: as `evidently_psi`.
     """
     p, q = (_filled(shares) for shares in _shares(*_finite(window, baseline)))
-    return float(np.sum(rel_entr(q / q.sum(), p / p.sum())))
+    return float(np.sum(scipy.special.rel_entr(q / q.sum(), p / p.sum())))
 
 
 def evidently_jensen_shannon(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import rel_entr
+import scipy
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def psi(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
         ValueError: not two probability vectors of one length.
     """
     p, q = _checked(window, baseline)
-    return float(np.sum(rel_entr(p, q) + rel_entr(q, p)))
+    return float(np.sum(scipy.special.rel_entr(p, q) + scipy.special.rel_entr(q, p)))
 
 
 def kl(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
@@ -60,7 +60,7 @@ def kl(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
         ValueError: not two probability vectors of one length.
     """
     p, q = _checked(window, baseline)
-    return float(np.sum(rel_entr(p, q)))
+    return float(np.sum(scipy.special.rel_entr(p, q)))
 
 
 def js(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
@@ -73,4 +73,4 @@ def js(window: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
     """
     p, q = _checked(window, baseline)
     middle = (p + q) / 2
-    return float(np.sum(rel_entr(p, middle) + rel_entr(q, middle)) / 2)
+    return float(np.sum(scipy.special.rel_entr(p, middle) + scipy.special.rel_entr(q, middle)) / 2)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+import scipy
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
         raise ValueError(f"{successes} of {n} at confidence {confidence}: 0 to n, and a confidence of 0.5 to 1")
     if n == 0:
         return 0.0, 1.0
-    z2 = float(ndtri(confidence)) ** 2
+    z2 = float(scipy.special.ndtri(confidence)) ** 2
     p = successes / n
     centre, half = p + z2 / (2 * n), math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n)))
     low, high = (centre - half) / (1 + z2 / n), (centre + half) / (1 + z2 / n)
@@ -117,7 +117,7 @@ def settles(value: float, bound: float, at_least: bool, confidence: float = 0.95
     if gap <= 0:
         return math.inf
     # Wilson's bound is where (value - bound)² = z² bound (1 - bound) / n.
-    z2 = float(ndtri(confidence)) ** 2
+    z2 = float(scipy.special.ndtri(confidence)) ** 2
     return max(z2 * bound * (1 - bound) / gap**2, fewest(bound, at_least, confidence))
 
 
@@ -190,4 +190,4 @@ def difference(value: float, drawn: npt.ArrayLike, margin: float, confidence: fl
         return Difference(value, value, value, 0.0, float(value >= -margin), float(value < -margin))
     low, high = (float(end) for end in np.quantile(x, (1 - confidence, confidence)))
     z = (value + margin) / spread
-    return Difference(value, low, high, spread, float(ndtr(z)), float(ndtr(-z)))
+    return Difference(value, low, high, spread, float(scipy.special.ndtr(z)), float(scipy.special.ndtr(-z)))

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri, ndtri, stdtr, stdtrit
+import scipy
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def _spread(groups: int, n: float, m: float) -> float:
 
 @cache
 def _chi2(freedom: int, level: float) -> float:
-    return float(chdtri(freedom, 1 - level))
+    return float(scipy.special.chdtri(freedom, 1 - level))
 
 
 def expected(groups: int, n: float, m: float, scale: float = 1.0) -> float:
@@ -105,8 +105,8 @@ def normal_score(t: npt.ArrayLike, freedom: npt.ArrayLike) -> Floats:
     """Student's t as the standard normal score with the same tail: ±Φ⁻¹(F(-|t|)); NaN stays NaN."""
     x, nu = np.broadcast_arrays(np.asarray(t, dtype=np.float64), np.asarray(freedom, dtype=np.float64))
     known = np.isfinite(x) & (nu >= 1)
-    tail = stdtr(np.where(known, nu, 1.0), np.where(known, -np.abs(x), 0.0))
-    return np.where(known, -np.sign(x) * ndtri(np.maximum(tail, 1e-300)), np.nan)
+    tail = scipy.special.stdtr(np.where(known, nu, 1.0), np.where(known, -np.abs(x), 0.0))
+    return np.where(known, -np.sign(x) * scipy.special.ndtri(np.maximum(tail, 1e-300)), np.nan)
 
 
 def scores(values: npt.ArrayLike, known: Usual, centre: bool = True) -> Floats:
@@ -171,7 +171,7 @@ def band(values: npt.ArrayLike, *, log: bool = False, level: float = 0.99) -> Ba
         return Band(float("nan"), float("nan"), float("nan"))
     scale = np.log(x) if log else x
     tail = 1 - level if log else (1 - level) / 2
-    reach = float(stdtrit(x.size - 1, 1 - tail) * scale.std(ddof=1) * np.sqrt(1 + 1 / x.size))
+    reach = float(scipy.special.stdtrit(x.size - 1, 1 - tail) * scale.std(ddof=1) * np.sqrt(1 + 1 / x.size))
     if log:
         return Band(float(np.median(x)), 0.0, float(np.exp(scale.mean() + reach)))
     return Band(float(np.median(x)), float(scale.mean() - reach), float(scale.mean() + reach))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
+import scipy
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -194,7 +194,7 @@ def limit_for(budget: float, baselines: Iterable[float], fixed: float = 0.0) -> 
 
     if not streams or excess(LIMITS[0]) <= 0:
         return LIMITS[0]
-    return float(brentq(excess, LIMITS[0], 20.0, xtol=1e-4)) if excess(20.0) < 0 else 20.0
+    return float(scipy.optimize.brentq(excess, LIMITS[0], 20.0, xtol=1e-4)) if excess(20.0) < 0 else 20.0
 
 
 @dataclass(frozen=True, slots=True)

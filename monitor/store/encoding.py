@@ -90,7 +90,7 @@ def times(microseconds: Ints) -> Ragged:
 
 def texts(values: Sequence[str]) -> Ragged:
     """Texts; they must hold no NUL."""
-    if len(values) and values.count(values[0]) == len(values):
+    if len(values) and values[0] == values[-1] and values.count(values[0]) == len(values):
         return same(values[0], len(values))
     joined = "".join(values)
     flat = joined.encode()

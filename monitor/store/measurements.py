@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
+from monitor.feedback import REVIEW_MEASURES
 from monitor.records import Measurement, Scope, SeriesKey, Window, microseconds
 from monitor.store import binary, encoding
 from monitor.store.database import Connection
@@ -90,7 +91,7 @@ def claim_window(conn: Connection, model: str, version: str, measured: MeasuredW
             "DELETE FROM measurement WHERE model = :model AND version = :version AND window_start = :start"
             " AND window_end = :end AND NOT shadow AND measure <> ALL(:watch)"
         ),
-        {**key, "watch": list(WATCH_MEASURES)},
+        {**key, "watch": [*WATCH_MEASURES, *REVIEW_MEASURES]},
     )
 
 

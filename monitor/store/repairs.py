@@ -75,6 +75,19 @@ def stored(
     return found
 
 
+def count_nameless(conn: Connection, start: datetime, end: datetime) -> int:
+    """How many roll-up rows that start in [start, end) are of a series that is not entered: nobody reads them.
+
+    No foreign key keeps them out: it would cost every batch a look-up a row.
+    """
+    count = text("""
+        SELECT count(*) FROM rollup r
+        WHERE r.start_at >= :start AND r.start_at < :end
+          AND NOT EXISTS (SELECT FROM series s WHERE s.series_id = r.series_id)
+    """)
+    return int(conn.execute(count, {"start": start, "end": end}).scalar_one())
+
+
 def replace(conn: Connection, places: Sequence[RollupPlace], rows: RollupColumns) -> None:
     """Put `rows` in the stead of what stands at `places`. Call it within `snapshot`, while merges are held off."""
     delete = text("""

@@ -172,7 +172,7 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
 
 
 def _distinct(slices: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], Ints]:
-    """The few that are different, and the place of each among them."""
-    names = [tuple(each.items()) for each in slices]
-    place = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return [dict(name) for name in place], np.fromiter(map(place.__getitem__, names), np.int64, len(names))
+    """The few dictionaries that frames share, and the place of each frame's among them."""
+    shared = {id(each): each for each in slices}
+    place = {number: i for i, number in enumerate(shared)}
+    return list(shared.values()), np.fromiter(map(place.__getitem__, map(id, slices)), np.int64, len(slices))

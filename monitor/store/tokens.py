@@ -17,6 +17,8 @@ from monitor.store.database import Connection
 
 SCOPES = ("ingest", "read", "review", "admin")
 """What a token may be for. None includes another."""
+WRITING = ("ingest", "review")
+"""The scopes that write, as one source only."""
 _PREFIX = "monitor_"
 """So that a token is recognised where it should not stand, by people and by scanners for secrets."""
 _USE_NOTED = timedelta(minutes=1)

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.errors import DependencyAway, MonitorError
 from monitor.store import tokens
-from monitor.store.tokens import Token
+from monitor.store.tokens import WRITING, Token
 from monitor.web.linger import Lingering
 from monitor.web.problem import Refused, come_back
 from monitor.web.view import Site
@@ -38,6 +38,8 @@ ROUTES: Mapping[tuple[str, str], str] = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/openapi.json"): "read",
     ("POST", "/v1/frames"): "ingest",
+    ("POST", "/v1/reviews"): "review",
+    ("POST", "/v1/events"): "ingest",
 }
 """(method, path) → the right it asks for."""
 HEADERS = {
@@ -241,7 +243,7 @@ def _unauthorized(right: str) -> Refused:
     return Refused(
         401,
         f"this needs a token with scope {right} that is in force, sent as `Authorization: Bearer TOKEN`; make one by "
-        f"`monitor tokens create NAME --scope {right}{' --source SOURCE' if right == 'ingest' else ''}`",
+        f"`monitor tokens create NAME --scope {right}{' --source SOURCE' if right in WRITING else ''}`",
         {"WWW-Authenticate": f'{basic}Bearer realm="monitor"'},
     )
 

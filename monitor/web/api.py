@@ -1,8 +1,9 @@
-"""Frames over HTTP: one body is one batch is one transaction, and is acknowledged after its COMMIT."""
+"""Frames, reviews and business events over HTTP: one body is one batch is one transaction, answered after COMMIT."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from monitor.errors import DependencyAway, OtherContent, TryAgain, UsageError
 from monitor.ingest import stage
+from monitor.ingest.feedback import is_feedback
 from monitor.ingest.spool import Lines
 from monitor.store import ledger
 from monitor.store.ledger import Receipt
@@ -27,6 +29,9 @@ WORKERS = 4
 """Bodies that are taken in at once, each in a thread with one connection to the database."""
 REJECTS_TOLD = 20
 BATCH_ID = r"^[!-~]{1,200}$"
+Given = Annotated[str | None, Header(pattern=BATCH_ID)]
+Asked = Annotated[str | None, Query(pattern=BATCH_ID)]
+FRAMES = "frames"
 _SECONDS_AWAY = 5
 
 
@@ -61,9 +66,51 @@ class Taken(BaseModel):
 
 
 def add_intake(app: FastAPI, site: Site) -> None:
-    """Add `POST /v1/frames` to the application."""
+    """Add `POST /v1/frames`, `/v1/reviews` and `/v1/events` to the application."""
     intake = _Intake(site)
 
+    _add_refusals(app)
+
+    async def taken(request: Request, kind: str, given: str | None, batch: str | None) -> Taken:
+        token = request.scope["token"]
+        if given is not None and batch not in (None, given):
+            raise Refused(400, "Idempotency-Key and ?batch= say two different ids; send one of them")
+        _see_its_type(request)
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        announced = request.headers.get("content-length")
+        with intake.flight.hold() as hold:
+            size = None if announced is None else int(announced)
+            body = await bodies.read(request.stream(), size, intake.flight, hold)
+            sent = Sent(kind, token.source or token.name, body, encoding, given or batch)
+            del body
+            return await to_thread.run_sync(intake.take, sent, hold, limiter=intake.workers)
+
+    @app.post("/v1/frames")
+    async def take_frames(request: Request, idempotency_key: Given = None, batch: Asked = None) -> Taken:
+        """Take in frame records, one a line (NDJSON), as one batch.
+
+        The answer comes after the batch is committed. A line that cannot be taken in costs no other line its place:
+        it is counted as rejected, and the first twenty are told with their reason. Send a body again, unchanged and
+        with the same batch id, until it is answered with 200: it is then stored once, however often it was sent.
+        Without an id the body's own hash is its id.
+        """
+        return await taken(request, FRAMES, idempotency_key, batch)
+
+    @app.post("/v1/reviews")
+    async def take_reviews(request: Request, idempotency_key: Given = None, batch: Asked = None) -> Taken:
+        """Take in reviews, one a line (NDJSON), as one batch; the promises are those of `/v1/frames`.
+
+        A review may come before the frame that it speaks of: it waits, and counts in the hour of the frame.
+        """
+        return await taken(request, "reviews", idempotency_key, batch)
+
+    @app.post("/v1/events")
+    async def take_events(request: Request, idempotency_key: Given = None, batch: Asked = None) -> Taken:
+        """Take in business events, one a line (NDJSON), as one batch; the promises are those of `/v1/frames`."""
+        return await taken(request, "events", idempotency_key, batch)
+
+
+def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def refuse_the_id(request: Request, error: RequestValidationError) -> Response:
         # The batch id is the one thing that a request may say wrongly and the framework looks at.
@@ -77,40 +124,38 @@ def add_intake(app: FastAPI, site: Site) -> None:
     async def forget(request: Request, error: ClientDisconnect) -> Response:
         return Response(status_code=400)  # nobody is there to read it; nothing was taken in
 
-    @app.post("/v1/frames")
-    async def take_frames(
-        request: Request,
-        idempotency_key: Annotated[str | None, Header(pattern=BATCH_ID)] = None,
-        batch: Annotated[str | None, Query(pattern=BATCH_ID)] = None,
-    ) -> Taken:
-        """Take in frame records, one a line (NDJSON), as one batch.
-
-        The answer comes after the batch is committed. A line that cannot be taken in costs no other line its place:
-        it is counted as rejected, and the first twenty are told with their reason. Send a body again, unchanged and
-        with the same batch id, until it is answered with 200: it is then stored once, however often it was sent.
-        Without an id the body's own hash is its id.
-        """
-        source = request.scope["token"].source
-        if idempotency_key is not None and batch not in (None, idempotency_key):
-            raise Refused(400, "Idempotency-Key and ?batch= say two different ids; send one of them")
-        _see_its_type(request)
-        encoding = request.headers.get("content-encoding", "").strip().lower()
-        announced = request.headers.get("content-length")
-        with intake.flight.hold() as hold:
-            size = None if announced is None else int(announced)
-            body = await bodies.read(request.stream(), size, intake.flight, hold)
-            given = idempotency_key or batch
-            return await to_thread.run_sync(intake.take, source, body, encoding, given, hold, limiter=intake.workers)
-
 
 def _see_its_type(request: Request) -> None:
     said = request.headers.get("content-type", MEDIA_TYPE).partition(";")[0].strip().lower()
     if said not in _TAKEN_TYPES:
         raise Refused(
             415,
-            f"a body of Content-Type {said[:60]!a} is not taken; send one frame record a line as {MEDIA_TYPE}",
+            f"a body of Content-Type {said[:60]!a} is not taken; send one record a line as {MEDIA_TYPE}",
             {"Accept": MEDIA_TYPE},
         )
+
+
+@dataclass(slots=True)
+class Sent:
+    """A body as it was sent: what its lines hold, by whom, in which encoding, under which id (None: none)."""
+
+    kind: str
+    source: str
+    packed: bytes
+    encoding: str
+    given: str | None
+
+    @property
+    def ledger(self) -> str:
+        """What the names of such batches begin with: an id may stand for one batch of each kind."""
+        return "http" if self.kind == FRAMES else f"http-{self.kind}"
+
+
+def file_name(kind: str, batch: str) -> str:
+    """What a batch is called where files are: the name tells what its lines hold, whatever the id looks like."""
+    if kind == FRAMES:
+        return f"http/{batch}" + ".jsonl" * is_feedback(batch)
+    return f"http/{batch}.{kind}.jsonl"
 
 
 class _Intake:
@@ -122,19 +167,19 @@ class _Intake:
         self.flight = Flight()
         self.workers = CapacityLimiter(WORKERS)
 
-    def take(self, source: str, packed: bytes, encoding: str, given: str | None, hold: Hold) -> Taken:
-        """One body, from its bytes to its commit; `given` is its id, None where the sender gave none.
+    def take(self, sent: Sent, hold: Hold) -> Taken:
+        """One body, from its bytes to its commit.
 
         Raises:
             Refused: it is not taken in, and why.
         """
-        body = bodies.unpack(packed, encoding, hold)
+        body = bodies.unpack(sent.packed, sent.encoding, hold)
         lines = bodies.cut(body)
-        batch = given or hashlib.sha256(body).hexdigest()
+        batch = sent.given or hashlib.sha256(body).hexdigest()
         with self._work.turn(len(body)):
-            del packed, body
+            sent.packed = body = b""
             try:
-                repeated, found = self._store(source, batch, lines)
+                repeated, found = self._store(sent, batch, lines)
             except OtherContent:
                 raise Refused(
                     409, f"batch {batch} was taken in before with other content; give every body an id of its own"
@@ -145,22 +190,24 @@ class _Intake:
                 raise come_back(503, str(error), _SECONDS_AWAY) from None
             except UsageError as error:
                 raise Refused(422, str(error)) from None
-        return _answer(batch, source, repeated, found)
+        return _answer(batch, sent.source, repeated, found)
 
-    def _store(self, source: str, batch: str, lines: Lines) -> tuple[bool, Receipt]:
+    def _store(self, sent: Sent, batch: str, lines: Lines) -> tuple[bool, Receipt]:
         """Whether the batch had been taken in before, and what became of it."""
-        contracts = self._site.contracts()
+        contracts, source = self._site.contracts(), sent.source
         if not contracts:
             raise DependencyAway(
                 "no contract is in force; put one TOML a model into the contracts folder, then send it again"
             )
         # Not the id itself: what was chosen elsewhere must not look like a name that the ledger gives.
-        name = f"http:{hashlib.sha256(batch.encode()).hexdigest()}"
+        name = f"{sent.ledger}:{hashlib.sha256(batch.encode()).hexdigest()}"
         found = self._receipt(source, name)
         repeated = found is not None
         if found is None:
             database, now, workers = self._site.database, self._site.clock(), self._site.workers
-            done = stage.take_lines(database, source, name, f"http/{batch}", lines, contracts, now, workers)
+            done = stage.take_lines(
+                database, source, name, file_name(sent.kind, batch), lines, contracts, now, workers
+            )
             repeated = done.repeated == done.lines
             found = self._receipt(source, name)
         if found is None:

@@ -23,14 +23,12 @@ from monitor.web.view import Site
 _PAGE: dict[str, Any] = {"description": "The page that says why not.", "content": {"text/html": {}}}
 
 
-def _asked(*names: str) -> dict[str, Any]:
-    """Words of a query string, none of them required."""
-    kinds = {"in": "query", "required": False, "schema": {"type": "string"}}
-    return {"parameters": [{"name": name, **kinds} for name in names]}
+def _choices(*names: str) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in names]
 
 
-_CHOICES = _asked("model", "version", "stage", "camera", "at")
-_STREAM = _asked("model", "version", "stage", "camera", "lane", "class", "day")
+_PLACE = _choices("model", "version", "stage", "camera", "at")
+_STREAM = _choices("model", "version", "stage", "camera", "lane", "class", "day")
 
 
 class _Style(Response):
@@ -92,15 +90,15 @@ def _add_pages(app: FastAPI, site: Site) -> None:
         503: _PAGE,
     }
 
-    @app.get("/", response_class=HTMLResponse, responses=page, openapi_extra=_CHOICES)
+    @app.get("/", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _PLACE})
     def status_page(request: Request) -> HTMLResponse:
         """The status page."""
         code, text = pages.status(request.query_params)
         return HTMLResponse(text, status_code=code)
 
-    @app.get("/why", response_class=HTMLResponse, responses=page, openapi_extra=_STREAM)
+    @app.get("/why", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _STREAM})
     def why_page(request: Request) -> HTMLResponse:
-        """Why a lane alarmed on a camera, or did not."""
+        """Why a lane alarmed, or did not."""
         code, text = pages.why(request.query_params)
         return HTMLResponse(text, status_code=code)
 

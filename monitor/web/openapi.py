@@ -10,6 +10,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from monitor.feedback import EventRecord, ReviewRecord
 from monitor.records import FrameRecord
 from monitor.web import bodies
 from monitor.web.access import OPEN
@@ -33,11 +34,12 @@ _REFUSALS = {
 }
 _READING = (401, 403, 421, 503)
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
-_BODY = {
-    "required": True,
-    "description": "One frame record a line (NDJSON), with Content-Encoding gzip or zstd if it is packed.",
-    "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="FrameRecord")}}},
+_RECORDS: dict[str, type[msgspec.Struct]] = {
+    "/v1/frames": FrameRecord,
+    "/v1/reviews": ReviewRecord,
+    "/v1/events": EventRecord,
 }
+"""What one line of a body is."""
 
 
 def document(app: FastAPI, rights: Mapping[tuple[str, str], str], version: str) -> bytes:
@@ -46,9 +48,9 @@ def document(app: FastAPI, rights: Mapping[tuple[str, str], str], version: str) 
         title="monitor",
         version=version,
         routes=app.routes,
-        description="Takes frame records in; shows what became of them.",
+        description="Takes frames, reviews and business events in; shows what became of them.",
     )
-    _, records = msgspec.json.schema_components([FrameRecord], ref_template=_REF)
+    _, records = msgspec.json.schema_components(_RECORDS.values(), ref_template=_REF)
     models = {
         model.__name__: model.model_json_schema(ref_template="#/components/schemas/{model}")
         for model in (Problem, Taken)
@@ -62,17 +64,25 @@ def document(app: FastAPI, rights: Mapping[tuple[str, str], str], version: str) 
         },
     }
     for (method, path), right in rights.items():
-        _complete(found["paths"][path][method.lower()], right)
+        _complete(found["paths"][path][method.lower()], right, _RECORDS.get(path))
     return json.dumps(found).encode()
 
 
-def _complete(operation: dict[str, Any], right: str) -> None:
-    """Say of an operation who may ask for it, and how it may be refused."""
-    writes = right == "ingest"
+def _body(record: type[msgspec.Struct]) -> dict[str, Any]:
+    return {
+        "required": True,
+        "description": "One record a line (NDJSON), with Content-Encoding gzip or zstd if it is packed.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name=record.__name__)}}},
+    }
+
+
+def _complete(operation: dict[str, Any], right: str, record: type[msgspec.Struct] | None) -> None:
+    """Say of an operation who may ask for it, what it takes, and how it may be refused."""
+    writes = record is not None
     refusals = tuple(_REFUSALS) if writes else (421,) if right == OPEN else _READING
     operation["security"] = [] if right == OPEN else [{"token": []}] if writes else [{"token": []}, {"password": []}]
-    if writes:
-        operation["requestBody"] = _BODY
+    if record is not None:
+        operation["requestBody"] = _body(record)
     operation["responses"].pop("422", None)
     for status in refusals:
         said: dict[str, Any] = {

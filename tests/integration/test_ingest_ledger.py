@@ -80,13 +80,13 @@ def test_what_is_known_of_a_batch_is_of_that_very_batch(database: Database) -> N
     enter(database, "b", 16, "z", source="t")
     with database.begin() as conn:
         assert ledger.find_earlier(conn, "s", "a") is None
-        assert ledger.find_earlier(conn, "s", "b") == Earlier(1, 1, {1: "x", 2: "y", 3: "x"})
+        assert ledger.find_earlier(conn, "s", "b") == Earlier(1, 1, {1: "x", 2: "y", 3: "x"}, b"one")
     enter(database, "b+2", 2, "y")
     with database.begin() as conn:
-        assert ledger.find_earlier(conn, "s", "b") == Earlier(2, 3, {1: "y"})
+        assert ledger.find_earlier(conn, "s", "b") == Earlier(2, 3, {1: "y"}, b"one")
     enter(database, "b+3", 1)
     with database.begin() as conn:
-        assert ledger.find_earlier(conn, "s", "b") == Earlier(3, 4, {})
+        assert ledger.find_earlier(conn, "s", "b") == Earlier(3, 4, {}, b"one")
 
 
 def test_the_sums_count_every_line_once(database: Database) -> None:

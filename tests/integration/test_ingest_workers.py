@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from monitor.drift import baseline
+from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, OtherContent
 from monitor.ingest import spool, workers
 from monitor.ingest.parse import rules_of
@@ -24,6 +26,7 @@ from monitor.ingest.prepare import pack, prepare, unpack
 from monitor.ingest.spool import Lines
 from monitor.ingest.stage import drain, load, take_lines
 from monitor.ingest.workers import Workers
+from monitor.records import Window
 from monitor.spec.load import LoadedContract, load_contract
 from monitor.store.database import Database
 
@@ -38,6 +41,9 @@ list = [{ name = "cam-1" }]
 name = "carton"
 [[conditions]]
 name = "lighting"
+[drift]
+window = "2h"
+min_n = 100
 [retention]
 raw_days = 30
 """
@@ -203,6 +209,7 @@ def test_history_in_one_load_is_what_came_live_hour_by_hour(
         drop(tmp_path, f"{hour}.jsonl", said[hour * 700 : (hour + 1) * 700])
         drain(database, tmp_path, contracts, NOW - timedelta(hours=4 - hour))
     drain(database, tmp_path, contracts, NOW)
+    measured = measurements(database, contracts)
     live = tables(database)
     monkeypatch.setattr(spool, "BATCH_LINES", 900)
     drop(tmp_path, "all.jsonl", said)
@@ -214,8 +221,22 @@ def test_history_in_one_load_is_what_came_live_hour_by_hour(
             NOW,
             workers=pool,
         )
+    assert measurements(database, contracts) == measured
     history = tables(database)
     assert [len(history[name]) > 50 for name in ("frame", "series", "rollup")] == [True] * 3
     assert {name: history[name] for name in ("frame", "frame_key", "series", "rollup")} == {
         name: live[name] for name in ("frame", "frame_key", "series", "rollup")
     }
+
+
+def measurements(database: Database, contracts: Contracts) -> list[str]:
+    """What every window of two hours comes to against a baseline of the first; nothing of it is left behind."""
+    first = Window(NOW - timedelta(hours=6), NOW - timedelta(hours=4))
+    baseline.from_logs(database, contracts["line"], "v1", first, NOW)
+    drift.run(database, contracts["line"], NOW + timedelta(days=2))
+    with database.begin() as conn:
+        found = sorted(map(repr, conn.execute(text("SELECT to_jsonb(m) FROM measurement m"))))
+        numbers = conn.execute(text("SELECT count(*) FROM measurement WHERE value > 0")).scalar_one()
+        conn.execute(text("TRUNCATE measurement, measured_window"))
+    assert numbers > 20
+    return found

@@ -23,10 +23,13 @@ VIEWS = {
     "alert",
     "alert_event",
     "baseline_acceptance",
+    "business_event",
+    "deployment",
     "frames_by_hour",
     "incident",
     "intake",
     "measurement",
+    "review_by_hour",
     "signal_by_hour",
 }
 SERIES = text("""

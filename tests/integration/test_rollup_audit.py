@@ -14,6 +14,7 @@ import pytest
 from recounting import CONTRACT, NOW, READINGS, by_span, plain, record, recount
 from sqlalchemy import text
 
+from monitor.cli.rollups import report
 from monitor.errors import UsageError
 from monitor.ingest import audit, spool
 from monitor.ingest.audit import Task
@@ -122,6 +123,27 @@ def test_an_audit_finds_every_damaged_cell_and_repairs_it_with_evidence(database
     assert (kept[0], kept[1], kept[3], kept[4]) == (len(DAMAGE), kept[2], len(DAMAGE), NOW)
     assert {at.date().isoformat() for _, at in undone} == {"2026-03-02"}
     assert audit.run(database, Task(PERIOD, repair=True), NOW).repaired == 0
+
+
+def test_rows_without_their_series_are_found_and_counted_anew(database: Database, filled: Contracts) -> None:
+    lost = do(database, "DELETE FROM series WHERE signal = 'latency_ms' AND minutes = 60")[0]
+    assert lost > 0
+    with database.begin() as conn:
+        of = "SELECT count(*) FROM rollup r LEFT JOIN series s USING (series_id) WHERE s.series_id IS NULL"
+        rows = conn.execute(text(of)).scalar_one()
+    found = audit.run(database, Task(PERIOD), NOW)
+    assert (found.nameless, found.repaired) == (rows, 0)
+    assert any("of no known series" in said for said in report(found))
+    mended = audit.run(database, Task(PERIOD, repair=True), NOW)
+    assert (mended.nameless, mended.repaired) == (0, mended.differing)
+    believed(database)
+    # Of a day whose frames are gone nothing can be counted anew.
+    do(
+        database,
+        "INSERT INTO rollup (series_id, start_at, batch_id, n, frames, total, squares, bins, counts)"
+        f" VALUES (1, '{PERIOD.start}', 0, 1, 1, 1, 1, '{{1}}', '{{1}}')",
+    )
+    assert audit.run(database, Task(PERIOD, repair=True), NOW).nameless == 1
 
 
 def test_what_is_taken_in_during_a_repair_is_counted_once(

@@ -53,9 +53,11 @@ def test_a_name_is_given_once_at_a_time(settings, capsys):
         run(settings, "create", "a", "--scope", "read")
 
 
-@pytest.mark.parametrize("words", [["--scope", "ingest"], ["--scope", "read", "--source", "line-7"]])
-def test_ingest_and_a_source_go_together(settings, words):
-    with pytest.raises(UsageError, match="--source goes with --scope ingest"):
+@pytest.mark.parametrize(
+    "words", [["--scope", "ingest"], ["--scope", "review"], ["--scope", "read", "--source", "line-7"]]
+)
+def test_writing_and_a_source_go_together(settings, words):
+    with pytest.raises(UsageError, match="--source goes with --scope ingest or review"):
         run(settings, "create", "a", *words)
 
 

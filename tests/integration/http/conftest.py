@@ -27,7 +27,10 @@ from monitor.web.server import serving
 from monitor.web.view import Site
 
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
-TABLES = ("batch", "reject", "intake_total", "frame_key", "frame", "rollup", "series")
+TABLES = (
+    *("batch", "reject", "intake_total", "frame_key", "frame", "rollup", "series"),
+    *("review", "review_rollup", "business_event"),
+)
 NDJSON = {"Content-Type": "application/x-ndjson"}
 CONTRACT = '[model]\nname = "presses"\n[[classes]]\nname = "dent"\n[cameras]\npolicy = "open"\n'
 

@@ -294,7 +294,7 @@ def test_windows_whose_files_still_wait_are_not_measured(plant, day_of_records):
 
 
 def test_drift_and_alerts_wait_while_the_intake_fails(plant, monkeypatch, caplog):
-    def fail(*_):
+    def fail(*_, **__):
         raise UsageError("day.jsonl cannot be read; let this account read it")
 
     with monkeypatch.context() as broken:

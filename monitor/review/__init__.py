@@ -1,0 +1,1 @@
+"""Room: what people say of frames becomes counts, rates and measurements."""

@@ -42,9 +42,8 @@ class Edges:
         if self.log:
             return np.searchsorted(edges, values, side="right").astype(np.int64)
         # Reckoned, then held against the very edges: much faster than a search, and the same bin.
-        guess = np.clip((values - self.low) * (self.count / (self.high - self.low)), 0, self.count - 1).astype(
-            np.int64
-        )
+        within = (np.clip(values, self.low, self.high) - self.low) * (self.count / (self.high - self.low))
+        guess = np.minimum(within, self.count - 1).astype(np.int64)
         guess -= values < edges[guess]
         guess += values >= edges[guess + 1]
         return guess + 1

@@ -27,7 +27,7 @@ from monitor.replay.compare import Setting, document, table, told
 from monitor.settings import Settings
 from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
-from monitor.store import frames, measurements, migrate
+from monitor.store import frames, measurements, migrate, reviews
 from monitor.store.database import Connection, open_database
 from monitor.watch import LANES, Lane
 
@@ -203,7 +203,7 @@ def _of_lanes(
         key = tuple(choice.lanes)
         if key not in streams:
             streams[key] = _watched(read, loaded, choice.lanes)
-        pages = backtest.of_lanes(streams[key], choice.budget, group_budget)
+        pages = backtest.of_lanes(streams[key], choice.budget, group_budget, reviews.come(conn, loaded.model))
         settled.append(Setting(choice.name, backtest.score(pages, labelled, len(streams[key].cameras), period)))
     return period, settled
 

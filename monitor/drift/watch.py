@@ -225,7 +225,7 @@ def _boards(task: _Task, usual: Sequence[Numbers], seen: Sequence[Numbers], late
         task.span.days,
         drift.false_alarms_per_camera_month,
         drift.false_alarms_per_group_month,
-        with_override=False,
+        with_override=reviews.come(task.conn, task.model),
     )
 
 

@@ -17,6 +17,7 @@ from monitor.records import Baseline, Floats, Ints
 from monitor.signals import SIGNALS
 from monitor.spec.load import LoadedContract
 from monitor.stats.groups import equal_mass_cuts
+from monitor.store import reviews
 from monitor.store.database import Connection
 from monitor.watch import LANES, HourColumns, Lane, Numbers
 
@@ -56,7 +57,9 @@ def explained(conn: Connection, loaded: LoadedContract, baseline: Baseline, aske
     if not own:
         raise UsageError(f"the contract does not watch the signal of {asked.lane}; see [drift] signals")
     read = past.read(conn, loaded, baseline, None, own, asked.stage)
-    limit = _limit(past.usual_of(conn, baseline, read.stage), read.days, every, loaded)
+    limit = _limit(
+        past.usual_of(conn, baseline, read.stage), read.days, every, loaded, reviews.come(conn, loaded.model)
+    )
     found = _judged(read, own, limit, asked)
     groups, names = _groups(conn, found, asked)
     first = read.later.first - timedelta(days=found.calendar.baseline)
@@ -65,12 +68,14 @@ def explained(conn: Connection, loaded: LoadedContract, baseline: Baseline, aske
     )
 
 
-def _limit(usual: Sequence[Numbers], days: Span, every: Sequence[Lane], loaded: LoadedContract) -> dict[str, float]:
+def _limit(
+    usual: Sequence[Numbers], days: Span, every: Sequence[Lane], loaded: LoadedContract, reviewed: bool
+) -> dict[str, float]:
     """By camera: what the budget buys for all of its lanes together, which hangs on the baseline's days alone."""
     nothing = [one.cut(0) for one in usual]
     later = Span(days.first + timedelta(days=days.days), 0)
     cameras, streams = ordinary.streams(usual, nothing, days, later, every)
-    limits = lanes.limits(streams, loaded.contract.drift.false_alarms_per_camera_month, with_override=False)
+    limits = lanes.limits(streams, loaded.contract.drift.false_alarms_per_camera_month, with_override=reviewed)
     return dict(zip(cameras, limits.tolist(), strict=True))
 
 

@@ -276,6 +276,14 @@ _BY_BAND = text("""
 """)
 
 
+_COME = text("SELECT EXISTS (SELECT FROM review_rollup WHERE model = :model)")
+
+
+def come(conn: Connection, model: str) -> bool:
+    """Whether a frame of the model was ever reviewed: since then the lane over reviews takes its part of budgets."""
+    return bool(conn.execute(_COME, {"model": model}).scalar_one())
+
+
 def by_band(
     conn: Connection, model: str, version: str, stage: str, cameras: Sequence[str], days: Sequence[date]
 ) -> Reviews | None:

@@ -114,6 +114,8 @@ def test_the_override_lane_gets_its_daily_counts(reviewed: Database) -> None:
     with reviewed.begin() as conn:
         found = reviews.by_band(conn, "line", "v1", "", ["cam-2", "cam-1"], days)
         assert reviews.by_band(conn, "line", "v9", "", ["cam-1"], days) is None
+        assert reviews.come(conn, "line")
+        assert not reviews.come(conn, "other")
     assert found is not None
     assert found.reviewed.sum() == found.reviewed[1, 1, 2] == 30
     assert found.overridden.sum() == found.overridden[1, 1, 2] == 10

@@ -29,7 +29,7 @@ from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
 from monitor.store import frames, measurements, migrate, reviews
 from monitor.store.database import Connection, open_database
-from monitor.watch import LANES, Lane
+from monitor.watch import ALL_LANES, APART, LANES, Lane
 
 EPILOG = """\
 examples:
@@ -38,6 +38,7 @@ examples:
   monitor backtest --model packaging-line --lane brightness_mean --set floor=0.05 --html floors.html
   monitor backtest --model packaging-line --rule brightness-drift --set above=0.3 --incidents known.csv
 
+The lanes queue_peak and override are not covered; `monitor drift explain` shows what is stored of them.
 known.csv names what really happened: camera,start,end,cause (camera empty: every one; end empty: to the end).
 Nothing is written to the database and nobody is told anything.
 """
@@ -59,7 +60,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     noun.add_argument("--version", help="model version (default: the one with the newest frames)")
     noun.add_argument("--stage", help="stage of the pipeline (default: the first)")
     noun.add_argument("--rule", help="a static rule of the contract (default: the lanes)")
-    noun.add_argument("--lane", action="append", choices=list(LANES), help="only this lane; may be repeated")
+    noun.add_argument("--lane", action="append", choices=list(ALL_LANES), help="only this lane; may be repeated")
     noun.add_argument(
         "--set",
         action="append",
@@ -215,6 +216,11 @@ def _watched(read: past.Past, loaded: LoadedContract, chosen: Sequence[Lane]) ->
 
 
 def _choices(args: argparse.Namespace, loaded: LoadedContract) -> list[_Choice]:
+    if apart := [name for name in args.lane or () if name in APART]:
+        raise UsageError(
+            f"backtest does not cover {' and '.join(apart)}: it has no season to look back over; `monitor drift "
+            f"explain --lane {apart[0]}` shows what the watch stored of it"
+        )
     chosen = [lane for lane in lanes_of(loaded) if lane.name in (args.lane or LANES)]
     if not chosen:
         raise UsageError(f"the contract of {args.model} watches no signal that these lanes need; see [drift] signals")

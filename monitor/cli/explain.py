@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from monitor.cli.contracts import contract_of
 from monitor.cli.moments import moment
 from monitor.cli.written import write_text
-from monitor.drift import past
+from monitor.drift import aside, past
 from monitor.drift.explain import in_words
 from monitor.drift.portrait import portrait
 from monitor.drift.why import Asked, explained
 from monitor.settings import Settings
 from monitor.store import migrate
 from monitor.store.database import open_database
-from monitor.watch import LANES
+from monitor.watch import ALL_LANES, APART
 
 EPILOG = """\
 examples:
@@ -23,7 +24,7 @@ examples:
   monitor drift explain --model packaging-line --camera cam-2 --lane class_share --class pouch --day 2026-04-14
   monitor drift explain --model packaging-line --camera cam-2 --lane brightness_mean --svg why.svg
 
-Without --day: the last alarm, or else the last day.
+Without --day: the last alarm, or else the last day with data. Of queue_peak and override: what the watch stored.
 """
 
 
@@ -41,7 +42,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     verb.add_argument("--version", help="model version (default: the one with the newest frames)")
     verb.add_argument("--stage", help="stage of the pipeline (default: the first)")
     verb.add_argument("--camera", required=True)
-    verb.add_argument("--lane", required=True, choices=list(LANES))
+    verb.add_argument("--lane", required=True, choices=list(ALL_LANES))
     verb.add_argument(
         "--class",
         dest="class_name",
@@ -49,7 +50,9 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="CLASS",
         help="of class_share: which class (default: the one that went furthest)",
     )
-    verb.add_argument("--day", type=moment, metavar="DATE", help="default: the last alarm, or else the last day")
+    verb.add_argument(
+        "--day", type=moment, metavar="DATE", help="default: the last alarm, or else the last day with data"
+    )
     verb.add_argument("--baseline", type=int, metavar="ID", help="compare with this one (default: the active one)")
     verb.add_argument("--svg", type=Path, metavar="FILE", help="also draw it")
     verb.set_defaults(run=run)
@@ -63,6 +66,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         with database.begin() as conn:
             version = past.version_of(conn, args.model, args.version)
             known = past.baseline_of(conn, args.model, version, args.baseline)
+            if args.lane in APART:
+                day = args.day and args.day.date()
+                print(aside.stored(conn, known, args.camera, args.lane, day, args.stage))
+                if args.svg:
+                    print(f"{args.lane} has no picture: nothing was written to {args.svg}", file=sys.stderr)
+                return 0
             asked = Asked(args.stage, args.camera, args.lane, args.class_name, args.day and args.day.date())
             said = explained(conn, loaded, known, asked)
     print(in_words(said))

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from textwrap import wrap
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.drift import lanes
 from monitor.records import Floats, Ints
@@ -46,6 +47,8 @@ class Path:
     up: Floats
     down: Floats
     alarm: Ints
+    held: npt.NDArray[np.bool_]
+    """Days with a sum over the limit that did not alarm, the change being under the floor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,11 @@ class Explanation:
 
     `effect`, `band`, `moved` are in the lane's unit; `level` is what the season expects of the day's hours and `now`
     what they gave, both in the watched number's own unit (None without a verdict, and of a shape). `moved` is the
-    mean effect since the onset. `fast` is the day's largest score of four hours, 0 if none is told. `path` begins
-    with the first day after the baseline; `parts` are in the order of the bins or classes.
+    mean effect since the onset; `run` the mean effect and the days of the run of the larger sum, which the floor is
+    held against (no days: both sums are 0). `opened` is the first alarm of the episode that the day belongs to, whose
+    onset is told; None outside of one. `picked` says why this day where nobody asked for one. `fast` is the day's
+    largest score of four hours, 0 if none is told. `path` begins with the first day after the baseline; `parts` are
+    in the order of the bins or classes.
     """
 
     camera: str
@@ -75,8 +81,11 @@ class Explanation:
     onset: sequential.Onset
     began: date
     moved: float
+    run: tuple[float, int]
+    opened: date | None
     path: Path
     parts: tuple[Part, ...]
+    picked: str = ""
 
     @property
     def learning(self) -> bool:
@@ -85,9 +94,8 @@ class Explanation:
 
     @property
     def sign(self) -> int:
-        """The way it moved: that of the alarm, else of the larger sum."""
-        last = self.path.up[-1] - self.path.down[-1]
-        return self.alarm or int(np.sign(self.fast)) or (1 if not last < 0 else -1)
+        """The way it moved: that of the alarm, else of the change whose onset is told."""
+        return self.alarm or int(np.sign(self.fast)) or (-1 if self.onset.size < 0 else 1)
 
 
 def explain(
@@ -108,10 +116,12 @@ def explain(
     lane = stream.lane
     fast = 0.0 if stream.fast is None or not verdict.fast[row, day] else _largest(stream.fast[row, day])
     alarm = int(verdict.alarm[row, day])
-    onset = lanes.onset_of(verdict, row, day, baseline)
-    if not alarm and not fast:
-        way = 1 if verdict.path.up[row, day] >= verdict.path.down[row, day] else -1
+    opened = opening(verdict, row, day)
+    way = alarm or (1 if verdict.path.up[row, day] >= verdict.path.down[row, day] else -1)
+    if opened is None:
         onset = sequential.onset(stream.z[row], day, way, first=_start(verdict, row, day, baseline))
+    else:
+        onset = lanes.onset_of(verdict, row, opened, baseline)
     level = None if stream.level is None or not np.isfinite(stream.level[row, day]) else float(stream.level[row, day])
     effect = float(stream.effect[row, day])
     change = None if level is None else effect * abs(level) if lane.unit == "relative" else effect
@@ -133,9 +143,35 @@ def explain(
         onset=onset,
         began=first + timedelta(days=onset.day),
         moved=_mean(stream.effect[row, onset.day : day + 1]),
+        run=_run(verdict.path, row, day, way),
+        opened=None if opened is None else first + timedelta(days=opened),
         path=_path(verdict, row, first, baseline, day),
         parts=parts(groups, names, calendar, onset.day, day),
     )
+
+
+def opening(verdict: lanes.Verdict, row: int, day: int) -> int | None:
+    """The first alarm of the episode that `day` belongs to; None: there is none open.
+
+    An episode ends as an incident of this stream alone does: after a week without an alarm, once the stream is calm.
+    """
+    alarms = (verdict.alarm[row] != 0) | (verdict.fast[row] != 0)
+    calm = lanes.calm(verdict.stream)[row]
+    opened, last = None, 0
+    for t in range(day + 1):
+        if alarms[t]:
+            opened, last = t if opened is None else opened, t
+        elif calm[t] and t - last >= lanes.WEEK:
+            opened = None
+    return opened
+
+
+def _run(path: sequential.Path, row: int, day: int, way: int) -> tuple[float, int]:
+    """Mean effect and days of the run of the sum that goes this `way`; a sum of 0 has none."""
+    total, side = (path.up, 0) if way > 0 else (path.down, 1)
+    if not total[row, day] > 0:
+        return float("nan"), 0
+    return float(path.mean[row, day, side]), int(path.run[row, day, side])
 
 
 def _path(verdict: lanes.Verdict, row: int, first: date, baseline: int, day: int) -> Path:
@@ -147,6 +183,7 @@ def _path(verdict: lanes.Verdict, row: int, first: date, baseline: int, day: int
         verdict.path.up[row, days],
         verdict.path.down[row, days],
         verdict.alarm[row, days],
+        verdict.path.over[row, days] & (verdict.alarm[row, days] == 0),
     )
 
 
@@ -206,7 +243,8 @@ def in_words(said: Explanation) -> str:
     lane, of_class = said.lane, f" of class {said.class_name}" if said.class_name else ""
     lines = [f"{lane.name}{of_class} on {said.camera}, {said.day}: {_outcome(said)}"]
     lines += [f"  ({lane.help}; {lane.signal})", ""]
-    lines += [line for sentence in _sentences(said) for line in wrap(sentence, WIDTH)]
+    sentences = [said.picked] * bool(said.picked) + _sentences(said)
+    lines += [line for sentence in sentences for line in wrap(sentence, WIDTH)]
     moved = sorted(said.parts, key=lambda part: -abs(part.now - part.before))[:MOST_MOVED]
     if moved:
         lines += ["", f"What moved, from the season's share to the share since {said.began}:"]
@@ -222,8 +260,18 @@ def in_words(said: Explanation) -> str:
         numbers = (
             f"{amount(path.effect[i], lane):>10}  {_number(path.z[i]):>6}  {path.up[i]:7.2f}  {path.down[i]:8.2f}"
         )
-        lines.append(f"  {path.days[i]}  {numbers}{'  alarm' if path.alarm[i] else ''}")
+        lines.append(f"  {path.days[i]}  {numbers}{_mark(path, i)}")
     return "\n".join(lines)
+
+
+def _mark(path: Path, i: int) -> str:
+    if path.alarm[i]:
+        return "  alarm"
+    if path.held[i]:
+        return "  held by the floor"
+    before = np.flatnonzero(np.isfinite(path.z[:i]))
+    anew = np.isfinite(path.z[i]) and before.size and path.alarm[before[-1]]
+    return "  the sum starts anew" if anew else ""
 
 
 def _outcome(said: Explanation) -> str:
@@ -256,19 +304,26 @@ def _sentences(said: Explanation) -> list[str]:
     )
     if said.fast:
         lines.append(f"Four hours of it scored {said.fast:+.1f}; the limit is {rolling.LIMIT}.")
-    if max(up, down) > 0 or said.fast:
+    if max(up, down) > 0 or said.opened:
         lines.append(_began(said))
-    if lane.floor:
-        reached = "reaches" if abs(said.moved) >= lane.floor else "does not reach"
-        lines.append(f"The change since then {reached} the floor of {amount(lane.floor, lane, plus=False)}.")
+    mean, days = said.run
+    if lane.floor and days:
+        reached = "reaches" if mean * (said.alarm or (1 if up >= down else -1)) >= lane.floor else "does not reach"
+        lines.append(
+            f"The mean change over the {days} day{'' if days == 1 else 's'} of the sum, {amount(mean, lane)}, "
+            f"{reached} the floor of {amount(lane.floor, lane, plus=False)}."
+        )
     return lines
 
 
 def _began(said: Explanation) -> str:
+    episode = ""
+    if said.opened and said.opened != said.day:
+        episode = f" The day belongs to the episode that opened with the alarm of {said.opened}, whose onset this is."
     if said.onset.size == 0:
-        return f"No start stands out before {said.began}."
+        return f"No start stands out before {said.began}.{episode}"
     kind = "in one step" if said.onset.shape == "step" else f"as a ramp of {said.onset.size:+.2f} sd a day"
-    return f"It most likely began on {said.began}, {kind}; {amount(said.moved, said.lane)} on average since."
+    return f"It most likely began on {said.began}, {kind}; {amount(said.moved, said.lane)} on average since.{episode}"
 
 
 def amount(value: float, lane: Lane, plus: bool = True) -> str:

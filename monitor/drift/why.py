@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -24,7 +24,7 @@ from monitor.watch import LANES, HourColumns, Lane, Numbers
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which stream of which camera; `stage` None: the first. `day` None: the last alarm, or else the last day.
+    """Which stream of which camera; `stage` None: the first. `day` None: the last alarm, else the last day with data.
 
     `class_name` of a lane over classes: `""` is the one that went furthest.
     """
@@ -62,10 +62,13 @@ def explained(conn: Connection, loaded: LoadedContract, baseline: Baseline, aske
     )
     found = _judged(read, own, limit, asked)
     groups, names = _groups(conn, found, asked)
+    # Four hours reach over midnight: what they say of a day without a value was said the day before.
+    empty = groups.sum(axis=(1, 2)) == 0
+    found.verdict.fast[found.row, empty] = 0
     first = read.later.first - timedelta(days=found.calendar.baseline)
-    return explain(
-        found.verdict, found.row, asked.camera, first, found.calendar, _day(found, asked.day), groups, names
-    )
+    day, picked = _day(found, asked.day)
+    said = explain(found.verdict, found.row, asked.camera, first, found.calendar, day, groups, names)
+    return replace(said, picked=picked)
 
 
 def _limit(
@@ -103,20 +106,29 @@ def _furthest(verdict: lanes.Verdict, row: int) -> tuple[int, float]:
     )
 
 
-def _day(found: _Stream, asked: date | None) -> int:
-    """Place of the day among the stream's days."""
+def _day(found: _Stream, asked: date | None) -> tuple[int, str]:
+    """Place of the day among the stream's days, and why this one where none was asked for."""
     baseline, later = found.calendar.baseline, found.read.later
     if asked is not None:
         place = (asked - later.first).days
         if not 0 <= place < later.days:
             last = later.first + timedelta(days=later.days - 1)
             raise UsageError(f"{asked} is not among the days after the baseline, {later.first} to {last}")
-        return baseline + place
+        return baseline + place, ""
     verdict = found.verdict
     alarms = np.flatnonzero((verdict.alarm[found.row] != 0) | (verdict.fast[found.row] != 0))
     known = np.flatnonzero(np.isfinite(verdict.stream.z[found.row]))
-    newest = int(known[-1]) if known.size else baseline + later.days - 1
-    return max(int(alarms[-1]) if alarms.size else newest, baseline)
+    known = known[known >= baseline]
+    if alarms.size:
+        return int(alarms[-1]), "No day was asked for: the last day on which it alarmed since the baseline."
+    if known.size:
+        return int(
+            known[-1]
+        ), "No day was asked for: it has not alarmed since the baseline; this is the last day with data."
+    return (
+        baseline + later.days - 1,
+        "No day was asked for: no day since the baseline has a verdict; this is the last one.",
+    )
 
 
 def _groups(conn: Connection, found: _Stream, asked: Asked) -> tuple[Ints, Sequence[str]]:

@@ -96,14 +96,17 @@ def fresh(shape: tuple[int, ...]) -> Sums:
 class Path:
     """Both sums by the day, [..., days] before the reset that follows an alarm; `alarm` is +1, -1 or 0 a day.
 
-    `over` marks the days on which a sum lay above its limit, whether or not the floor let it alarm; `last` is where
-    the next day goes on from.
+    `over` marks the days on which a sum lay above its limit, whether or not the floor let it alarm. `mean` is
+    the mean effect of the upward and the downward run up to the day, which the floor is held against, and `run` the
+    days that they have, [..., days, 2]. `last` is where the next day goes on from.
     """
 
     up: Floats
     down: Floats
     alarm: npt.NDArray[np.int8]
     over: Bools
+    mean: Floats
+    run: Floats
     last: Sums
 
 
@@ -131,6 +134,7 @@ def cusum(
     now = fresh(x.shape[:-1]) if start is None else start
     ups, downs = np.empty_like(x), np.empty_like(x)
     alarm, over = np.zeros(x.shape, dtype=np.int8), np.zeros(x.shape, dtype=bool)
+    mean, run = np.empty((*x.shape, 2)), np.empty((*x.shape, 2))
     signs = np.array([1.0, 0.0 if one_sided else -1.0])
     for t in range(x.shape[-1]):
         known = np.isfinite(x[..., t])[..., None]
@@ -143,11 +147,12 @@ def cusum(
         above = known & (both > h[..., None])
         enough = True if effect is None else signs * moved >= floor * np.maximum(days, 1.0)
         told = above & enough
+        mean[..., t, :], run[..., t, :] = moved / np.maximum(days, 1.0), days
         ups[..., t], downs[..., t], over[..., t] = both[..., 0], both[..., 1], above.any(axis=-1)
         alarm[..., t] = np.where(told[..., 0], 1, np.where(told[..., 1], -1, 0))
         both = np.where(told, 0.0, both)
         now = Sums(both[..., 0], both[..., 1], moved, days)
-    return Path(ups, downs, alarm, over, now)
+    return Path(ups, downs, alarm, over, mean, run, now)
 
 
 def _log_rates(days: float) -> Floats:

@@ -1,7 +1,7 @@
 """Nouns that travel between the rooms.
 
-`FrameRecord` is what one line of a log says (version 1 of the record); `monitor spec record-schema` prints its JSON
-Schema. `FrameColumns` is the same, many frames at a time, as columns. The rest is what rooms read from the store.
+`FrameRecord` is one line of a log (version 1); `monitor spec record-schema` prints its JSON Schema. `FrameColumns` is
+many as columns. The rest is what rooms read from the store.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from monitor.imaging.stats import HISTOGRAM_BINS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
 ALL = ""
 """The value of a key's class or slice that stands for all of them."""
 OTHER = "__other__"

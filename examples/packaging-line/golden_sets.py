@@ -36,7 +36,7 @@ class Part(NamedTuple):
 NEW, AGED = (0.95, 1.05), (0.5, 0.6)
 SETS: dict[str, tuple[Part, ...]] = {
     "golden": (
-        Part(360, {"lighting": "day"}, NEW),
+        Part(360, {"lighting": "normal"}, NEW),
         Part(360, {"lighting": "low"}, AGED),
     ),
     "challenge": (

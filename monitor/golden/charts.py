@@ -10,7 +10,7 @@ from monitor.golden.report import Curve
 from monitor.golden.show import KINDS
 
 WIDTH, HEIGHT = 240, 190
-LEFT, RIGHT, TOP, BOTTOM = 34, 8, 8, 34
+LEFT, RIGHT, TOP, BOTTOM = 34, 12, 12, 34
 """Room around the unit square for its axes."""
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LARGEST_DOT = 9.0

@@ -56,7 +56,7 @@ def worst(
     right, wrong, missed = outcomes(table, thresholds)
     found, truth = table.found, table.truth
     cost = np.bincount(truth.image[missed], costs[0][truth.label[missed]], table.images)
-    cost += np.bincount(found.image[wrong], costs[1][found.label[wrong]], table.images)
+    cost = cost + np.bincount(found.image[wrong], costs[1][found.label[wrong]], table.images)
     order = np.argsort(-cost, kind="stable")[:most]
     frames = []
     for i in order[cost[order] > 0].tolist():

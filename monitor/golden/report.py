@@ -74,14 +74,15 @@ class Moved:
 class Changes:
     """What is otherwise than last time: the paired comparison, verdicts of cells before and now, what moved most.
 
-    `cells` holds only criteria whose verdict is another; `moved` are precisions and recalls whose value of before
-    lies outside the bounds of now, falls first. `lost` and `won` count objects over all images, and `turned` has the
-    images with most of them.
+    `cells` holds only criteria whose verdict is another; `fell` and `rose` are precisions and recalls of which then
+    and now lie outside each other's bounds, the farthest first. `lost` and `won` count objects over all images, and
+    `turned` has the images with most of them.
     """
 
     comparison: compare.Comparison
     cells: tuple[tuple[str, str, str], ...]
-    moved: tuple[Moved, ...]
+    fell: tuple[Moved, ...]
+    rose: tuple[Moved, ...]
     lost: int
     won: int
     turned: tuple[Turned, ...]
@@ -184,23 +185,29 @@ def _changes(
     return Changes(
         told,
         tuple(row for row in other if row[1] != row[2]),
-        moved(then, numbers),
+        *moved(then, numbers),
         int(lost.sum()),
         int(won.sum()),
         tuple(turned),
     )
 
 
-def moved(before: dict[str, Any], now: dict[str, Any]) -> tuple[Moved, ...]:
-    """Precisions and recalls that moved by more than chance allows now's alone, the largest falls first."""
+def moved(before: dict[str, Any], now: dict[str, Any]) -> tuple[tuple[Moved, ...], tuple[Moved, ...]]:
+    """Precisions and recalls that fell, and that rose, each value outside the other's bounds; the farthest first."""
     found = []
     for (name, then), (_, point) in zip(_points(before), _points(now), strict=True):
         for measure in ("precision", "recall"):
             was, is_ = then[measure], point[measure]
-            low, high = point[f"{measure}_low"], point[f"{measure}_high"]
-            if was is not None and is_ is not None and not low <= was <= high:
+            if was is None or is_ is None:
+                continue
+            (low, high), (then_low, then_high) = (
+                (of[f"{measure}_low"], of[f"{measure}_high"]) for of in (point, then)
+            )
+            if not low <= was <= high and not then_low <= is_ <= then_high:
                 found.append(Moved(f"{measure} of {name}", was, is_, low, high))
-    return tuple(sorted(found, key=lambda one: one.now - one.before)[:SHOWN])
+    found.sort(key=lambda one: -abs(one.now - one.before))
+    fell, rose = ([one for one in found if (one.now < one.before) is down] for down in (True, False))
+    return tuple(fell[:SHOWN]), tuple(rose[:SHOWN])
 
 
 def _points(numbers: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -176,7 +176,9 @@ def frames(of: Sequence[Frame]) -> str:
 def changes(of: Changes) -> str:
     """What is otherwise than last time."""
     lines = [f"{name}: {then}, now {now}" for name, then, now in of.cells]
-    lines += [f"{one.name}: {figure(one.before)}, now {between(one.now, one.low, one.high)}" for one in of.moved]
+    lines += [
+        f"{one.name}: {figure(one.before)}, now {between(one.now, one.low, one.high)}" for one in (*of.fell, *of.rose)
+    ]
     lines.append(f"objects found before and missed now: {of.lost:,}; the other way round: {of.won:,}")
     return "\n".join([comparison(of.comparison), *lines])
 

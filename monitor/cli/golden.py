@@ -94,6 +94,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--criteria", type=Path, required=True, metavar="FILE", help="a contract, or its [[acceptance]]"
     )
     gate.set_defaults(run=run_gate)
+    told = _report_verb(verbs)
+    for verb in (one, choice, gate, told):
+        verb.add_argument("results", type=Path, metavar="RESULTS", help="the model's detections")
+    for verb in (one, choice, told):
+        words = "production thresholds: one number for all, CLASS=NUMBER, or a contract file (default: 0.5)"
+        verb.add_argument("--thresholds", nargs="+", default=[], metavar="T", help=words)
+    for verb in (one, two, told):
+        verb.add_argument("--confidence", type=float, default=0.95, help="of each bound, one-sided (default: 0.95)")
+    for verb in (one, two, gate, told):
+        verb.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="sets drawn anew (default: 1000)")
+
+
+def _report_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     example = "truth.json results.json --pictures images/ --contract my-model.toml --html report.html"
     told = _verb(verbs, "report", "everything about a model on a golden set, as a page, text or JSON", example)
     told.add_argument("--html", type=Path, metavar="FILE", help="write one page that holds all it shows")
@@ -107,15 +120,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     told.add_argument("--frames", type=int, default=12, metavar="N", help="worst frames that are shown (default: 12)")
     told.set_defaults(run=run_report)
-    for verb in (one, choice, gate, told):
-        verb.add_argument("results", type=Path, metavar="RESULTS", help="the model's detections")
-    for verb in (one, choice, told):
-        words = "production thresholds: one number for all, CLASS=NUMBER, or a contract file (default: 0.5)"
-        verb.add_argument("--thresholds", nargs="+", default=[], metavar="T", help=words)
-    for verb in (one, two, told):
-        verb.add_argument("--confidence", type=float, default=0.95, help="of each bound, one-sided (default: 0.95)")
-    for verb in (one, two, gate, told):
-        verb.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="sets drawn anew (default: 1000)")
+    return told
 
 
 def _set(args: argparse.Namespace) -> GoldenSet:

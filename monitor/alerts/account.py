@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from monitor.alerts.causes import Likely, Moved
-from monitor.alerts.evidence import figure, unit
 from monitor.alerts.incidents import Alarm
+from monitor.alerts.wording import figure, unit
 from monitor.records import Measurement
 from monitor.watch import ALL_LANES, DOWN, EFFECT, FAST, Incident, Path, Z, label
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from monitor.alerts.evaluate import limit, verdict
-from monitor.records import Alert, Baseline, Measurement, Scope, SeriesKey, Window
-from monitor.signals import SIGNALS
-from monitor.spec.contract import AlertRule
+from monitor.alerts.conditions import limit, verdict
+from monitor.alerts.wording import figure, subject, unit, when
+from monitor.records import Alert, Baseline, Measurement, Window
+from monitor.spec.rules import AlertRule
 
 SHOWN_WINDOWS = 7
 """Windows of a series that are told with an alert, its own one last."""
@@ -90,21 +89,6 @@ def sentence(case: Case) -> str:
     return f"{what} {movement(found)}: {alert.reason}; {counts}; {since}."
 
 
-def subject(series: SeriesKey) -> str:
-    """`Confidence of class carton on cam-2`."""
-    words = series.signal.removesuffix("_ms").removesuffix("_db").replace("_", " ")
-    of_class = f" of class {series.class_name}" if series.class_name else ""
-    return f"{words[:1].upper()}{words[1:]}{of_class} {'on' if of_class else 'of'} {where(series.scope)}"
-
-
-def where(scope: Scope) -> str:
-    """The place that a scope names, as one says it; the version always, for the same camera may run two."""
-    parts = [scope.camera or "all cameras"]
-    parts += [f"under {scope.slice_name} = {scope.slice_value}"] if scope.slice_name else []
-    parts += [f"at {scope.stage}"] if scope.stage else []
-    return f"{' '.join(parts)} ({scope.model} {scope.version})"
-
-
 def movement(found: Measurement) -> str:
     """What the mean did: `fell from 131.2 to 118.4 (-9.8 %)`; a mean that hardly moved hides a change of shape."""
     now, before = _finite(found.now_mean), _finite(found.baseline_mean)
@@ -116,26 +100,6 @@ def movement(found: Measurement) -> str:
         return f"changed its shape (the mean stayed at {figure(now)})"
     by = f"{share:+.1%}".replace("%", " %") if _is_ratio(found.key.signal) and before else f"{change:+.2g}"
     return f"{'rose' if change > 0 else 'fell'} from {figure(before)} to {figure(now)} ({by})"
-
-
-def figure(value: float) -> str:
-    """A number with as many digits as a person compares."""
-    size = abs(value)
-    if size >= 1000:
-        return f"{value:,.0f}"
-    if size >= 10:
-        return f"{value:.1f}"
-    return f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
-
-
-def when(at: datetime) -> str:
-    """`2026-09-14 00:00 UTC`."""
-    return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def unit(signal: str) -> str:
-    """The unit of a signal's mean; derived signals are shares."""
-    return SIGNALS[signal].unit if signal in SIGNALS else "share"
 
 
 def moved_together(

@@ -7,8 +7,9 @@ finds it taken. Every alert's row is written by compare-and-swap on its revision
 A window in which no series came to a verdict (no data, too few frames) is judged once more when it has got a number,
 unless a later one has had a verdict by then: silence tells nobody anything that would have to be taken back.
 
-A window is ripe once it was measured against a baseline and lies after that baseline's own period. A rule that is new
-in the contract judges the windows since the baseline; one that is changed goes on after the last verdict.
+A window is ripe once it was measured against a baseline and lies after that baseline's own period; a rule that does
+not compare needs no baseline. A rule that is new in the contract judges the windows since the baseline; one that is
+changed goes on after the last verdict.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from monitor.alerts.conditions import VERDICTS, verdict
 from monitor.alerts.evaluate import (
-    VERDICTS,
     Decision,
     alert_key,
     decide,
@@ -29,12 +30,11 @@ from monitor.alerts.evaluate import (
     one_each,
     retire,
     silence,
-    verdict,
 )
 from monitor.alerts.evidence import SHOWN_WINDOWS, Case, evidence, farewell, moved_together
 from monitor.records import QUIET, Alert, AlertEvent, Baseline, Measurement, Window
-from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
+from monitor.spec.rules import AlertRule
 from monitor.store import alerts, baselines, histograms, measurements, outbox
 from monitor.store.alerts import Unjudged, Watched
 from monitor.store.database import Connection, Database
@@ -59,7 +59,7 @@ class _Desk:
 
     @property
     def rules(self) -> tuple[AlertRule, ...]:
-        return self.loaded.contract.alerts
+        return self.loaded.contract.rules
 
 
 def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: Sequence[str] = LOGGED) -> int:
@@ -69,7 +69,7 @@ def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: 
     the same time.
     """
     did = _lay_to_rest(database, loaded, channels, now)
-    for rule in loaded.contract.alerts:
+    for rule in loaded.contract.rules:
         did += _judge(database, loaded, rule, channels, now)
     return did
 
@@ -85,9 +85,9 @@ def _judge(
     waiting: set[str] = set()
     for task in todo:
         baseline = active[task.version]
-        if baseline is None or task.version in waiting or _is_its_own(baseline, task.window):
+        if task.version in waiting or not _is_ripe(rule, baseline, task.window):
             continue
-        if task.baseline_id is None:
+        if rule.compares and task.baseline_id is None:
             # It will be measured again now that there is a baseline; later windows wait, for the order counts.
             waiting.add(task.version)
             continue
@@ -111,7 +111,7 @@ def _reopen(database: Database, loaded: LoadedContract, rule: AlertRule) -> None
         seen: set[str] = set()
         for task in found:
             baseline = active[task.version]
-            if task.version in seen or baseline is None or _is_its_own(baseline, task.window):
+            if task.version in seen or not _is_ripe(rule, baseline, task.window):
                 continue
             measured = one_each(_measured(conn, rule, model, task.version, task.window))
             if any(verdict(rule, m) in VERDICTS for m in measured):
@@ -124,8 +124,11 @@ def _watched(rule: AlertRule) -> Watched:
     return Watched(rule.name, rule.signal, rule.measure, by_camera, by_slice, rule.by_class, rule.min_n)
 
 
-def _is_its_own(baseline: Baseline, window: Window) -> bool:
-    return baseline.period_end is not None and window.end <= baseline.period_end
+def _is_ripe(rule: AlertRule, baseline: Baseline | None, window: Window) -> bool:
+    """Whether a rule may judge a window: one that compares needs a baseline, and none judges what that is made of."""
+    if baseline is None:
+        return not rule.compares
+    return baseline.period_end is None or window.end > baseline.period_end
 
 
 def _judge_window(desk: _Desk, rule: AlertRule, task: Unjudged) -> int:
@@ -247,7 +250,7 @@ def _out_of_use(conn: Connection, loaded: LoadedContract, versions: set[str]) ->
 
 
 def _why_over(alert: Alert, loaded: LoadedContract, out_of_use: set[str]) -> str | None:
-    rule = next((r for r in loaded.contract.alerts if r.name == alert.rule), None)
+    rule = next((r for r in loaded.contract.rules if r.name == alert.rule), None)
     if rule is None:
         return "rule removed from the contract"
     if not matches(rule, alert.series) or rule.measure != alert.measure:

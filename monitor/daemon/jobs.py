@@ -15,6 +15,7 @@ from monitor.errors import DependencyAway, MonitorError
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
+from monitor.review import impact
 from monitor.review import stage as review
 from monitor.spec.load import LoadedContract
 from monitor.store import contracts, frames, jobs
@@ -78,7 +79,10 @@ def _watch_model(context: Context, loaded: LoadedContract, until: datetime) -> i
 
 def _review(context: Context, now: datetime) -> int:
     settled = review.settle(context.database)
-    return settled + _for_each_model(context, lambda loaded: review.run(context.database, loaded, now))
+    return settled + _for_each_model(
+        context,
+        lambda loaded: review.run(context.database, loaded, now) + impact.run(context.database, loaded, now),
+    )
 
 
 def _judge(context: Context, now: datetime) -> int:
@@ -144,7 +148,7 @@ JOBS = (
         "reviews",
         timedelta(seconds=60),
         _review,
-        "counts what people said in the hour of its frame, and measures those windows",
+        "counts what people and the business say, and measures those windows",
         needs_contracts=True,
         after="intake",
     ),

@@ -13,11 +13,12 @@ import pytest
 from monitor.alerts.channels import DeliveryFailed, LogChannel, WebhookChannel, configured, message, sign
 from monitor.alerts.deliver import backoff
 from monitor.alerts.evaluate import decide
-from monitor.alerts.evidence import Case, evidence, figure, moved_together, movement, sentence, subject
+from monitor.alerts.evidence import Case, evidence, moved_together, movement, sentence
+from monitor.alerts.wording import figure, subject
 from monitor.errors import UsageError
 from monitor.records import Alert, AlertEvent, Baseline, Measurement, Scope, SeriesKey, Window
 from monitor.settings import Settings
-from monitor.spec.contract import AlertRule
+from monitor.spec.rules import AlertRule
 from monitor.store.outbox import Delivery, delivery_key
 
 START = datetime(2026, 9, 14, tzinfo=UTC)

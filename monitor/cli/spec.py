@@ -16,10 +16,10 @@ from monitor.errors import UsageError
 from monitor.records import FrameRecord
 from monitor.settings import Settings
 from monitor.spec.contract import Contract
-from monitor.spec.demands import allowance, fewest
 from monitor.spec.load import LoadedContract, load_contract
 from monitor.spec.rules import AlertRule
 from monitor.spec.show import as_toml, json_schema
+from monitor.spec.soundness import allowance, fewest
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

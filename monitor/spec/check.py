@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Protocol
 
 from monitor.spec.contract import AcceptanceCriterion, Contract
-from monitor.spec.demands import rule_faults
 from monitor.spec.faults import Fault, Place, path
+from monitor.spec.soundness import rule_faults
 from monitor.spec.words import shown, unknown
 
 _SHARES = frozenset({"precision", "recall", "f1", "ap50", "ap50_95", "map50", "map50_95", "calibration_error"})

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from monitor.alerts import deliver, gather
 from monitor.alerts import stage as alerts
+from monitor.alerts.links import Links
 from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
@@ -86,13 +87,21 @@ def _review(context: Context, now: datetime) -> int:
 
 
 def _judge(context: Context, now: datetime) -> int:
-    names = [channel.name for channel in context.channels]
-    return _for_each_model(context, lambda loaded: alerts.run(context.database, loaded, now, channels=names))
+    names, links = [channel.name for channel in context.channels], _links(context)
+    return _for_each_model(
+        context, lambda loaded: alerts.run(context.database, loaded, now, channels=names, links=links)
+    )
 
 
 def _gather(context: Context, now: datetime) -> int:
-    names = [channel.name for channel in context.channels]
-    return _for_each_model(context, lambda loaded: gather.run(context.database, loaded, now, channels=names))
+    names, links = [channel.name for channel in context.channels], _links(context)
+    return _for_each_model(
+        context, lambda loaded: gather.run(context.database, loaded, now, channels=names, links=links)
+    )
+
+
+def _links(context: Context) -> Links:
+    return Links(context.settings.page_url, context.settings.grafana_url or "")
 
 
 def _deliver(context: Context, now: datetime) -> int:

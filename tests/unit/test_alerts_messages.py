@@ -118,13 +118,18 @@ def test_evidence_is_plain_and_whole() -> None:
     assert said["threshold"] == {
         "value": pytest.approx(0.38),
         "above": 0.2,
+        "below": None,
         "clear_below": 0.1,
+        "clear_above": None,
+        "relative_to": "",
+        "by_at_least": 0.0,
         "noise": 0.18,
         "min_n": 50,
         "for_windows": 2,
         "clear_windows": 2,
         "contract_hash": "c0ffee",
         "rule": "brightness-drift",
+        "origin": "rule brightness-drift, contract c0ffee",
     }
     assert (said["baseline"]["id"], said["baseline"]["mean"], said["baseline"]["n"]) == (3, 131.2, 1680)
     assert (said["current"]["mean"], said["current"]["n"]) == (118.4, 60)

@@ -59,7 +59,7 @@ def expected(method: str, path: str, role: str, everywhere: bool) -> int:
     if method == "POST":
         right = "review" if path == "/v1/reviews" else "ingest"
         return 200 if role == right else 403 if role in SCOPES else 401
-    seen = 404 if path == "/why" else 200  # no stream is named, so there is nothing to explain
+    seen = 404 if path in ("/why", "/incident") else 200  # no stream is named, so there is nothing to explain
     if not everywhere:
         return seen
     return {"read": seen, "ingest": 403, "review": 403, "admin": 403}.get(role, 401)

@@ -42,7 +42,7 @@ def test_before_anything_was_read(plant):
 def test_the_plant_in_numbers(drifted, read):
     found = samples(read("/metrics").text)
     assert of(found, "monitor_database_up") == [1]
-    assert of(found, "monitor_lines_stored_total") == [840]
+    assert of(found, "monitor_lines_stored_total") == [1260]
     assert of(found, "monitor_alerts_open", severity="warning") == [1]
     assert of(
         found,
@@ -138,7 +138,7 @@ def test_a_line_that_is_taken_in_later_does_not_make_a_counter_fall(plant, brows
     assert of(after, "monitor_lines_stored_total") == [60]
     assert of(after, "monitor_lines_rejected_total") == [7]
     assert of(after, "monitor_set_aside_total", reason="unknown_model") == [7]
-    page = browse("/").text
+    page = browse("/self").text
     assert "60 lines = 60 stored + 0 duplicate + 0 rejected + 0 blank" in page
     assert "Nothing is set aside" in page
 
@@ -242,6 +242,6 @@ def test_one_part_that_fails_leaves_the_others_fresh(drifted, story_start, monke
         metrics.refresh(drifted.context.database, contracts, turns(), later)
     found = samples(metrics.exposition().decode())
     assert of(found, "monitor_refreshed_timestamp_seconds") == [later.timestamp()]
-    assert of(found, "monitor_lines_stored_total") == [840], "the last values stay"
+    assert of(found, "monitor_lines_stored_total") == [1260], "the last values stay"
     assert of(found, "monitor_refresh_failed", part="intake") == [1]
     assert sum(of(found, "monitor_refresh_failed")) == 1

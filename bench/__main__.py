@@ -19,6 +19,7 @@ BENCHES = (
     "backtest",
     "compat",
     "golden",
+    "nms",
     "scale",
     "story",
     "bounds",

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from monitor.alerts.evaluate import limit, matches
+from monitor.alerts.conditions import limit
+from monitor.alerts.evaluate import matches
 from monitor.measures import CLASS_SHARE, mean_of
 from monitor.records import ALL, EPOCH, Baseline, Histogram, Measurement, SeriesKey, Window
 from monitor.signals import SIGNALS
-from monitor.spec.contract import AlertRule
+from monitor.spec.rules import AlertRule
 from monitor.store import baselines, reporting
 from monitor.store.database import Connection
 from monitor.web import pictures
@@ -90,7 +91,7 @@ class Drifted:
 def drifted(conn: Connection, place: Place) -> Drifted:
     """How the signals stand in the place's window."""
     of, names = place.of, tuple(one.camera for one in place.cameras)
-    rules = place.loaded.contract.alerts if place.loaded else ()
+    rules = place.loaded.contract.rules if place.loaded else ()
     trend = Window(_trend_start(of, place.at, place.window.end - place.window.start), place.at)
     baseline = baselines.active(conn, of.model, of.version)
     measured = place.window if place.measured else None

@@ -18,8 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from monitor.alerts.incidents import CAUSES
 from monitor.errors import DependencyAway, MonitorError
-from monitor.spec.contract import pillar_of
 from monitor.spec.load import LoadedContract
+from monitor.spec.rules import pillar_of
 from monitor.store import incidents, names, reporting
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
@@ -187,7 +187,7 @@ def _contracts(contracts: Mapping[str, LoadedContract], now: datetime) -> Iterat
 
 
 def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterator[Metric]:
-    rules = {(model, rule.name): rule for model, one in contracts.items() for rule in one.contract.alerts}
+    rules = {(model, rule.name): rule for model, one in contracts.items() for rule in one.contract.rules}
     rows = reporting.alerts(conn, _ALL_STATES, list(rules), limit=BUDGET)
     severities = dict.fromkeys(("critical", "warning", "info"), 0.0)
     active: dict[tuple[str, ...], float] = {}
@@ -213,7 +213,7 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
 
 
 def _excess(row: reporting.AlertRow) -> float:
-    return (row.value or 0.0) - row.threshold
+    return abs((row.value or 0.0) - row.threshold)
 
 
 def _incidents(conn: Connection, contracts: Mapping[str, LoadedContract]) -> tuple[Samples, Samples]:

@@ -98,7 +98,7 @@ class Pages:
 
     def _overview(self, conn: Connection, here: Place) -> dict[str, Any]:
         of, loaded = here.of, here.loaded
-        rules = loaded.contract.alerts if loaded else ()
+        rules = loaded.contract.rules if loaded else ()
         in_force = [(of.model, rule.name) for rule in rules]
         baseline = baselines.active(conn, of.model, of.version)
         known = Known(

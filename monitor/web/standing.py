@@ -103,7 +103,7 @@ def _worst(known: Known, firing: Sequence[AlertRow]) -> Answer:
 
 def _gravity(alerts: Sequence[AlertRow]) -> tuple[float, float]:
     """Sorts first what is worst: by the weight of what fires, then by how far it went beyond its threshold."""
-    excess = max((one.value or 0.0) / one.threshold if one.threshold else 0.0 for one in alerts)
+    excess = max(abs((one.value or 0.0) / one.threshold - 1) if one.threshold else 0.0 for one in alerts)
     return -sum(WEIGHT.get(one.severity, 1) for one in alerts), -excess
 
 

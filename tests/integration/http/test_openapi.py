@@ -91,7 +91,10 @@ def test_no_request_breaks_the_server_or_passes_without_its_token(open_plant, sc
         headers = open_plant.bearer(right, source="fuzz") if method == "POST" else open_plant.bearer("read")
         operation = schema[path][method]
         if method == "GET":
-            assert probe(operation, GenerationMode.POSITIVE, headers, 10) & {200, 404 if path in ("/why", "/incident") else 503}
+            assert probe(operation, GenerationMode.POSITIVE, headers, 10) & {
+                200,
+                404 if path in ("/why", "/incident") else 503,
+            }
             continue
         assert 200 in probe(operation, GenerationMode.POSITIVE, headers, 50)
         assert 400 in probe(operation, GenerationMode.NEGATIVE, headers, 50)

@@ -1,4 +1,4 @@
-"""A golden set of the packaging line for tests: drawn frames with their truth, its manifest, and a contract for it."""
+"""A golden set of the packaging line for tests: drawn frames with their truth, a manifest, and a contract."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ import numpy as np
 from monitor.client.folder import decoder_name
 from monitor.errors import MonitorError, UsageError
 from monitor.golden import adapters, dataset, inference, job, ruling, score
-from monitor.golden.digest import digest_of
+from monitor.golden.digest import digest_of, sameness
 from monitor.golden.job import Job, Outcome
 from monitor.golden.manifest import OpenSet, open_set
 from monitor.golden.session import Model, ModelRefused, Wanted, open_model
@@ -93,8 +93,6 @@ def carry_out(folder: Path, work: Job) -> Outcome:
     same = _same_twice(desk, model, scored, size)
     verdict = _leave(desk, found, scored)
     environment = {**model.environment, **_hashes(desk)}
-    if said.version:
-        environment["version"] = said.version
     return Outcome(
         "degraded" if model.degraded else "done",
         model.degraded or ("" if same else "the runtime gave another answer for the same images within one run"),
@@ -109,6 +107,7 @@ def carry_out(folder: Path, work: Job) -> Outcome:
         decoded,
         scored.seconds,
         scored.run_seconds,
+        *_since_last(desk, found),
     )
 
 
@@ -192,6 +191,17 @@ def _leave(desk: Desk, found: Found, scored: inference.Scored) -> str:
     undecoded = {entries[one.place].file: one.reason for one in scored.undecoded}
     _write(desk, job.INPUTS, {"inputs": inputs, "undecoded": undecoded})
     return said.verdict
+
+
+def _since_last(desk: Desk, found: Found) -> tuple[str, str]:
+    """Whether the answer is that of the last run, and how far from it."""
+    file = desk.job.before.get(ruling.LAST)
+    if file is None:
+        return "", ""
+    golden = desk.opened.golden
+    before = dataset.read_results(desk.folder / file, golden)
+    of = sameness(before, dataset.read_results(desk.folder / job.DETECTIONS, golden), desk.outputs.score_floor)
+    return of.tier, f"{of.unmatched} without counterpart, scores within {of.score:.2g}, boxes within {of.box:.2g} px"
 
 
 def _write(desk: Desk, name: str, values: Any) -> None:

@@ -47,3 +47,7 @@ class Outcome(msgspec.Struct, forbid_unknown_fields=True):
     decoded: int = 0
     seconds: float = 0.0
     run_seconds: float = 0.0
+    sameness: str = ""
+    """Whether the answer is that of the last run: same, rounding or other; "": there was none."""
+    apart: str = ""
+    """How far from it, in words."""

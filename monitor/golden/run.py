@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -50,6 +50,8 @@ class Result:
 
     outcome: Outcome
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    seconds: float = 0.0
+    """From start to end, the loading of the model included."""
 
 
 class Interrupted(Exception):
@@ -80,8 +82,9 @@ def score(
         work = msgspec.structs.replace(work, before=files)
         (folder / job.JOB).write_bytes(msgspec.json.encode(work))
         command = [sys.executable, "-m", "monitor.golden.child", name]
+        began = time.monotonic()
         ended = watched(command, limits, stopping=stopping, tell=tell, started=started)
-        return _result(folder, ended)
+        return replace(_result(folder, ended), seconds=time.monotonic() - began)
 
 
 def _result(folder: Path, ended: Ended) -> Result:

@@ -33,6 +33,7 @@ VIEWS = {
     "deployment",
     "edge",
     "frames_by_hour",
+    "golden_run",
     "incident",
     "intake",
     "measured",

@@ -19,6 +19,7 @@ BENCHES = (
     "compat",
     "golden",
     "scale",
+    "panels",
     "story",
     "bounds",
     "onset",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from monitor.panels.observable import Board, Observable, Query
 from monitor.panels.sql import (
     BUCKET,
-    LIVE,
     OF_CLASS,
     SCOPE,
     baseline_mean,
     bound,
     bound_query,
+    cells,
     mean_over_time,
     rollup,
 )
@@ -22,10 +22,7 @@ _LOOK = (
     "Look at frames of low confidence from that time: a new product, a new packaging, or an image that has changed?",
     "Image changed: see the drift dashboard. New product: send the frames to labelling.",
 )
-_BUCKETS = (
-    f"FROM reporting.bucket WHERE $__timeFilter(start_at) AND {SCOPE} AND {LIVE} AND signal = 'confidence'"
-    " AND class_name = ''"
-)
+_BUCKETS = cells("confidence")
 _BASELINE_BUCKETS = f"FROM reporting.baseline_bucket WHERE {SCOPE} AND signal = 'confidence' AND class_name = ''"
 _BASELINE_LOW = f"(SELECT sum(count) FILTER (WHERE {LOW}) * 1.0 / nullif(sum(count), 0) {_BASELINE_BUCKETS})"
 _BY_CLASS = rollup("confidence", OF_CLASS)

@@ -16,16 +16,42 @@ EVERYWHERE = f"{FOR_MODEL} AND camera = '' AND slice IN (${{slice:sqlstring}})"
 """The same of all cameras together, which is measured by itself and has an empty name."""
 OF_CLASS = "class_name IN (${class:sqlstring}) AND class_name <> ''"
 LIVE = "NOT shadow AND minutes = 60"
+DAY_MS = 86_400_000
+FIRST = "date_trunc('day', $__timeFrom()::timestamptz + interval '1 day' - interval '1 microsecond', 'UTC')"
+"""The first midnight of the chosen time."""
+LAST = "(SELECT least(date_trunc('day', $__timeTo()::timestamptz, 'UTC'), through) FROM reporting.merged)"
+"""The last midnight of it up to which days are merged."""
 LEAST_N = {0.5: 20, 0.95: 300, 0.99: 3000}
 """Values below which a quantile is not told: fewer than fifteen or thirty would lie beyond it."""
 
 
-def rollup(signal: str, more: str = "class_name = ''") -> str:
-    """The hourly sums of a signal in the chosen scope and time."""
+def _of_both(hourly: str, daily: str, columns: str, chosen: str) -> str:
+    """Rows by the hour; where a point stands for a day or more, whole days that are merged come as one row."""
+    hours, days = f"SELECT {columns} FROM reporting.{hourly} WHERE", f"SELECT {columns} FROM reporting.{daily} WHERE"
+    long = f"$__interval_ms >= {DAY_MS} AND {chosen}"
     return (
-        f"FROM reporting.rollup WHERE $__timeFilter(start_at) AND {SCOPE} AND {LIVE} AND signal = '{signal}'"
-        f"{' AND ' + more if more else ''}"
+        f"FROM ({hours} $__interval_ms < {DAY_MS} AND {chosen} AND $__timeFilter(start_at)"
+        f" UNION ALL {hours} {long} AND $__timeFilter(start_at) AND start_at < {FIRST}"
+        f" UNION ALL {hours} {long} AND $__timeFilter(start_at) AND start_at >= greatest({FIRST}, {LAST})"
+        f" UNION ALL {days} {long} AND start_at >= {FIRST} AND start_at < {LAST}) sums"
     )
+
+
+def rollup(signal: str, more: str = "class_name = ''") -> str:
+    """The sums of a signal in the chosen scope and time."""
+    return rollups(f"signal = '{signal}'{' AND ' + more if more else ''}")
+
+
+def rollups(which: str) -> str:
+    """The sums of the signals that `which` says, in the chosen scope and time."""
+    columns = "start_at, day, stage, camera, signal, class_name, n, sum"
+    return _of_both("rollup", "rollup_day", columns, f"{SCOPE} AND {LIVE} AND {which}")
+
+
+def cells(signal: str) -> str:
+    """The buckets of a signal, of all classes, in the chosen scope and time."""
+    chosen = f"{SCOPE} AND {LIVE} AND signal = '{signal}' AND class_name = ''"
+    return _of_both("bucket", "bucket_day", "start_at, camera, bin, count", chosen)
 
 
 def baseline_mean(signal: str, more: str = "class_name = ''") -> str:
@@ -61,9 +87,7 @@ def mean_over_time(signal: str, name: str) -> str:
 def buckets(signal: str, group: str) -> str:
     """CTEs `ranked` (by `at`, running and whole counts) of a signal's merged buckets; `group` makes `at`."""
     return (
-        f"WITH merged AS (SELECT {group} AS at, bin, sum(count) AS count FROM reporting.bucket"
-        f" WHERE $__timeFilter(start_at) AND {SCOPE} AND {LIVE} AND signal = '{signal}' AND class_name = ''"
-        " GROUP BY 1, 2),"
+        f"WITH merged AS (SELECT {group} AS at, bin, sum(count) AS count {cells(signal)} GROUP BY 1, 2),"
         " ranked AS (SELECT at, bin, sum(count) OVER (PARTITION BY at ORDER BY bin) AS upto,"
         " sum(count) OVER (PARTITION BY at) AS n FROM merged)"
     )

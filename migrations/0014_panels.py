@@ -168,7 +168,7 @@ STATEMENTS = (
     f"""
     CREATE VIEW reporting.measured AS
     SELECT model, version, stage, camera, {SLICE.format("")}, signal, class_name, measure, window_start, window_end,
-        value, state, n, baseline_n, noise, now_mean, baseline_mean
+        value, low, high, state, n, baseline_n, baseline_value, noise, now_mean, baseline_mean
     FROM measurement WHERE NOT shadow
     """,
     # What people were told of alerts and of incidents alike, and what became of it. Frames are named by their ids.

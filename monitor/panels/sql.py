@@ -62,24 +62,32 @@ def baseline_mean(signal: str, more: str = "class_name = ''") -> str:
     )
 
 
-def bound(signal: str, measure: str, column: str = "above") -> str:
-    """The contract's strictest absolute bound on a measure, as a scalar; NULL where there is none."""
+def bound(signal: str, measure: str, column: str = "above", baseline: str = "") -> str:
+    """The contract's strictest bound on a measure, as a scalar; NULL where there is none.
+
+    Bounds that are a multiple of the baseline count where `baseline` says what it is, as a scalar.
+    """
     strictest = "min" if column == "above" else "max"
-    return (
+    absolute = (
         f"(SELECT {strictest}({column}) FROM reporting.threshold WHERE model IN (${{model:sqlstring}})"
         f" AND signal = '{signal}' AND measure = '{measure}' AND NOT relative)"
     )
+    if not baseline:
+        return absolute
+    return f"coalesce({absolute}, {absolute.replace('NOT relative', 'relative')} * {baseline})"
 
 
-def bound_query(signal: str, measure: str, column: str = "above", ref: str = "B") -> Query:
+def bound_query(signal: str, measure: str, column: str = "above", baseline: str = "") -> Query:
     """The same as a query of one row, for panels that take their threshold from one."""
-    return Query(f"SELECT {bound(signal, measure, column)} AS threshold", ref=ref)
+    return Query(f"SELECT {bound(signal, measure, column, baseline)} AS threshold", ref="B")
 
 
-def mean_over_time(signal: str, name: str) -> str:
-    """The mean of a signal by interval, with its n and the baseline's mean."""
+def mean_over_time(signal: str, name: str, column: str = "") -> str:
+    """The mean of a signal by interval, with its n, the baseline's mean, and the bound on it in `column`."""
+    baseline = baseline_mean(signal)
+    limit = f" {bound(signal, 'mean', column, baseline)} AS threshold," if column else ""
     return (
-        f'SELECT {BUCKET}, sum(sum) / nullif(sum(n), 0) AS "{name}", {baseline_mean(signal)} AS baseline,'
+        f'SELECT {BUCKET}, sum(sum) / nullif(sum(n), 0) AS "{name}", {baseline} AS baseline,{limit}'
         f" sum(n) AS n {rollup(signal)} GROUP BY 1 ORDER BY 1"
     )
 

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from monitor.alerts.evaluate import (
+    OPEN,
     VERDICTS,
     Decision,
     alert_key,
@@ -219,7 +220,7 @@ def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[
     """Close what nothing judges any more: its rule is gone or asks for something else, its version is out of use."""
     did = 0
     with database.begin() as conn:
-        open_ones = [a for a in alerts.read(conn, loaded.model) if a.state in ("pending", "firing")]
+        open_ones = [a for a in alerts.read(conn, loaded.model) if a.state in OPEN]
         out_of_use = _out_of_use(conn, loaded, {a.series.scope.version for a in open_ones})
     for alert in open_ones:
         reason = _why_over(alert, loaded, out_of_use)

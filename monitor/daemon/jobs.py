@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from monitor.alerts import deliver, gather
 from monitor.alerts import stage as alerts
+from monitor.alerts.channels import told
 from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
@@ -82,12 +83,12 @@ def _review(context: Context, now: datetime) -> int:
 
 
 def _judge(context: Context, now: datetime) -> int:
-    names = [channel.name for channel in context.channels]
+    names = told(context.channels)
     return _for_each_model(context, lambda loaded: alerts.run(context.database, loaded, now, channels=names))
 
 
 def _gather(context: Context, now: datetime) -> int:
-    names = [channel.name for channel in context.channels]
+    names = told(context.channels)
     return _for_each_model(context, lambda loaded: gather.run(context.database, loaded, now, channels=names))
 
 

@@ -200,3 +200,7 @@ BANDS = tuple(f"raw_band_{band}" for band in range(5))
 BOUNDS = ("raw_low", "raw_high", "honest_low", "honest_high")
 """The 95 % interval of the two shares."""
 REVIEW_MEASURES = (*SHARES, MISSES, *BANDS, *BOUNDS)
+
+BUSINESS = "business"
+"""The signal that measurements from business events bear."""
+BUSINESS_MEASURES = ("work_order_rate", "catches", "minutes_per_false_alarm", "throughput_gain")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monitor.cli import golden_sets
 from monitor.errors import UsageError
 from monitor.golden import compare, criteria, dataset, score, show, thresholds
 from monitor.golden.sets import GoldenSet
@@ -21,6 +22,8 @@ from monitor.stats.intervals import FAIL, INSUFFICIENT, PASS
 
 EPILOG = """\
 examples:
+  monitor golden manifest images/ --truth truth.json --name packages --version 3 --output manifest.json
+  monitor golden leakage golden/manifest.json training/manifest.json
   monitor golden evaluate truth.json results.json
   monitor golden evaluate truth.json results.json --thresholds 0.5 scratch=0.6 --json
   monitor golden compare truth.json active.json candidate.json --margin 0.005
@@ -63,6 +66,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
+    golden_sets.register(verbs)
     one = _verb(verbs, "evaluate", "every number of a model on a golden set", "truth.json results.json")
     one.set_defaults(run=run_evaluate)
     two = _verb(verbs, "compare", "whether a version is worse than another", "truth.json active.json candidate.json")

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from monitor.alerts import deliver, gather
 from monitor.alerts import stage as alerts
+from monitor.alerts.channels import told
 from monitor.alerts.links import Links
 from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
@@ -91,14 +92,14 @@ def _review(context: Context, now: datetime) -> int:
 
 
 def _judge(context: Context, now: datetime) -> int:
-    names, links = [channel.name for channel in context.channels], _links(context)
+    names, links = told(context.channels), _links(context)
     return _for_each_model(
         context, lambda loaded: alerts.run(context.database, loaded, now, channels=names, links=links)
     )
 
 
 def _gather(context: Context, now: datetime) -> int:
-    names, links = [channel.name for channel in context.channels], _links(context)
+    names, links = told(context.channels), _links(context)
     return _for_each_model(
         context, lambda loaded: gather.run(context.database, loaded, now, channels=names, links=links)
     )
@@ -109,7 +110,7 @@ def _links(context: Context) -> Links:
 
 
 def _score(context: Context, now: datetime) -> int:
-    names = [channel.name for channel in context.channels]
+    names = told(context.channels)
     return _for_each_model(
         context,
         lambda loaded: golden.run(context.database, loaded, now, channels=names, stopping=context.stopping),

@@ -135,10 +135,13 @@ class OutputSpec(Section):
     """A box that leaves the image: cut to it (true) or set aside (false)."""
     box_tolerance_px: Annotated[float, Field(ge=0, le=1000)] = 1.0
     """A box may leave the image by this much without being set aside."""
-    nms: Literal["class", "all", "none"] = "class"
-    """Suppression within a class, across all classes, or none (inside the model, or a model without need of it)."""
+    nms: Literal["class", "all", "soft", "none"] = "class"
+    """Suppression within a class, across all classes, by fading scores within a class, or none (inside the model, or
+    a model without need of it)."""
     iou: Share = 0.5
     """Overlap above which the less confident box is suppressed."""
+    soft_sigma: Positive = 0.5
+    """nms = "soft": a score fades by exp(-overlap² / soft_sigma) for each better box of its class."""
     score_floor: Share = 0.0
     """Lowest confidence that is logged."""
     max_detections: Annotated[int, Field(ge=1, le=2000)] = 300

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitor.golden.compare import Comparison
+from monitor.golden.criteria import Cell
+from monitor.golden.frames import Frame
+from monitor.golden.report import Changes, Report, plain_cell
 from monitor.golden.thresholds import Choice
 
 ABSENT = "-"
@@ -135,20 +138,37 @@ def comparison(of: Comparison) -> str:
     return "\n".join([head, *columns(rows), f"verdict: {of.verdict}"])
 
 
-def ruling(of: Mapping[str, Any]) -> str:
-    """A ruling, as `monitor.golden.ruling.plain` gives it: its cells, its comparisons, and every cell that failed."""
+def cells(of: Sequence[Cell], said: str) -> str:
+    """The table of a gate's cells and its verdict."""
+    return "\n".join([*_table([plain_cell(cell) for cell in of]), f"verdict: {said}"])
+
+
+def bound(of: Cell) -> str:
+    """What a cell's criterion asks: ">= 0.95"."""
+    return _bound(plain_cell(of))
+
+
+def _bound(cell: Mapping[str, Any]) -> str:
+    at_least, at_most = cell["at_least"], cell["at_most"]
+    return f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}"
+
+
+def _table(of: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Cells, as `plain_cell` gives them, as lines."""
     rows = [("criterion", "cell", "bound", "value", "n", "verdict")]
-    for cell in of["criteria"]:
-        at_least = cell["at_least"] is not None
-        bound = f"{'>=' if at_least else '<='} {cell['at_least'] if at_least else cell['at_most']:g}"
+    for cell in of:
         word = cell["verdict"] + (f", {cell['settles_at']:,} would settle it" if cell["settles_at"] else "")
         word += f" ({cell['note']})" if cell["note"] else ""
         value = between(cell["value"], cell["low"], cell["high"])
-        rows.append((cell["name"], cell["cell"], bound, value, str(cell["n"]), word))
-    lines = columns(rows, left=2)
+        rows.append((cell["name"], cell["cell"], _bound(cell), value, str(cell["n"]), word))
+    return columns(rows, left=2)
+
+
+def ruling(of: Mapping[str, Any]) -> str:
+    """A ruling, as `monitor.golden.ruling.plain` gives it: its cells, its comparisons, and every cell that failed."""
+    lines = _table(of["criteria"])
     for name, one in of["comparisons"].items():
-        first = one["rows"][0]
-        moved = first["difference"]
+        moved = one["rows"][0]["difference"]
         said = f"{moved['value']:+.3f} [{moved['low']:+.3f}, {moved['high']:+.3f}]" if moved else ABSENT
         lines.append(f"against the {name}: map50_95 {said}, margin {one['margin']:g}: {one['verdict']}")
     lines += [f"failed: {name}" for name in of["failed"]]
@@ -163,3 +183,28 @@ def choices(of: Sequence[Choice]) -> str:
         costs = (f"{one.cost_in_use:g}", f"{one.cost_chosen:g}")
         rows.append((one.class_name, f"{one.in_use:.2f}", f"{one.chosen:.2f}", *costs, saved, f"{one.proposed:.2f}"))
     return "\n".join(columns(rows))
+
+
+def frames(of: Sequence[Frame]) -> str:
+    """The table of the frames that cost most."""
+    rows = [("worst frames", "file", "missed", "wrong", "cost")]
+    rows += [(str(one.image), one.file or ABSENT, str(one.missed), str(one.wrong), f"{one.cost:g}") for one in of]
+    return "\n".join(columns(rows, left=2))
+
+
+def changes(of: Changes) -> str:
+    """What is otherwise than last time."""
+    lines = [f"{name}: {then}, now {now}" for name, then, now in of.cells]
+    lines += [
+        f"{one.name}: {figure(one.before)}, now {between(one.now, one.low, one.high)}" for one in (*of.fell, *of.rose)
+    ]
+    lines.append(f"objects found before and missed now: {of.lost:,}; the other way round: {of.won:,}")
+    return "\n".join([comparison(of.comparison), *lines])
+
+
+def report(of: Report) -> str:
+    """The whole report."""
+    parts = [f"{of.name}" + (f": {of.verdict}" if of.verdict else "")]
+    parts += [cells(of.cells, of.verdict)] if of.verdict else []
+    parts += ["since last time\n" + changes(of.changes)] if of.changes else []
+    return "\n\n".join([*parts, evaluation(of.numbers), frames(of.frames)])

@@ -28,7 +28,8 @@ from monitor.web.exposed import METRICS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUDGET = 2000
-_ALL_STATES = ("firing", "pending", "resolved", "ok", "undecided", "no-data")
+_FIRING = ("firing", "flapping")
+_ALL_STATES = (*_FIRING, "pending", "resolved", "ok", "undecided", "no-data")
 _SCORES = "monitor_drift_score", "monitor_drift_threshold"
 _PLACES = list(METRICS)
 _log = logging.getLogger(__name__)
@@ -194,10 +195,10 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
     scores: dict[tuple[str, ...], reporting.AlertRow] = {}
     # Version, stage and slice are no labels: of alerts that differ in nothing else the newest and then the worst
     # stands for all, since a label set may occur once. What fires comes first, should the budget not hold all.
-    for row in sorted(rows, key=lambda one: (one.state == "firing", one.window_end, _excess(one)), reverse=True):
+    for row in sorted(rows, key=lambda one: (one.state in _FIRING, one.window_end, _excess(one)), reverse=True):
         pillar = rules[row.scope.model, row.rule].pillar
         whose = (row.rule, row.severity, pillar, row.scope.model, row.scope.camera, row.class_name)
-        if row.state == "firing":
+        if row.state in _FIRING:
             severities[row.severity] += 1
             active[_alert_name(row.rule), *whose] = 1.0
         if row.value is not None:

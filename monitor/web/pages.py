@@ -19,7 +19,7 @@ from monitor.store.database import Connection
 from monitor.watch import ALL_LANES
 from monitor.web import boards, pictures, told, wording
 from monitor.web.drifted import TRENDS, drifted
-from monitor.web.standing import Known, answers
+from monitor.web.standing import FIRING, Known, answers
 from monitor.web.stream import Stream, stream
 from monitor.web.view import SPANS, Asked, NotThere, Place, Site, place
 
@@ -105,7 +105,7 @@ class Pages:
             at=here.at,
             is_live=here.mode != "end",
             incidents=told.incidents_of(conn, of, loaded),
-            alerts=reporting.alerts(conn, ("firing", "pending"), in_force),
+            alerts=reporting.alerts(conn, (*FIRING, "pending"), in_force),
             cameras=here.cameras,
             deployments=business.deployments(conn, of.model, EPOCH, here.at),
             runbooks={rule.name: rule.runbook for rule in rules if rule.runbook},
@@ -239,6 +239,7 @@ def _templates() -> Environment:
         "link": wording.link,
         "menu": MENU,
         "spans": SPANS,
+        "firing_states": FIRING,
         "trends": TRENDS,
         "most_rows": MOST_ROWS,
         "box": (pictures.WIDTH, pictures.HEIGHT),

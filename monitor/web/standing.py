@@ -13,6 +13,7 @@ from monitor.web.wording import ago, when
 
 WEIGHT = {"critical": 100, "warning": 10, "info": 1}
 """How much a firing alert counts against its camera."""
+FIRING = ("firing", "flapping")
 SILENT = timedelta(days=1)
 """A camera that was heard before, and longer ago than this, is called silent."""
 NEAR = timedelta(days=3)
@@ -54,7 +55,7 @@ class Known:
 
 def answers(known: Known) -> tuple[Answer, ...]:
     """The four, in their order."""
-    firing = [one for one in known.alerts if one.state == "firing"]
+    firing = [one for one in known.alerts if one.state in FIRING]
     return (_health(known, firing), _worst(known, firing), _since(known, firing), _first_step(known, firing))
 
 

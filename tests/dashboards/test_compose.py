@@ -236,10 +236,9 @@ def test_the_readers_role_is_made_with_its_password_and_takes_from_everybody(dat
             can, stored = conn.execute(
                 text("SELECT rolcanlogin, rolpassword FROM pg_authid WHERE rolname = :role"), {"role": role}
             ).one()
+            asked = text("SELECT has_database_privilege(:role, :database, :right)")
             rights = {
-                right: conn.execute(
-                    text(f"SELECT has_database_privilege('{role}', '{url.database}', '{right}')")
-                ).scalar()
+                right: conn.execute(asked, {"role": role, "database": url.database, "right": right}).scalar()
                 for right in ("CONNECT", "TEMP", "CREATE")
             }
         finally:

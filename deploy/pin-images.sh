@@ -8,6 +8,6 @@ cd "$(dirname "$0")/.."
 } | sed 's/@sha256:.*//' | sort -u | while read -r image; do
   docker pull --quiet "$image" > /dev/null
   digest=$(docker image inspect --format '{{index .RepoDigests 0}}' "$image" | sed 's/.*@//')
-  sed -i "s|$image\(@sha256:[0-9a-f]*\)\{0,1\}\( \|\$\)|$image@$digest\2|" docker-compose.yml Dockerfile
+  sed -E -i "s,(image: |FROM )$image(@sha256:[0-9a-f]+)?( |\$),\1$image@$digest\3," docker-compose.yml Dockerfile
   echo "$image@$digest"
 done

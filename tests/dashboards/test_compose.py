@@ -5,7 +5,6 @@ Two parsers of others have read the file besides (see the README); a real engine
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from sqlalchemy import text
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -217,33 +215,3 @@ def test_pinning_writes_digests_that_the_engine_tells(tmp_path):
     assert set(re.findall(r"^FROM (python:\S+)", (tmp_path / "Dockerfile").read_text(), flags=re.M)) == {
         f"{image}@{digest}" for image in re.findall(r"^FROM (python:\S+)", DOCKERFILE, flags=re.M)
     }
-
-
-def test_the_readers_role_is_made_with_its_password_and_takes_from_everybody(database, admin, tmp_path):
-    """The script that the container runs, on a real server."""
-    if shutil.which("psql") is None:
-        pytest.skip("no psql on PATH; install Debian's postgresql-client")
-    role, password, url = f"reader_{os.getpid()}", tmp_path / "password", database.engine.url
-    password.write_text("it's a secret")
-    script = (ROOT / "deploy/reader.sh").read_text()
-    script = script.replace("/run/secrets/reader_password", str(password)).replace("monitor_reader", role)
-    where = {"PGHOST": url.query.get("host", url.host), "PGPORT": url.port, "PGPASSWORD": url.password}
-    named = {"POSTGRES_USER": url.username, "POSTGRES_DB": url.database, "PATH": os.environ["PATH"]}
-    known = {name: str(value) for name, value in (where | named).items() if value}
-    subprocess.run(["sh", "-c", script], env=known, check=True, capture_output=True)
-    with admin.connect() as conn:
-        try:
-            can, stored = conn.execute(
-                text("SELECT rolcanlogin, rolpassword FROM pg_authid WHERE rolname = :role"), {"role": role}
-            ).one()
-            asked = text("SELECT has_database_privilege(:role, :database, :right)")
-            rights = {
-                right: conn.execute(asked, {"role": role, "database": url.database, "right": right}).scalar()
-                for right in ("CONNECT", "TEMP", "CREATE")
-            }
-        finally:
-            conn.execute(text(f"REVOKE ALL ON DATABASE {url.database} FROM {role}"))
-            conn.execute(text(f"DROP ROLE {role}"))
-    assert can
-    assert stored.startswith("SCRAM-SHA-256$")
-    assert rights == {"CONNECT": True, "TEMP": False, "CREATE": False}

@@ -32,6 +32,8 @@ class Settings:
     """MiB of the file given up when a full disk keeps the embedded Postgres down; 0: none (MONITOR_BALLAST_MIB)."""
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    series_budget: int = 2000
+    """Series that /metrics holds at most (MONITOR_SERIES_BUDGET)."""
     webhook_url: str | None = field(default=None, repr=False)
     """Where alert events are posted (MONITOR_WEBHOOK_URL or MONITOR_WEBHOOK_URL_FILE)."""
     webhook_secret: str | None = field(default=None, repr=False)
@@ -84,6 +86,15 @@ def _port(environ: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
+def _series(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 100:
+        raise UsageError(f"{name} is {text!r}; give a number of series, 100 or more")
+    return int(text)
+
+
 def _mebibytes(environ: Mapping[str, str], name: str) -> int | None:
     text = environ.get(name)
     if not text:
@@ -116,6 +127,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         ballast_mib=_mebibytes(env, "MONITOR_BALLAST_MIB"),
         http_host=env.get("MONITOR_HTTP_HOST") or "127.0.0.1",
         http_port=_port(env, "MONITOR_HTTP_PORT") or 8080,
+        series_budget=_series(env, "MONITOR_SERIES_BUDGET") or 2000,
         webhook_url=_secret(env, "MONITOR_WEBHOOK_URL"),
         webhook_secret=_secret(env, "MONITOR_WEBHOOK_SECRET"),
         public_url=_address(env, "MONITOR_PUBLIC_URL"),

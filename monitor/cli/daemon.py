@@ -21,6 +21,7 @@ from monitor.spec.load import Shelf
 from monitor.store import migrate
 from monitor.store.database import Database, open_database
 from monitor.web.access import is_loopback
+from monitor.web.metrics import Metrics
 
 EPILOG = """\
 examples:
@@ -71,7 +72,8 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
     with open_database(settings) as database, Workers() as workers:
         _see_to_schema(database)
         shelf = Shelf(settings.contracts_dir)
-        context = Context(settings, database, shelf, stopping=stopping, workers=workers)
+        metrics = Metrics(settings.series_budget)
+        context = Context(settings, database, shelf, stopping=stopping, workers=workers, metrics=metrics)
         if args.once:
             return _once(context, now)
         if listener is not None:

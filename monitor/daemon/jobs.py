@@ -12,6 +12,7 @@ from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, MonitorError
+from monitor.golden import stage as golden
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
@@ -89,6 +90,14 @@ def _judge(context: Context, now: datetime) -> int:
 def _gather(context: Context, now: datetime) -> int:
     names = [channel.name for channel in context.channels]
     return _for_each_model(context, lambda loaded: gather.run(context.database, loaded, now, channels=names))
+
+
+def _score(context: Context, now: datetime) -> int:
+    names = [channel.name for channel in context.channels]
+    return _for_each_model(
+        context,
+        lambda loaded: golden.run(context.database, loaded, now, channels=names, stopping=context.stopping),
+    )
 
 
 def _deliver(context: Context, now: datetime) -> int:
@@ -171,6 +180,13 @@ JOBS = (
         "gathers the alarms of the watch into incidents",
         needs_contracts=True,
         after="intake",
+    ),
+    Job(
+        "golden",
+        timedelta(seconds=60),
+        _score,
+        "scores golden and challenge sets, each night at the contract's time",
+        needs_contracts=True,
     ),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from monitor.measures import CLASS_SHARE, MEASURES
 from monitor.signals import SIGNALS
+from monitor.spec.golden import GoldenSpec
 from monitor.spec.sections import (
     DAY,
     HOUR,
@@ -25,7 +26,6 @@ from monitor.spec.sections import (
     Settle,
     Share,
     Text,
-    TimeOfDay,
     Tumbling,
     Whole,
     one_of,
@@ -277,21 +277,6 @@ class AcceptanceCriterion(Section):
     """One-sided confidence of the bound."""
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Overlap from which a detection is a hit (precision, recall, f1)."""
-
-
-class GoldenSpec(Section):
-    """[golden]: the sets that every version is scored on each night."""
-
-    manifest: Label = ""
-    """Path of the golden set's manifest; empty: none yet."""
-    challenge_manifest: Label = ""
-    at: TimeOfDay = "02:00"
-    """UTC."""
-    allow_cpu: bool = False
-    """Without a GPU: score on the CPU (true) or report an error (false)."""
-    score_floor: Share = 0.01
-    min_decoded: Share = 0.99
-    """Share of the images that must decode for a run to count."""
 
 
 class ShadowSpec(Section):

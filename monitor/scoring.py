@@ -9,11 +9,25 @@ from typing import Literal
 Kind = Literal["golden", "challenge"]
 SCORED: tuple[Kind, ...] = ("golden", "challenge")
 """The sets that versions are scored on; each is the signal of its measurements."""
-ACCURACY = ("map50_95", "map50", "ap50_95", "ap50", "precision", "recall", "f1", "calibration_error")
-"""What a run measures, over all classes, by class and by slice, as far as each is defined there."""
 NOT_SCORED, ANSWER_CHANGED, INPUT_DIFFERS = "not_scored", "answer_changed", "input_differs"
-"""Whether a run did not count; whether the same images got another answer; how many inputs production made anew."""
-SCORING_MEASURES = (*ACCURACY, NOT_SCORED, ANSWER_CHANGED, INPUT_DIFFERS)
+SCORING_MEASURES: dict[str, tuple[str, str]] = {
+    "map50_95": ("lower", "mean over classes of AP over overlaps 0.50 to 0.95"),
+    "map50": ("lower", "mean over classes of AP at overlap 0.50"),
+    "ap50_95": ("lower", "AP of a class over overlaps 0.50 to 0.95"),
+    "ap50": ("lower", "AP of a class at overlap 0.50"),
+    "precision": ("lower", "share of the detections at production's thresholds that are right"),
+    "recall": ("lower", "share of the objects that are found at production's thresholds"),
+    "f1": ("lower", "harmonic mean of precision and recall"),
+    "calibration_error": ("higher", "how far confidence is from precision, mean over bins (D-ECE)"),
+    NOT_SCORED: (
+        "higher",
+        "1 where the last run did not count: an error, or scored on something else than asked for",
+    ),
+    ANSWER_CHANGED: ("higher", "1 where the same images got another answer than in the run before"),
+    INPUT_DIFFERS: ("higher", "how many of the inputs that production spoke of differ from scoring's"),
+}
+"""What a run measures, over all classes, by class and by slice as far as each is defined there: which way is worse,
+and what it is. All are shares but the last, a count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,12 @@ RUNBOOKS = "dashboards/runbooks"
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A rule of the product's own and what a run says of it: `holds` None: nothing."""
+    """A rule of the product's own and whether a run breaks it."""
 
     rule: str
     measure: str
     severity: str
-    holds: bool | None
+    holds: bool
     sentence: str
     first: str
     """What to do first."""
@@ -79,16 +79,14 @@ def alarms(run: ScoringRun, ruling: Mapping[str, Any] | None) -> Iterator[Alarm]
     )
 
 
-def parity(run: ScoringRun, differences: Sequence[str], compared: int) -> Alarm:
+def input_alarm(run: ScoringRun, differences: Sequence[str]) -> Alarm:
     """Whether production makes the inputs that scoring makes; `differences` name the fields."""
-    said = (
-        f"{len(differences)} differences: {'; '.join(differences[:5])}" if differences else "the same as in scoring"
-    )
+    said = f"other than in scoring: {'; '.join(differences[:5])}" if differences else "the same as in scoring"
     return Alarm(
         "input-parity",
         INPUT_DIFFERS,
         "critical",
-        bool(differences) if compared else None,
+        bool(differences),
         f"Production's inputs of {run.model} {run.version} are {said}",
         "Bring [input] of the contract and the service's preprocessing together: `monitor.client.preprocess`.",
     )
@@ -99,10 +97,8 @@ def key_of(run: ScoringRun, rule: str) -> str:
     return f"{run.model}/{rule}/{run.version}/-/-/-"
 
 
-def turn(run: ScoringRun, before: Alert | None, alarm: Alarm, value: float, n: int) -> Turn | None:
-    """What an alarm does to its alert; None: nothing changes."""
-    if alarm.holds is None:
-        return None
+def turn(run: ScoringRun, before: Alert | None, alarm: Alarm, value: float, n: int) -> Turn:
+    """What an alarm does to its alert."""
     window = day_of(run.due_at or run.started_at)
     old = before or _unseen(run, alarm, window)
     state = _next(old.state, alarm.holds)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.records import Measurement, Scope, SeriesKey, Window
-from monitor.scoring import ANSWER_CHANGED, NOT_SCORED, ScoringRun
+from monitor.scoring import ANSWER_CHANGED, INPUT_DIFFERS, NOT_SCORED, ScoringRun
 
 Numbers = Mapping[str, Any]
 _POINTS = ("precision", "recall", "f1")
@@ -32,6 +32,11 @@ def measured(run: ScoringRun, numbers: Numbers | None) -> list[Measurement]:
             found.append(maker.of(ANSWER_CHANGED, float(run.sameness == "other"), run.images))
         found += _accuracy(maker, numbers)
     return found
+
+
+def differing(run: ScoringRun, differing: int, compared: int) -> Measurement:
+    """How many of production's inputs that were compared differ from scoring's."""
+    return _Maker(run).of(INPUT_DIFFERS, float(differing), compared)
 
 
 class _Maker:

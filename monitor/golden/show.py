@@ -153,8 +153,7 @@ def ruling(of: Mapping[str, Any]) -> str:
         rows.append((cell["name"], cell["cell"], asked, value, str(cell["n"]), word))
     lines = columns(rows, left=2)
     for name, one in of["comparisons"].items():
-        first = one["rows"][0]
-        moved = first["difference"]
+        moved = one["rows"][0]["difference"]
         said = f"{moved['value']:+.3f} [{moved['low']:+.3f}, {moved['high']:+.3f}]" if moved else ABSENT
         lines.append(f"against the {name}: map50_95 {said}, margin {one['margin']:g}: {one['verdict']}")
     lines += [f"failed: {name}" for name in of["failed"]]

@@ -17,12 +17,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from monitor.client.proof import FILE
 from monitor.errors import UsageError
 from monitor.golden import alarms, job, ruling
 from monitor.golden.digest import changed
 from monitor.golden.job import Job
-from monitor.golden.measured import day_of, measured
+from monitor.golden.measured import day_of, differing, measured
+from monitor.golden.parity import parity
 from monitor.golden.run import Interrupted, Limits, Result, score
+from monitor.imaging.preprocess import Preprocess
 from monitor.records import AlertEvent, Measurement
 from monitor.scoring import SCORED, Kind, ScoringRun
 from monitor.spec.load import LoadedContract
@@ -157,7 +160,9 @@ def _carry_out(
         found = _keep(conn, over, result)
         # A candidate that fails is the gate's answer to whoever asked, and no alarm.
         if what.version == loaded.contract.golden.version:
-            for alarm in alarms.alarms(over, _plain(result.artifacts, job.RULING)):
+            told = [*alarms.alarms(over, _plain(result.artifacts, job.RULING))]
+            told += _hold_inputs(conn, loaded, over, result, found) if what.kind == "golden" else []
+            for alarm in told:
                 tell_people(conn, over, alarm, found, channels, now)
     level = logging.INFO if over.status == "done" else logging.WARNING
     _log.log(level, "%s set of %s %s: %s %s", what.kind, loaded.model, what.version, over.status, over.reason)
@@ -229,6 +234,23 @@ def _keep(conn: Connection, run: ScoringRun, result: Result) -> list[Measurement
     return found
 
 
+def _hold_inputs(
+    conn: Connection, loaded: LoadedContract, run: ScoringRun, result: Result, found: list[Measurement]
+) -> list[alarms.Alarm]:
+    """Compare what production logged of its inputs since the night before with this run's."""
+    kept = _plain(result.artifacts, job.INPUTS)
+    if kept is None or run.status != "done":
+        return []
+    proofs = scorings.proofs(conn, run.model, run.version, FILE, run.started_at - DAY)
+    block = Preprocess(**loaded.contract.input.model_dump())
+    said = parity(block, kept["inputs"], proofs)
+    if not said.compared:
+        return []
+    found.append(differing(run, said.differing, said.compared))
+    scorings.measure(conn, found[-1:])
+    return [alarms.input_alarm(run, said.differences)]
+
+
 def _plain(artifacts: Mapping[str, bytes], name: str) -> dict[str, Any] | None:
     return json.loads(artifacts[name]) if name in artifacts else None
 
@@ -244,9 +266,9 @@ def tell_people(
     """Bring an alarm's alert up to date, and write to people where it turned."""
     known = alerts.read(conn, run.model, rule=alarm.rule, version=run.version)
     own = next((m for m in found if m.measure == alarm.measure and not m.key.class_name), None)
-    value = own.value if own is not None and own.value is not None else float(bool(alarm.holds))
+    value = own.value if own is not None and own.value is not None else float(alarm.holds)
     turn = alarms.turn(run, known[0] if known else None, alarm, value, own.n if own is not None else run.images)
-    if turn is None or not alerts.save(conn, turn.alert) or turn.left is None:
+    if not alerts.save(conn, turn.alert) or turn.left is None:
         return
     alert = turn.alert
     day = day_of(run.due_at or run.started_at)

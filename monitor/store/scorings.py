@@ -20,6 +20,7 @@ KEPT = 30
 """Runs of a version and kind that keep their artifacts."""
 ATTEMPTS = 3
 """How often a night's run is begun that is cut off each time."""
+MOST_PROOFS = 1000
 _COLUMNS = tuple(field.name for field in fields(ScoringRun) if field.name != "id")
 _ALL = ", ".join((*_COLUMNS, "run_id"))
 
@@ -124,6 +125,18 @@ def artifact(conn: Connection, run_id: int, name: str) -> bytes | None:
         text("SELECT body FROM golden_artifact WHERE run_id = :id AND name = :name"), {"id": run_id, "name": name}
     ).scalar()
     return zlib.decompress(body) if body is not None else None
+
+
+def proofs(conn: Connection, model: str, version: str, key: str, since: datetime) -> list[dict[str, Any]]:
+    """What frames of a version since then said of their inputs: each different `camera_meta` that has `key`, once."""
+    rows = conn.execute(
+        text(
+            "SELECT DISTINCT camera_meta FROM frame WHERE model = :model AND version = :version"
+            " AND captured_at >= :since AND camera_meta ? :key LIMIT :most"
+        ),
+        {"model": model, "version": version, "key": key, "since": since, "most": MOST_PROOFS},
+    )
+    return list(rows.scalars())
 
 
 def done_nights(conn: Connection, model: str, kind: Kind) -> datetime | None:

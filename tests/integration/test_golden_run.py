@@ -17,11 +17,14 @@ import golden_line
 import pytest
 
 from monitor.cli.main import main
+from monitor.client import FrameLogger, Preprocess, input_proof, preprocess
+from monitor.client.folder import decoded
 from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
 from monitor.errors import MonitorError, UsageError
 from monitor.golden import child, job, stage
 from monitor.golden.run import Ended, Interrupted, Limits, score, watched
+from monitor.ingest import stage as ingest
 from monitor.records import SeriesKey
 from monitor.scoring import ScoringRun
 from monitor.settings import Settings
@@ -352,3 +355,36 @@ def test_without_the_database_the_outcome_is_written_to_a_folder(line: Path, tmp
     (line / "bare.toml").write_text(golden_line.contract().replace('model = "detector.onnx"', ""))
     with pytest.raises(UsageError, match="a set and no model"):
         stage.asked(load_contract(line / "bare.toml"), "golden")
+
+
+def test_production_that_makes_other_inputs_is_told_of_with_the_field(database: Database, line: Path) -> None:
+    block = Preprocess(160, 160, fit="none")
+    wrong = replace(block, colour="bgr")
+    data = (line / "images" / "0001.png").read_bytes()
+
+    def logged(minutes: int, by: Preprocess) -> None:
+        tensor, _ = preprocess(decoded(data), by)
+        with FrameLogger(line.parent / "state" / "spool" / "incoming") as logger:
+            logger.log(
+                captured_at=NIGHT - timedelta(minutes=minutes),
+                model="packaging-line",
+                version="v1",
+                camera="cam-1",
+                width=160,
+                height=160,
+                camera_meta=input_proof("0001.png", data=data, tensor=tensor, block=by),
+            )
+
+    contracts = {"packaging-line": load_contract(line / "line.toml")}
+    key = "packaging-line/input-parity/v1/-/-/-"
+    logged(30, block)
+    ingest.run(database, line.parent / "state" / "spool", contracts, NIGHT)
+    night(database, line, NIGHT)
+    logged(-60, wrong)
+    ingest.run(database, line.parent / "state" / "spool", contracts, NIGHT + timedelta(hours=2))
+    night(database, line, NIGHT + timedelta(days=1))
+    with database.begin() as conn:
+        found = measurements.read(conn, "packaging-line", measure="input_differs")
+        (event,) = alerts.events(conn, key)
+    assert [(m.value, m.n) for m in found] == [(0.0, 1), (1.0, 1)]
+    assert "colour: bgr in production, rgb in scoring" in event.evidence["sentence"]

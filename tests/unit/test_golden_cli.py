@@ -244,12 +244,19 @@ def test_what_cannot_be_done_is_a_sentence_and_exit_2(
 def test_a_criterion_of_what_is_not_there_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for line, said in (
         ('class = "rust"', '"rust" is no known class'),
-        ('slice = { lighting = "dusk" }', "lighting=dusk"),
+        ('slice = { object_size = "huge" }', "write small, medium or large"),
     ):
         (files / "criteria.toml").write_text(CRITERION.format("one", "recall", f"{line}\nat_least = 0.5"))
         paths = [str(files / name) for name in ("truth.json", "results.json")]
         assert main(["golden", "gate", *paths, "--criteria", str(files / "criteria.toml")]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_slice_that_no_image_has_is_insufficient(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dusk = 'slice = { lighting = "dusk" }\nat_least = 0.1'
+    code, said = gate(files, capsys, "results.json", ("map50", "at_least = 0.1"), ("recall", dusk))
+    assert (code, [cell["verdict"] for cell in said["criteria"]]) == (2, ["pass", "insufficient"])
+    assert said["criteria"][1]["note"] == "no image has lighting=dusk, they have day, night"
 
 
 def test_a_file_nested_too_deep_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -220,7 +220,7 @@ def _hashes(desk: Desk) -> dict[str, str]:
         "manifest_sha256": desk.opened.sha256,
         "images_sha256": images,
         "convention": desk.contract.golden.convention,
-        "suppression": f"{said.nms} above {said.iou:g}, from {desk.contract.golden.score_floor:g} on",
+        "suppression": f"{said.nms} {said.iou:g} {said.soft_sigma:g}, from {desk.contract.golden.score_floor:g} on",
     }
 
 

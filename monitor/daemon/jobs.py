@@ -11,13 +11,13 @@ from monitor.alerts import stage as alerts
 from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
-from monitor.errors import DependencyAway, MonitorError
+from monitor.errors import DependencyAway, MonitorError, NotLeading
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
 from monitor.review import stage as review
 from monitor.spec.load import LoadedContract
-from monitor.store import contracts, frames, jobs
+from monitor.store import contracts, frames, workers
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def _compare(context: Context, now: datetime) -> int:
     # After an outage files lie in the spool whose windows have closed long ago: only what was closed when an intake
     # that has come to its end began is measured, for that intake took in whatever was there.
     with context.database.begin() as conn:
-        through = jobs.standing(conn, "intake", now).through
+        through = workers.intake(conn).through
     if through is None:
         return 0
     until = min(now, through)
@@ -61,7 +61,7 @@ def _compare(context: Context, now: datetime) -> int:
 
 def _watch(context: Context, now: datetime) -> int:
     with context.database.begin() as conn:
-        through = jobs.standing(conn, "intake", now).through
+        through = workers.intake(conn).through
     if through is None:
         return 0
     until = min(now, through)
@@ -115,7 +115,7 @@ def _for_each_model(context: Context, function: Callable[[LoadedContract], int])
     for model, loaded in sorted(context.shelf.contracts.items()):
         try:
             did += function(loaded)
-        except DependencyAway:
+        except (DependencyAway, NotLeading):
             raise
         except Exception as error:  # noqa: BLE001 - raised below, when every model has had its turn
             error.add_note(f"model {model}")
@@ -131,14 +131,14 @@ def _for_each_model(context: Context, function: Callable[[LoadedContract], int])
 JOBS = (
     Job("contracts", timedelta(seconds=10), _take_up_contracts, "takes up new and changed contracts", local=True),
     Job("partitions", timedelta(hours=1), _make_days, "makes the daily partitions some days ahead"),
-    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", needs_contracts=True),
+    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", local=True, needs_contracts=True),
     Job(
         "drift",
         timedelta(seconds=60),
         _compare,
         "measures the windows that are closed and settled",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "reviews",
@@ -146,7 +146,7 @@ JOBS = (
         _review,
         "counts what people said in the hour of its frame, and measures those windows",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "watch",
@@ -154,7 +154,7 @@ JOBS = (
         _watch,
         "watches each camera's days against what is ordinary for it",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "alerts",
@@ -162,7 +162,7 @@ JOBS = (
         _judge,
         "judges new measurements by the rules of the contract",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "incidents",
@@ -170,7 +170,7 @@ JOBS = (
         _gather,
         "gathers the alarms of the watch into incidents",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),

@@ -24,8 +24,22 @@ from monitor.ingest.parse import plain
 from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import acceptances, baselines, contracts, jobs, migrate, names, reporting, tokens, watched
+from monitor.store import (
+    acceptances,
+    baselines,
+    contracts,
+    jobs,
+    lease,
+    migrate,
+    names,
+    reporting,
+    tokens,
+    watched,
+    workers,
+)
+from monitor.store import findings as auditor
 from monitor.store.database import Connection, Database, open_database
+from monitor.upkeep import Finding as Wrong
 
 Mark = Literal["well", "note", "wrong", "away"]
 SIGNS = {"well": "✓", "note": "–", "wrong": "✗", "away": "✗"}
@@ -163,8 +177,11 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
         sources = reporting.intake_by_source(conn, _SOURCES)
         issued = tokens.listing(conn)
         beyond = names.beyond(conn)
+        leader, there, wrong = lease.standing(conn), workers.alive(conn), auditor.standing(conn)
         yield from _watch(conn)
+    yield from _leader(leader, there)
     yield from _jobs(health, now)
+    yield from _found(wrong)
     for one in sources:
         counts = (
             f"{one.stored:,} stored + {one.duplicate:,} duplicate + {one.rejected:,} rejected + {one.blank:,} blank"
@@ -226,15 +243,31 @@ def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:
         return
     every = turns()
     late = [one for one in health if one.overdue(every[one.job], now)]
-    for one in late:
-        yield Finding(
-            "wrong", "jobs", f"{one.job} was last done {one.done_at:%Y-%m-%d %H:%M} UTC; is `monitor daemon` running?"
-        )
+    if late:
+        said = ", ".join(f"{one.job} ({one.done_at:%Y-%m-%d %H:%M})" for one in late)
+        yield Finding("wrong", "jobs", f"late, last done (UTC) {said}; is `monitor daemon` running?")
     failed = [one for one in health if one.failed_at and (one.done_at is None or one.failed_at > one.done_at)]
     for one in failed:
         yield Finding("wrong", "jobs", f"{one.job} failed when it last ran: {one.error}")
     if not late and not failed:
         yield Finding("well", "jobs", "every job was done in its turn")
+
+
+def _leader(leader: lease.Leader | None, there: list[workers.Worker]) -> Iterator[Finding]:
+    if leader is None:
+        return
+    if leader.in_force:
+        beside = sorted(one.name for one in there if one.name != leader.holder)
+        others = f"; beside it: {', '.join(beside)}" if beside else ""
+        yield Finding("well", "leader", f"{leader.holder} since {leader.since:%Y-%m-%d %H:%M} UTC{others}")
+    else:
+        yield Finding("note", "leader", f"nobody leads; {leader.holder} did until {leader.until:%Y-%m-%d %H:%M} UTC")
+
+
+def _found(found: list[Wrong]) -> Iterator[Finding]:
+    for one in found:
+        since = f", since {one.since:%Y-%m-%d %H:%M} UTC" if one.since is not None else ""
+        yield Finding("wrong", "audit", f"{one.check}: {one.sentence} (found by the daemon{since})")
 
 
 def _contracts(folder: Path) -> Iterator[Finding]:
@@ -265,11 +298,13 @@ def _spool(folder: Path) -> Iterator[Finding]:
     if strangers := find_strangers(incoming):
         said = ", ".join(plain(str(path.relative_to(incoming))) for path in strangers[:STRANGERS_SAID])
         more = f" and {len(strangers) - STRANGERS_SAID:,} more" if len(strangers) > STRANGERS_SAID else ""
+        links = sum(path.is_symlink() for path in strangers)
+        of_them = f" ({links:,} of them links)" if links else ""
         yield Finding(
             "wrong",
             "spool",
-            f"{len(strangers):,} in {incoming} will never be taken in: {said}{more}. Links are not followed, and "
-            f"files of records end in {', '.join(SUFFIXES)}; put the files themselves there, or take these away",
+            f"{len(strangers):,} in {incoming} will never be taken in{of_them}: {said}{more}. Links are not followed,"
+            f" and files of records end in {', '.join(SUFFIXES)}; put the files themselves there, or take these away",
         )
     if set_aside:
         yield Finding(

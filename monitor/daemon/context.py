@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
+from monitor.alerts import deadman
 from monitor.alerts.channels import Channel, configured
 from monitor.daemon.lead import Lead, worker_name
 from monitor.ingest.workers import Workers
@@ -41,9 +42,12 @@ class Context:
     """What each job complained of last, so that it says the same but once."""
     channels: Sequence[Channel] = field(init=False)
     """Where alerts are told, as the settings say."""
+    deadman_url: str | None = field(init=False)
+    """Where it is told that all is well."""
 
     def __post_init__(self) -> None:
         self.channels = configured(self.settings)
+        self.deadman_url = deadman.address(self.settings)
 
     @property
     def worker(self) -> str:

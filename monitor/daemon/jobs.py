@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from monitor.alerts import deliver, gather
+from monitor.alerts import deadman, deliver, gather
 from monitor.alerts import stage as alerts
-from monitor.daemon.context import Context, Job
+from monitor.daemon import audit
+from monitor.daemon.context import CatchUp, Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, MonitorError, NotLeading
@@ -92,7 +93,8 @@ def _gather(context: Context, now: datetime) -> int:
 
 
 def _deliver(context: Context, now: datetime) -> int:
-    return deliver.run(context.database, context.channels, now)
+    did = deliver.run(context.database, context.channels, now)
+    return did + (deadman.run(context.database, context.deadman_url, now) if context.deadman_url else 0)
 
 
 def _refresh_metrics(context: Context, now: datetime) -> int:
@@ -101,6 +103,16 @@ def _refresh_metrics(context: Context, now: datetime) -> int:
 
 def _take_away(context: Context, now: datetime) -> int:
     return retention.run(context.database, context.shelf.contracts, now).total
+
+
+def _recount(context: Context, now: datetime) -> int:
+    return audit.recount(context.database, context.shelf.contracts, now)
+
+
+def _audit(context: Context, now: datetime) -> int:
+    others = {job: every for job, every in turns().items() if job != "audit"}
+    signal = context.deadman_url is not None
+    return audit.run(context.database, context.shelf.contracts, others, now, signal=signal)
 
 
 def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:
@@ -175,6 +187,21 @@ JOBS = (
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
     Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period", needs_contracts=True),
+    Job(
+        "recount",
+        timedelta(hours=1),
+        _recount,
+        "recounts an hour of roll-ups from its frames",
+        needs_contracts=True,
+        catch_up=CatchUp.EVERY,
+    ),
+    Job(
+        "audit",
+        timedelta(seconds=60),
+        _audit,
+        "looks whether the rest does its work, and says so outside",
+        catch_up=CatchUp.NONE,
+    ),
 )
 """In the order in which one feeds the next."""
 

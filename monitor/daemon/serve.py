@@ -153,6 +153,7 @@ def _web(context: Context, listener: socket.socket | None) -> Iterator[threading
         clock=context.clock,
         spool_dir=str(context.settings.spool_dir),
         workers=context.workers,
+        leads=lambda: context.leading() is not None,
     )
     app = create_app(site, context.metrics, everywhere=not is_loopback(listener.getsockname()[0]))
     with serving(app, listener) as thread:

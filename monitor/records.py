@@ -171,14 +171,11 @@ class FrameColumns:
 class Reject:
     """A line, or a part of one, that was set aside: nothing is thrown away in silence."""
 
-    line_number: int
-    """1-based within the file."""
+    line_number: int  # 1-based within the file
     reason: str
     detail: str
-    raw: bytes
-    """The line, cut to its first 64 KiB."""
-    whole_line: bool = True
-    """False: only a detection was set aside and the frame was kept."""
+    raw: bytes  # the line, cut to its first 64 KiB
+    whole_line: bool = True  # False: only a detection was set aside and the frame was kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +296,9 @@ class Measurement:
 
     `n` and `baseline_n` count frames that gave a value. `noise` is what chance alone exceeds once in a thousand such
     windows, were the frames independent; None where no such law is known. It is the law at `Histogram.effective`,
-    which is `n` where each frame gives one value and less where a few frames give most of them.
+    which is `n` where each frame gives one value and less where a few frames give most of them. Measures of reviews
+    and of the business count those in `n`. `low` and `high` are the value's 95 % interval, `baseline_value` the same
+    measure over the baseline, of measures that have one.
     """
 
     key: SeriesKey
@@ -314,6 +313,9 @@ class Measurement:
     noise: float | None = None
     now_mean: float | None = None
     baseline_mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    baseline_value: float | None = None
 
     @property
     def standing(self) -> str:
@@ -338,10 +340,8 @@ class Baseline:
 
     id: int
     model: str
-    version: str
-    """The model version it was frozen from; `""` from images, then it serves every version."""
-    source: str
-    """`logs` or `images`."""
+    version: str  # that it was frozen from; "" from images, then it serves every version
+    source: str  # "logs" or "images"
     period_start: datetime | None
     period_end: datetime | None
     frames: int

@@ -40,6 +40,15 @@ class Settings:
     """Key of the HMAC-SHA256 signature of a webhook's body."""
     deadman_url: str | None = field(default=None, repr=False)
     """Posted to every minute while all is well (MONITOR_DEADMAN_URL or MONITOR_DEADMAN_URL_FILE)."""
+    public_url: str | None = None
+    """Where people reach the built-in page, for links in messages (MONITOR_PUBLIC_URL); None: by host and port."""
+    grafana_url: str | None = None
+    """Where people reach Grafana, for links to its panels (MONITOR_GRAFANA_URL); None: links lead to the page."""
+
+    @property
+    def page_url(self) -> str:
+        """The built-in page, as a link names it."""
+        return self.public_url or f"http://{self.http_host}:{self.http_port}"
 
     @property
     def spool_dir(self) -> Path:
@@ -84,6 +93,13 @@ def _lease(environ: Mapping[str, str], name: str) -> float:
     return float(text)
 
 
+def _address(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name)
+    if text and not text.startswith(("http://", "https://")):
+        raise UsageError(f"{name} is {text!r}; write it as https://host or https://host/path")
+    return text or None
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ` (the process's own environment by default).
 
@@ -104,4 +120,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         webhook_url=_secret(env, "MONITOR_WEBHOOK_URL"),
         webhook_secret=_secret(env, "MONITOR_WEBHOOK_SECRET"),
         deadman_url=_secret(env, "MONITOR_DEADMAN_URL"),
+        public_url=_address(env, "MONITOR_PUBLIC_URL"),
+        grafana_url=_address(env, "MONITOR_GRAFANA_URL"),
     )

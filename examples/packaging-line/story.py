@@ -139,7 +139,7 @@ def _freeze(context: Context, start: datetime, now: datetime) -> None:
 
 def _week(context: Context, start: datetime, number: int, scores: list[Score]) -> Week:
     first = start + timedelta(days=7 * (number - 1))
-    rules = context.shelf.contracts[MODEL].contract.alerts
+    rules = context.shelf.contracts[MODEL].contract.alerts  # those of the contract itself: about distances
     with context.database.begin() as conn:
         read = measurements.read(conn, MODEL, start=first, end=first + timedelta(days=7))
         stands = alerts.read(conn, MODEL)

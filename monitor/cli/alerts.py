@@ -12,7 +12,8 @@ from typing import Any
 
 from monitor.alerts import deliver, gather, stage
 from monitor.alerts.channels import configured
-from monitor.alerts.evidence import SHOWN_WINDOWS, figure, movement, subject, unit
+from monitor.alerts.evidence import SHOWN_WINDOWS, movement
+from monitor.alerts.wording import figure, subject, unit
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import moment, time_taken
 from monitor.errors import UsageError

@@ -17,6 +17,15 @@ with FrameLogger("state/spool/incoming") as logger:
 
 from monitor.client.logger import FrameLogger
 from monitor.client.record import frame_record
+from monitor.imaging.preprocess import Preprocess, preprocess, tensor_sha256
 from monitor.imaging.stats import ImageStats, image_stats
 
-__all__ = ["FrameLogger", "ImageStats", "frame_record", "image_stats"]
+__all__ = [
+    "FrameLogger",
+    "ImageStats",
+    "Preprocess",
+    "frame_record",
+    "image_stats",
+    "preprocess",
+    "tensor_sha256",
+]

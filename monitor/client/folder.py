@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,17 @@ MAX_PIXELS = 100_000_000
 """A larger image is refused before it is decoded: 300 MB once it is."""
 
 _TOO_LARGE = f"has more than {MAX_PIXELS:,} pixels; scale it as for the model"
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""How a picture of each EXIF orientation is put upright."""
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr")
 
@@ -129,9 +141,32 @@ def _decode(path: Path) -> Pixels:
     """uint8 [h, w, 3] or, of a grey image, [h, w]."""
     if not path.is_file():
         raise _Unreadable("is not a regular file" if path.exists() else "does not exist; check the path or the list")
+    return _pixels(path, turned=False)
+
+
+def decoded(data: bytes, turned: bool = True) -> Pixels:
+    """The pixels of an image file's bytes: uint8 [h, w, 3] or, of a grey image, [h, w].
+
+    `turned`: as its EXIF orientation says, if it says anything.
+
+    Raises:
+        ValueError: they are no image that can be read, or not one of 8 bits; the sentence begins with the verb.
+        ModuleNotFoundError: Pillow is not installed.
+    """
+    try:
+        return _pixels(BytesIO(data), turned)
+    except _Unreadable as refusal:
+        raise ValueError(str(refusal)) from None
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # noqa: BLE001 - on broken bytes a decoder raises whatever it stumbles over
+        raise ValueError(f"cannot be read ({str(error) or repr(error)}); export it again or leave it out") from None
+
+
+def _pixels(source: Path | BytesIO, turned: bool) -> Pixels:
     pillow = _pillow()
     try:
-        image = pillow.open(path, formats=FORMATS)
+        image = pillow.open(source, formats=FORMATS)
     except pillow.UnidentifiedImageError:
         raise _Unreadable(f"is not an image of a known format ({', '.join(FORMATS)}); convert it") from None
     except pillow.DecompressionBombError:
@@ -141,7 +176,9 @@ def _decode(path: Path) -> Pixels:
             raise _Unreadable(_TOO_LARGE)
         if image.mode not in _GREY_MODES + _COLOUR_MODES:
             raise _Unreadable(f"is not 8-bit grey or colour (mode {image.mode}); convert it as for the model")
-        return np.asarray(image.convert("L" if image.mode in _GREY_MODES else "RGB"))
+        plain = image.convert("L" if image.mode in _GREY_MODES else "RGB")
+        way = getattr(pillow.Transpose, _TURNS.get(image.getexif().get(_ORIENTATION), ""), None) if turned else None
+        return np.asarray(plain if way is None else plain.transpose(way))
 
 
 def _pillow() -> ModuleType:

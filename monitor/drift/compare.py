@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monitor.measures import CLASS_SHARE, MEASURES, Measure, mean_of
+from monitor.measures import CLASS_SHARE, STATUS, Figure, Measure, mean_of, measures_of, share
 from monitor.records import (
     ALL,
     Baseline,
@@ -26,7 +26,7 @@ from monitor.stats.groups import regroup
 
 COUNTED = "confidence"
 """The signal whose values, counted by class, are the mix of classes."""
-UNMEASURED = frozenset({"status"})
+UNMEASURED = frozenset({STATUS})
 """Signals that hold no values to compare."""
 
 
@@ -45,6 +45,8 @@ class BaselineSeries:
     """[groups] of a signal that is read off records."""
     classes: tuple[str, ...] = ()
     """Of a mix of classes; one more group holds every class that the baseline had not seen."""
+    histogram: Histogram | None = None
+    """None: of a mix of classes, or of one class of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def make_ready(
             mean_of(key.signal, row.histogram),
             row.histogram.edges_id,
             row.cuts,
+            histogram=row.histogram,
         )
         for key, row in rows.items()
         if key.signal not in UNMEASURED
@@ -139,13 +142,13 @@ class _Found:
     effective: float
     mean: float | None
     edges_id: str
-    fine: Ints | None = None
+    histogram: Histogram | None = None
     counts: Mapping[str, int] | None = None
 
     def groups(self, before: BaselineSeries) -> Ints:
         """[groups] counts, cut as the baseline's series is."""
         if self.counts is None:
-            return regroup(self.fine, before.cuts)  # type: ignore[arg-type]
+            return regroup(self.histogram.counts, before.cuts)  # type: ignore[union-attr, arg-type]
         known = [self.counts.get(name, 0) for name in before.classes]
         return np.array([*known, sum(self.counts.values()) - sum(known)], dtype=np.int64)
 
@@ -155,7 +158,7 @@ _NOTHING = _Found(0, 0.0, None, "")
 
 def _found(histograms: Mapping[SeriesKey, Histogram], signals: frozenset[str]) -> dict[SeriesKey, _Found]:
     found = {
-        key: _Found(h.frames, h.effective, mean_of(key.signal, h), h.edges_id, fine=h.counts)
+        key: _Found(h.frames, h.effective, mean_of(key.signal, h), h.edges_id, h)
         for key, h in histograms.items()
         if key.signal in signals and key.signal not in UNMEASURED
     }
@@ -176,11 +179,14 @@ def _silent(ready: Iterable[SeriesKey], found: Iterable[SeriesKey], signals: fro
     return [key for key in ready if key.signal in signals and (key.scope, key.signal, key.class_name) not in heard]
 
 
-def _measures(key: SeriesKey) -> Iterator[Measure]:
-    """A mix of classes is compared as a whole and has a mean (the share) a class; the others have all measures."""
-    for measure in MEASURES.values():
-        if key.signal != CLASS_SHARE or measure.needs_baseline == (key.class_name == ALL):
-            yield measure
+def _figure(signal: str, found: _Found | BaselineSeries, measure: Measure) -> Figure | None:
+    """The number that a measure reads off a series by itself; None under the values that it takes."""
+    if found.histogram is not None and measure.figure is not None:
+        return measure.figure(signal, found.histogram) if found.histogram.n >= measure.least else None
+    if found.mean is None or not found.effective:
+        return None
+    # A class of a mix: its share is of detections, and those of one frame are alike.
+    return replace(share(found.mean * found.effective, found.effective), value=found.mean)
 
 
 def _state(found: _Found, before: BaselineSeries | None, measure: Measure, min_n: int) -> str:
@@ -199,15 +205,19 @@ def _judge(
     if before is not None and found.frames and found.edges_id != before.edges_id:
         before = None
     p = smooth(found.groups(before)) if before is not None and found.frames else None
-    for measure in _measures(key):
+    for measure in measures_of(key.signal, by_class=key.class_name != ALL):
         state = _state(found, before, measure, known.min_n)
         value = noise = None
-        if state == "ok":
-            value = found.mean
-            if measure.function is not None and before is not None and p is not None:
-                value = measure.function(p, before.shares)
-                if measure.null_scale is not None:
-                    noise = null.quantile(p.size, found.effective, before.effective, measure.null_scale)
+        figure = earlier = None
+        if measure.function is None:
+            figure = _figure(key.signal, found, measure) if state == "ok" else None
+            earlier = _figure(key.signal, before, measure) if before is not None else None
+            state = "insufficient" if state == "ok" and figure is None else state
+            value = figure.value if figure else None
+        elif state == "ok" and before is not None and p is not None:
+            value = measure.function(p, before.shares)
+            if measure.null_scale is not None:
+                noise = null.quantile(p.size, found.effective, before.effective, measure.null_scale)
         yield Measurement(
             key=key,
             measure=measure.name,
@@ -221,6 +231,9 @@ def _judge(
             noise=noise,
             now_mean=found.mean,
             baseline_mean=before.mean if before else None,
+            low=figure.low if figure else None,
+            high=figure.high if figure else None,
+            baseline_value=earlier.value if earlier else None,
         )
 
 

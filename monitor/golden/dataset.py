@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 from xml.etree import ElementTree
 
 import msgspec
@@ -22,16 +23,28 @@ Box = tuple[float, float, float, float]
 Read = TypeVar("Read")
 
 
+class VocObject(NamedTuple):
+    """An object of a Pascal VOC file."""
+
+    label: str
+    box: Box
+    difficult: bool
+    occluded: bool | None
+    """None: the file does not say."""
+
+
 class CocoImage(msgspec.Struct):
-    """An image; `slices` and `camera` are ours: the conditions that it was taken under."""
+    """An image; `slices`, `camera` and `captured_at` are ours: the conditions that it was taken under."""
 
     id: Id
+    file_name: str = ""
+    captured_at: datetime | None = None
     slices: dict[str, str] = {}
     camera: str = ""
 
 
 class CocoAnnotation(msgspec.Struct):
-    """An object; without an area it has that of its box."""
+    """An object; without an area it has that of its box. `ignore` is ours: it counts nowhere, and is no crowd."""
 
     image_id: Id
     category_id: Id
@@ -39,6 +52,9 @@ class CocoAnnotation(msgspec.Struct):
     id: Id | None = None
     area: float | None = None
     iscrowd: int | bool = 0
+    ignore: int | bool = 0
+    attributes: dict[str, Any] = {}
+    """What annotation tools say of it; `occluded` is read."""
 
 
 class CocoCategory(msgspec.Struct):
@@ -65,21 +81,21 @@ class CocoResult(msgspec.Struct):
     score: float
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); name a file that can") from None
 
 
-def _decode(path: Path, kind: type[Read], format_name: str) -> Read:
+def decode(path: Path, kind: type[Read], format_name: str) -> Read:
     try:
-        return msgspec.json.decode(_read(path), type=kind)
+        return msgspec.json.decode(read(path), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not {format_name}: {error}; mend the file") from None
 
 
-def _refuse(path: Path, faults: Sequence[str]) -> None:
+def refuse(path: Path, faults: Sequence[str]) -> None:
     if faults:
         more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
         lines = [*faults[:SHOWN], *more]
@@ -138,7 +154,7 @@ def read_coco(path: Path) -> GoldenSet:
     Raises:
         UsageError: not such a file, or faults in it.
     """
-    coco = _decode(path, CocoTruth, "COCO truth")
+    coco = decode(path, CocoTruth, "COCO truth")
     ids = _ascending(path, (image.id for image in coco.images), "images")
     labels = _ascending(path, (category.id for category in coco.categories), "classes")
     images, classes = ({one: i for i, one in enumerate(order)} for order in (ids, labels))
@@ -146,14 +162,8 @@ def read_coco(path: Path) -> GoldenSet:
     faults += _twice((a.id for a in coco.annotations if a.id is not None), "annotation")
     if not ids or not labels:
         faults.append("a golden set has at least one image and one class")
-    for i, a in enumerate(coco.annotations):
-        where = f"annotations[{i}]"
-        faults += _known(where, a.image_id, a.category_id, images, classes) + _box_faults(where, a.bbox)
-        if a.area is not None and not (math.isfinite(a.area) and a.area >= 0):
-            faults.append(f"{where}: area {a.area} is no area")
-        if a.iscrowd not in (0, 1):
-            faults.append(f"{where}: iscrowd is {a.iscrowd}; it is 0 or 1")
-    _refuse(path, faults)
+    faults += [fault for i, a in enumerate(coco.annotations) for fault in _object_faults(i, a, images, classes)]
+    refuse(path, faults)
     crowd = np.array([bool(a.iscrowd) for a in coco.annotations], dtype=bool)
     box = np.array([a.bbox for a in coco.annotations], dtype=np.float64).reshape(-1, 4)
     area = [a.bbox[2] * a.bbox[3] if a.area is None else a.area for a in coco.annotations]
@@ -163,16 +173,44 @@ def read_coco(path: Path) -> GoldenSet:
         box,
         np.array(area, dtype=np.float64),
         crowd,
-        crowd,
+        crowd | np.array([bool(a.ignore) for a in coco.annotations], dtype=bool),
     )
     names = {category.id: category.name or str(category.id) for category in coco.categories}
-    said = {image.id: image.slices | ({"camera": image.camera} if image.camera else {}) for image in coco.images}
+    said = {image.id: image for image in coco.images}
+    ordered = [said[one] for one in ids]
+    hidden = [
+        (images[a.image_id], bool(a.attributes["occluded"])) for a in coco.annotations if "occluded" in a.attributes
+    ]
     return GoldenSet(
-        path.stem, ids, labels, tuple(names[one] for one in labels), truth, _slices([said[one] for one in ids])
+        path.stem,
+        ids,
+        labels,
+        tuple(names[one] for one in labels),
+        truth,
+        slices_of([image.slices | ({"camera": image.camera} if image.camera else {}) for image in ordered]),
+        files=tuple(image.file_name for image in ordered) if any(image.file_name for image in ordered) else (),
+        occluded=_occluded(hidden, len(ids)),
+        captured=tuple(image.captured_at for image in ordered),
     )
 
 
-def _slices(conditions: Sequence[dict[str, str]]) -> dict[str, dict[str, Bools]]:
+def _object_faults(i: int, a: CocoAnnotation, images: dict[Id, int], classes: dict[Id, int]) -> list[str]:
+    where = f"annotations[{i}]"
+    faults = _known(where, a.image_id, a.category_id, images, classes) + _box_faults(where, a.bbox)
+    if a.area is not None and not (math.isfinite(a.area) and a.area >= 0):
+        faults.append(f"{where}: area {a.area} is no area")
+    if a.iscrowd not in (0, 1):
+        faults.append(f"{where}: iscrowd is {a.iscrowd}; it is 0 or 1")
+    return faults
+
+
+def _occluded(said: Sequence[tuple[int, bool]], images: int) -> tuple[bool, ...]:
+    """Whether anything in each image is occluded; empty where nothing says so or otherwise."""
+    some = {image for image, hidden in said if hidden}
+    return tuple(i in some for i in range(images)) if said else ()
+
+
+def slices_of(conditions: Sequence[dict[str, str]]) -> dict[str, dict[str, Bools]]:
     """Which images [images] have each value of each condition."""
     found: dict[str, dict[str, Bools]] = {}
     for i, image in enumerate(conditions):
@@ -191,34 +229,37 @@ def read_voc(folder: Path, listed: Path | None = None) -> GoldenSet:
         UsageError: no such folder, list or file, or faults in one.
     """
     files = {path.stem: path for path in sorted(folder.glob("*.xml"))}
-    names = [line.strip() for line in _read(listed).decode().splitlines()] if listed else list(files)
+    names = [line.strip() for line in read(listed).decode().splitlines()] if listed else list(files)
     wanted = [Path(name).stem if name.endswith((".xml", ".jpg", ".jpeg", ".png")) else name for name in names if name]
     faults = [f"{name}: {folder} has no {name}.xml" for name in wanted if name not in files] + _twice(wanted, "image")
-    _refuse(listed or folder, faults if wanted else ["there is no image; name a folder with *.xml"])
+    refuse(listed or folder, faults if wanted else ["there is no image; name a folder with *.xml"])
     images = tuple(sorted(wanted))
-    rows, aside = [], []
+    rows: list[tuple[int, VocObject]] = []
+    aside, hidden = [], []
     for i, name in enumerate(images):
-        for label, box, difficult in _voc_objects(files[name]):
-            if min(box[2:]) <= 0:
-                aside.append(f"{name}.xml: {label} of width {box[2]:g} and height {box[3]:g} is no box")
-            else:
-                rows.append((i, label, box, difficult))
-    classes = tuple(sorted({label for _, label, _, _ in rows}))
+        for one in _voc_objects(files[name]):
+            if min(one.box[2:]) <= 0:
+                aside.append(f"{name}.xml: {one.label} of width {one.box[2]:g} and height {one.box[3]:g} is no box")
+                continue
+            rows.append((i, one))
+            hidden += [] if one.occluded is None else [(i, one.occluded)]
+    classes = tuple(sorted({one.label for _, one in rows}))
     place = {label: k for k, label in enumerate(classes)}
-    boxes = np.array([box for _, _, box, _ in rows], dtype=np.float64).reshape(-1, 4)
+    boxes = np.array([one.box for _, one in rows], dtype=np.float64).reshape(-1, 4)
     truth = Truth(
-        np.array([i for i, _, _, _ in rows], dtype=np.int64),
-        np.array([place[label] for _, label, _, _ in rows], dtype=np.int64),
+        np.array([i for i, _ in rows], dtype=np.int64),
+        np.array([place[one.label] for _, one in rows], dtype=np.int64),
         boxes,
         boxes[:, 2] * boxes[:, 3],
         np.zeros(len(rows), dtype=bool),
-        np.array([difficult for _, _, _, difficult in rows], dtype=bool),
+        np.array([one.difficult for _, one in rows], dtype=bool),
     )
-    return GoldenSet((listed or folder).stem, images, classes, classes, truth, {}, tuple(aside))
+    name = (listed or folder).stem
+    return GoldenSet(name, images, classes, classes, truth, {}, tuple(aside), occluded=_occluded(hidden, len(images)))
 
 
-def _voc_objects(path: Path) -> list[tuple[str, Box, bool]]:
-    text = _read(path)
+def _voc_objects(path: Path) -> list[VocObject]:
+    text = read(path)
     if b"<!" in text.replace(b"<!--", b""):
         raise UsageError(f"{path} declares a document type or entities, which no annotation needs; take them out")
     try:
@@ -228,7 +269,7 @@ def _voc_objects(path: Path) -> list[tuple[str, Box, bool]]:
         raise UsageError(f"{path} is not a Pascal VOC annotation: {error}; mend the file") from None
 
 
-def _voc_object(item: ElementTree.Element) -> tuple[str, Box, bool]:
+def _voc_object(item: ElementTree.Element) -> VocObject:
     label = (item.findtext("name") or "").strip()
     if not label:
         raise ValueError("an object has no name")
@@ -236,7 +277,9 @@ def _voc_object(item: ElementTree.Element) -> tuple[str, Box, bool]:
     if not all(map(math.isfinite, ends)):
         raise ValueError(f"{label} has no whole bndbox (xmin, ymin, xmax, ymax)")
     left, top, right, bottom = ends
-    return label, (left, top, right - left, bottom - top), (item.findtext("difficult") or "0").strip() == "1"
+    difficult, occluded = ((item.findtext(name) or "").strip() for name in ("difficult", "occluded"))
+    box = (left, top, right - left, bottom - top)
+    return VocObject(label, box, difficult == "1", occluded == "1" if occluded else None)
 
 
 def read_results(path: Path, of: GoldenSet) -> Found:
@@ -245,7 +288,7 @@ def read_results(path: Path, of: GoldenSet) -> Found:
     Raises:
         UsageError: not such a file, or faults in it: an image or class that the set has not, a score outside 0 to 1.
     """
-    results = _decode(path, list[CocoResult], "a list of COCO results")
+    results = decode(path, list[CocoResult], "a list of COCO results")
     images = {one: i for i, one in enumerate(of.images)}
     classes = {one: i for i, one in enumerate(of.classes)}
     faults = []
@@ -256,7 +299,7 @@ def read_results(path: Path, of: GoldenSet) -> Found:
         if not 0 <= one.score <= 1:
             faults.append(f"{where}: score {one.score} is not 0 to 1")
         faults += _box_faults(where, one.bbox)
-    _refuse(path, faults)
+    refuse(path, faults)
     return Found(
         np.array([images[one.image_id] for one in results], dtype=np.int64),
         np.array([classes[one.category_id] for one in results], dtype=np.int64),

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from monitor.demand import Demand
 from monitor.errors import ContractInvalid, UsageError
 from monitor.spec.check import find_faults
 from monitor.spec.contract import Camera, Contract
+from monitor.spec.demands import demands
 from monitor.spec.faults import Fault, Place, from_validation, in_order
 
 LARGEST = 1024 * 1024
@@ -45,6 +47,11 @@ class LoadedContract:
     @property
     def cameras(self) -> tuple[Camera, ...]:
         return self.contract.cameras.list
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """The bounds that it sets."""
+        return demands(self.contract)
 
 
 def load_contract(path: Path) -> LoadedContract:

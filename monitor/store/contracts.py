@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import text
 
+from monitor.demand import Demand
 from monitor.store.database import Connection
 
 
@@ -26,7 +27,7 @@ class DeclaredCamera(Protocol):
 
 
 class ContractText(Protocol):
-    """A contract as it is kept: whose it is, its text and the text's hash, its file's name, and its cameras."""
+    """A contract as it is kept: whose it is, its text and the text's hash, its file's name, cameras and bounds."""
 
     @property
     def model(self) -> str: ...
@@ -38,6 +39,8 @@ class ContractText(Protocol):
     def file(self) -> str: ...
     @property
     def cameras(self) -> Sequence[DeclaredCamera]: ...
+    @property
+    def demands(self) -> Sequence[Demand]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +66,29 @@ _PLACE = text("""
     ON CONFLICT (model, name) DO UPDATE SET site = excluded.site, line = excluded.line, "group" = excluded."group"
     WHERE (camera.site, camera.line, camera."group") IS DISTINCT FROM (excluded.site, excluded.line, excluded."group")
 """)
+_DEMAND = text("""
+    INSERT INTO demand (model, rule, pillar, severity, signal, measure, class_name, above, below, relative, min_n,
+        owner, contract_hash)
+    VALUES (:model, :rule, :pillar, :severity, :signal, :measure, :class_name, :above, :below, :relative, :min_n,
+        :owner, :hash)
+    ON CONFLICT (model, rule) DO NOTHING
+""")
 
 
 def take_up(conn: Connection, contracts: Iterable[ContractText], now: datetime) -> None:
     """Keep the contracts that are in force, and end all others. `now` is an aware datetime."""
-    models = []
+    models, rows = [], []
     for loaded in contracts:
         remember(conn, loaded, now)
         models.append(loaded.model)
+        own = {"model": loaded.model, "hash": loaded.hash}
+        rows += [own | asdict(one) for one in loaded.demands]
     conn.execute(
         text("UPDATE contract SET in_force = false WHERE in_force AND model <> ALL(:models)"), {"models": models}
     )
+    conn.execute(text("DELETE FROM demand"))
+    if rows:
+        conn.execute(_DEMAND, rows)
 
 
 def remember(conn: Connection, loaded: ContractText, now: datetime) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from monitor.feedback import REVIEW_MEASURES
+from monitor.feedback import BUSINESS_MEASURES, REVIEW_MEASURES
 from monitor.records import Measurement, Scope, SeriesKey, Window, microseconds
 from monitor.store import binary, encoding
 from monitor.store.database import Connection
@@ -39,6 +39,9 @@ _COLUMNS = (
     "noise",
     "now_mean",
     "baseline_mean",
+    "low",
+    "high",
+    "baseline_value",
 )
 
 
@@ -91,7 +94,7 @@ def claim_window(conn: Connection, model: str, version: str, measured: MeasuredW
             "DELETE FROM measurement WHERE model = :model AND version = :version AND window_start = :start"
             " AND window_end = :end AND NOT shadow AND measure <> ALL(:watch)"
         ),
-        {**key, "watch": [*WATCH_MEASURES, *REVIEW_MEASURES]},
+        {**key, "watch": [*WATCH_MEASURES, *REVIEW_MEASURES, *BUSINESS_MEASURES]},
     )
 
 
@@ -125,6 +128,9 @@ def save(conn: Connection, measurements: Sequence[Measurement]) -> None:
         "noise": _numbers([m.noise for m in measurements]),
         "now_mean": _numbers([m.now_mean for m in measurements]),
         "baseline_mean": _numbers([m.baseline_mean for m in measurements]),
+        "low": _numbers([m.low for m in measurements]),
+        "high": _numbers([m.high for m in measurements]),
+        "baseline_value": _numbers([m.baseline_value for m in measurements]),
     }
     binary.copy_in(conn, "measurement", columns)
 

@@ -130,7 +130,7 @@ def test_the_commands(database: Database, settings: Settings, capfd: pytest.Capt
     assert monitor(settings, "db", "check") == 0
     assert "the schema is current" in capfd.readouterr().out
     with database.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("DROP SCHEMA public, reporting CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     assert monitor(settings, "db", "check") == 1
     assert "monitor db upgrade" in capfd.readouterr().out

@@ -23,15 +23,30 @@ VIEWS = {
     "alert",
     "alert_event",
     "baseline_acceptance",
+    "baseline_bucket",
+    "baseline_in_force",
+    "baseline_sum",
+    "bucket",
     "business_event",
+    "camera",
+    "delivery",
     "deployment",
+    "edge",
     "frames_by_hour",
     "incident",
     "intake",
+    "measured",
     "measurement",
     "review_by_hour",
+    "rollup",
+    "series",
     "signal_by_hour",
+    "threshold",
+    "told",
+    "verdict",
 }
+ALWAYS = {"edge": sum(signal.edges.count + 2 for signal in SIGNALS.values())}
+"""Rows of views that hold what the product itself brings."""
 SERIES = text("""
     INSERT INTO series
     VALUES (:id, 'm', 'v', false, '', 'o''brien "x"', '', '', :signal, :class_name, '', 'e', :minutes)
@@ -70,6 +85,17 @@ def test_frames_and_failures_by_hour(database: Database) -> None:
     assert [tuple(row) for row in rows] == [(6, 10, 3)]
 
 
+def test_every_bucket_has_the_edges_of_its_signal(database: Database) -> None:
+    with database.begin() as conn:
+        rows = conn.execute(text("SELECT signal, bin, low, high FROM reporting.edge ORDER BY signal, bin")).all()
+    for name, signal in SIGNALS.items():
+        edges = np.array([-np.inf, *signal.edges.values(), np.inf])
+        own = [row for row in rows if row.signal == name]
+        assert [row.bin for row in own] == list(range(signal.edges.count + 2))
+        np.testing.assert_allclose([row.low for row in own], edges[:-1], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose([row.high for row in own], edges[1:], rtol=1e-12, atol=1e-14)
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], NoReturn]) -> Iterator[Database]:
     """An embedded, migrated database with its TCP port open."""
@@ -100,7 +126,7 @@ def test_the_reader_reads_every_view(door: psycopg.Connection) -> None:
     ).fetchall()
     assert {name for (name,) in names} == VIEWS
     for view in VIEWS:
-        assert door.execute(f"SELECT count(*) FROM reporting.{view}".encode()).fetchone() == (0,)
+        assert door.execute(f"SELECT count(*) FROM reporting.{view}".encode()).fetchone() == (ALWAYS.get(view, 0),)
 
 
 def test_the_reader_reads_and_writes_nothing_else(door: psycopg.Connection) -> None:

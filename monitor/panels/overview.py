@@ -1,0 +1,168 @@
+"""The overview: is the model well, which camera is worst, since when, and what is to be done?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from monitor.panels import health, overrides, predictions
+from monitor.panels.observable import MONTH, Board, Observable, Query
+from monitor.panels.sql import CORRECTED, LIVE, ON_CAMERAS, SCOPE
+
+_WEEK_AGO = "$__timeTo()::timestamptz - interval '7 days'"
+_FAILED_PART = "CASE WHEN class_name IN ('', 'ok') THEN 0 ELSE n END"
+_ALL_OF = "CASE WHEN class_name = '' THEN n ELSE 0 END"
+_PARTS = (
+    ("frames a day", "status", "sum(n)", "NULL", "class_name = ''"),
+    ("mean confidence", "confidence", "sum(sum)", "sum(n)", "class_name = ''"),
+    ("detections a frame", "detections", "sum(sum)", "sum(n)", "class_name = ''"),
+    ("mean latency, ms", "latency_ms", "sum(sum)", "sum(n)", "class_name = ''"),
+    ("error rate", "status", f"sum({_FAILED_PART})", f"sum({_ALL_OF})", "true"),
+    ("brightness, grey level", "brightness", "sum(sum)", "sum(n)", "class_name = ''"),
+    ("sharpness, ln variance", "sharpness", "sum(sum)", "sum(n)", "class_name = ''"),
+)
+_DAILY = " UNION ALL ".join(
+    f"(SELECT {place} AS place, '{what}' AS what, date_trunc('day', start_at, 'UTC') AS day,"
+    f" ({total})::double precision AS total, ({n})::double precision AS n"
+    f" FROM reporting.rollup WHERE $__timeFilter(start_at) AND {SCOPE} AND {LIVE} AND signal = '{signal}' AND {only}"
+    " GROUP BY day)"
+    for place, (what, signal, total, n, only) in enumerate(_PARTS)
+)
+_OVERRIDDEN = (
+    f"(SELECT {len(_PARTS)}, 'override rate', date_trunc('day', start_at, 'UTC') AS day,"
+    f" ({CORRECTED})::double precision, sum(reviewed)::double precision FROM reporting.verdict"
+    f" WHERE $__timeFilter(start_at) AND {SCOPE} AND NOT shadow AND band >= 0 GROUP BY day)"
+)
+_TRENDS = (
+    f"WITH daily AS ({_DAILY} UNION ALL {_OVERRIDDEN}),"
+    " spans AS (SELECT place, what,"
+    f" sum(total) FILTER (WHERE day >= {_WEEK_AGO}) / nullif(coalesce(sum(n) FILTER (WHERE day >= {_WEEK_AGO}),"
+    f" count(*) FILTER (WHERE day >= {_WEEK_AGO})), 0) AS now,"
+    f" sum(total) FILTER (WHERE day < {_WEEK_AGO}) / nullif(coalesce(sum(n) FILTER (WHERE day < {_WEEK_AGO}),"
+    f" count(*) FILTER (WHERE day < {_WEEK_AGO})), 0) AS before,"
+    f" stddev_samp(total / coalesce(nullif(n, 0), 1)) FILTER (WHERE day < {_WEEK_AGO}) AS spread,"
+    " coalesce(sum(n), sum(total)) AS n FROM daily GROUP BY place, what)"
+    ' SELECT what, before AS "the weeks before", now AS "last 7 days",'
+    " CASE WHEN now IS NULL OR spread IS NULL THEN '… too short' WHEN now - before > spread THEN '▲ rising'"
+    " WHEN before - now > spread THEN '▼ falling' ELSE '▬ steady' END AS trend, n AS n FROM spans ORDER BY place"
+)
+
+
+def _of(board: Board, name: str) -> Observable:
+    found = next(one for one in board.observables if one.name == name)
+    return replace(found, name=f"overview-{name}", width=4, height=5)
+
+
+OBSERVABLES = (
+    _of(health.BOARD, "throughput-now"),
+    _of(predictions.BOARD, "detections-count"),
+    _of(predictions.BOARD, "confidence-now"),
+    _of(overrides.BOARD, "override-rate-now"),
+    _of(health.BOARD, "latency-p95-now"),
+    _of(health.BOARD, "error-rate-now"),
+    Observable(
+        name="alerts",
+        title="Alerts that are active",
+        question="What is wrong now, where, and since when?",
+        good="no rows.",
+        bad="rows: the gravest and then the oldest stands first.",
+        next_steps=(
+            "Read the sentence, then the runbook of the rule under dashboards/runbooks.",
+            "Acknowledge it, so that others know that you are at it: `monitor alerts ack`.",
+        ),
+        queries=(
+            Query(
+                "SELECT state, severity, rule, CASE camera WHEN '' THEN 'all cameras' ELSE camera END AS camera,"
+                " class_name AS class, since, value, threshold, n, reason FROM reporting.alert"
+                " WHERE model IN (${model:sqlstring}) AND version IN (${version:sqlstring})"
+                " AND state IN ('firing', 'pending') AND coalesce(since, window_end) <= $__timeTo()"
+                " ORDER BY state <> 'firing', severity <> 'critical', since NULLS LAST, rule LIMIT 50"
+            ),
+        ),
+        unit="short",
+        no_value="No alert is active.",
+        kind="table",
+        owner="on-call",
+        smallest=MONTH,
+        words={"firing": "red", "pending": "orange", "critical": "red", "warning": "orange", "info": "blue"},
+    ),
+    Observable(
+        name="alerts-told",
+        title="Last alerts and how they ended",
+        question="What was told last, and is it over?",
+        good="each firing row has a resolved row above it.",
+        bad="the same alert again and again: its cause has not been mended, or its rule is too tight.",
+        next_steps=(
+            "Write a note on what it was: `monitor alerts resolve`.",
+            "Too tight: try other numbers with `monitor backtest` before changing the contract.",
+        ),
+        queries=(
+            Query(
+                'SELECT decided_at AS "time", state, severity, rule, place, sentence, likely_cause AS "likely cause",'
+                ' first_step AS "do first", frames FROM reporting.told WHERE $__timeFilter(decided_at)'
+                " AND model IN (${model:sqlstring}) ORDER BY decided_at DESC, event_id DESC LIMIT 30"
+            ),
+        ),
+        unit="short",
+        no_value="Nothing was told in this time range.",
+        kind="table",
+        owner="on-call",
+        smallest=MONTH,
+        words={"firing": "red", "resolved": "green", "critical": "red", "warning": "orange", "info": "blue"},
+    ),
+    Observable(
+        name="cameras",
+        title="Cameras, the worst first",
+        question="Which camera is worst?",
+        good="no firing alert, a last hour close to now, errors near zero.",
+        bad="a camera with alerts, with errors, or one that has gone silent.",
+        next_steps=(
+            "Choose the camera above; every dashboard then speaks of it.",
+            "Read its incidents on the drift dashboard.",
+        ),
+        queries=(
+            Query(
+                'SELECT heard.camera, coalesce(firing.alerts, 0) AS "alerts firing", failed * 1.0 /'
+                " nullif(frames, 0) AS"
+                ' "error rate", newest AS "last hour", frames AS n FROM (SELECT camera, max(start_at) AS newest,'
+                f" coalesce({health.FAILED}, 0) AS failed, {health.FRAMES} AS frames FROM reporting.rollup"
+                f" WHERE $__timeFilter(start_at) AND {ON_CAMERAS} AND {LIVE} AND signal = 'status' AND slice = 'all'"
+                " GROUP BY 1) heard LEFT JOIN (SELECT camera, count(*) AS alerts FROM reporting.alert"
+                " WHERE model IN (${model:sqlstring}) AND state = 'firing' GROUP BY 1) firing USING (camera)"
+                " ORDER BY 2 DESC, 3 DESC NULLS LAST, 4, 1 LIMIT 25"
+            ),
+        ),
+        unit="short",
+        units={"error rate": "percentunit"},
+        no_value="No frames in this time range.",
+        kind="table",
+        rate=True,
+    ),
+    Observable(
+        name="trends",
+        title="Trends of 30 days",
+        question="What has been changing slowly?",
+        good="steady: the last week lies within the spread of the days before.",
+        bad="rising or falling: the last week lies outside it. For a model a slow change is the usual way to fail.",
+        next_steps=(
+            "Open the dashboard of that number and read since when.",
+            "See whether an incident is open for it on the drift dashboard.",
+        ),
+        queries=(Query(_TRENDS),),
+        unit="short",
+        no_value="No frames in the last 30 days.",
+        kind="table",
+        smallest=MONTH,
+        rate=True,
+        period="30d",
+        words={"▲ rising": "orange", "▼ falling": "orange", "▬ steady": "green", "… too short": "text"},
+    ),
+    replace(_of(health.BOARD, "throughput"), width=8, height=8),
+    replace(_of(predictions.BOARD, "confidence"), width=8, height=8),
+    replace(_of(overrides.BOARD, "override-rate"), width=8, height=8),
+)
+BOARD = Board(
+    "monitor-overview",
+    "Overview",
+    "Is the model well, which camera is worst, since when, and what is to be done?",
+    OBSERVABLES,
+)

@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from monitor.errors import MonitorError
 from monitor.spec.load import LoadedContract
-from monitor.store import baselines, findings, incidents, lease, names, reporting, watched
+from monitor.store import baselines, findings, lease, names, reporting, watched
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
 from monitor.upkeep import CHECKS
@@ -196,13 +196,6 @@ def _audit(conn: Connection) -> Iterator[Metric]:
 
 
 def _watch(conn: Connection, contracts: Iterable[str]) -> Iterator[Metric]:
-    open_now = Counter((one.watch.model, one.incident.cause) for one in incidents.read(conn, None, open_only=True))
-    yield _gauge(
-        "monitor_incidents_open",
-        "Incidents that are open.",
-        {key: float(count) for key, count in open_now.items()}.items(),
-        ("model", "cause"),
-    )
     lanes = {}
     for model in contracts:
         for version in baselines.versions(conn, model):

@@ -20,6 +20,7 @@ BENCHES = (
     "golden",
     "nms",
     "scale",
+    "panels",
     "story",
     "bounds",
     "onset",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from monitor.daemon.context import Job
 from monitor.ingest import audit as recounting
 from monitor.ingest.audit import Task
 from monitor.records import EPOCH, Window
@@ -17,10 +18,8 @@ ROLLUPS = "rollups"
 """The check that recounts have a job of their own for; all the others are seen to at once."""
 FREQUENT = timedelta(minutes=1)
 """A job that has its turn as often as this has been done once before all is said to be well."""
-UNTRIED = timedelta(minutes=2)
-"""So long a message may be due before somebody tries to send it."""
 UNTAKEN = timedelta(minutes=15)
-"""So long a receiver may refuse a message."""
+"""So long a message may wait for its receiver to take it."""
 _HOUR = timedelta(hours=1)
 _AGAIN = 5
 """Hours that differed and are recounted once more, at most so many a turn."""
@@ -29,7 +28,7 @@ _AGAIN = 5
 def run(
     database: Database,
     contracts: Mapping[str, LoadedContract],
-    turns: Mapping[str, timedelta],
+    watched: Sequence[Job],
     now: datetime,
     *,
     signal: bool,
@@ -38,7 +37,7 @@ def run(
     with database.begin() as conn:
         found = [
             *_contracts(contracts),
-            *_jobs(conn, turns, now),
+            *_jobs(conn, watched, now),
             *_outbox(conn, now),
             *_sources(conn, now),
             *_golden(conn),
@@ -95,17 +94,16 @@ def _contracts(contracts: Mapping[str, LoadedContract]) -> Iterator[Finding]:
         yield Finding("contracts", "", "no contract is in force; put one TOML file a model into the contracts folder")
 
 
-def _jobs(conn: Connection, turns: Mapping[str, timedelta], now: datetime) -> Iterator[Finding]:
-    for one in jobs.health(conn, list(turns)):
-        every = turns[one.job]
-        if one.overdue(every, now):
+def _jobs(conn: Connection, watched: Sequence[Job], now: datetime) -> Iterator[Finding]:
+    for job, one in zip(watched, jobs.health(conn, [job.name for job in watched]), strict=True):
+        if one.overdue(job.every, now, job.may_take):
             yield Finding(
                 "jobs", one.job, f"{one.job} was last done {one.done_at:%Y-%m-%d %H:%M:%S} UTC; see the log"
             )
-        elif one.done_at is None and (one.failed_at is not None or every <= FREQUENT):
+        elif one.done_at is None and (one.failed_at is not None or job.every <= FREQUENT):
             said = f"and failed: {one.error}" if one.error else "yet; see the log"
             yield Finding("jobs", one.job, f"{one.job} has never been done {said}")
-    grace = 3 * turns["intake"] + jobs.SLACK
+    grace = 3 * next(job.every for job in watched if job.name == "intake") + jobs.SLACK
     for worker in workers.alive(conn):
         if worker.through is not None and now - worker.through > grace:
             yield Finding(
@@ -117,17 +115,12 @@ def _jobs(conn: Connection, turns: Mapping[str, timedelta], now: datetime) -> It
 
 
 def _outbox(conn: Connection, now: datetime) -> Iterator[Finding]:
-    untried, since = findings.stuck(conn, now - UNTRIED)
-    if since is not None:
-        yield Finding(
-            "outbox", "", f"{untried:,} messages wait to be sent, one since {since:%Y-%m-%d %H:%M} UTC; see the log"
-        )
-    for one in findings.refused(conn, now - UNTAKEN):
+    for one in findings.untaken(conn, now - UNTAKEN):
         yield Finding(
             "outbox",
             one.channel,
             f"{one.messages:,} messages to {one.channel} are not taken, one since {one.since:%Y-%m-%d %H:%M} UTC"
-            f" ({one.error}); see to the receiver",
+            f" ({one.error or 'it was not tried'}); see to the receiver",
         )
 
 

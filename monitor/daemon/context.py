@@ -87,5 +87,7 @@ class Job:
     catch_up: CatchUp = CatchUp.LATEST
     needs_contracts: bool = False
     """Without contracts it has nothing to do, and must not take the turn from a process that has some."""
+    may_take: timedelta = timedelta(0)
+    """A run that lasts no longer makes the job not overdue."""
     after_intake: bool = False
     """The intake feeds it: while that fails, it waits."""

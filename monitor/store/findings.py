@@ -26,14 +26,11 @@ _SILENT = text("""
     SELECT source, last_at, max(gap) FROM gaps GROUP BY source, last_at
     HAVING count(*) >= 24 AND :now - last_at > 1.5 * max(gap) ORDER BY last_at LIMIT 100
 """)
-_STUCK = text("""
-    SELECT count(*), min(o.not_before) FROM outbox o JOIN alert_event e USING (event_id)
-    WHERE o.sent_at IS NULL AND o.given_up_at IS NULL AND o.not_before < :due_before
-""")
-_REFUSED = text("""
-    SELECT o.channel, count(*), min(e.decided_at), max(o.last_error) FROM outbox o JOIN alert_event e USING (event_id)
-    WHERE o.sent_at IS NULL AND o.given_up_at IS NULL AND o.last_error <> '' AND e.decided_at < :decided_before
-    GROUP BY o.channel ORDER BY o.channel
+_UNTAKEN = text("""
+    SELECT channel, count(*), min(due), max(last_error)
+    FROM (SELECT o.channel, o.last_error, coalesce(o.due_at, e.decided_at) AS due
+          FROM outbox o JOIN alert_event e USING (event_id) WHERE o.sent_at IS NULL AND o.given_up_at IS NULL) open
+    WHERE due < :due_before GROUP BY channel ORDER BY channel
 """)
 _GOLDEN = text("""
     SELECT * FROM (
@@ -53,8 +50,8 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Messages that a channel has not taken for a while: how many, since when, and what it says."""
+class Untaken:
+    """Messages that a channel has not taken for a while: how many, due since when, and what it says."""
 
     channel: str
     messages: int
@@ -118,19 +115,11 @@ def silent(conn: Connection, now: datetime) -> list[Silent]:
     return [Silent(*row) for row in conn.execute(_SILENT, {"now": now, "habit_of": _HABIT_OF})]
 
 
-def stuck(conn: Connection, due_before: datetime) -> tuple[int, datetime | None]:
-    """How many messages have been due since before a moment and were not tried, and since when the oldest is."""
-    row = conn.execute(_STUCK, {"due_before": due_before}).one()
-    return row[0], row[1]
-
-
-def refused(conn: Connection, decided_before: datetime) -> list[Refused]:
-    """Messages of events decided before a moment, which were tried and not taken."""
-    return [Refused(*row) for row in conn.execute(_REFUSED, {"decided_before": decided_before})]
+def untaken(conn: Connection, due_before: datetime) -> list[Untaken]:
+    """Messages that could have been sent before a moment and were not; one that a silence holds back could not."""
+    return [Untaken(*row) for row in conn.execute(_UNTAKEN, {"due_before": due_before})]
 
 
 def golden_trouble(conn: Connection) -> list[GoldenTrouble]:
     """Models whose newest run of a golden or challenge set ended in an error, or not on the provider it should."""
-    if conn.execute(text("SELECT to_regclass('golden_run')")).scalar_one() is None:
-        return []
     return [GoldenTrouble(*row) for row in conn.execute(_GOLDEN)]

@@ -89,8 +89,13 @@ class JobHealth:
     started_at: datetime | None
     """Start of a run that is under way (or was cut off and not yet noticed)."""
 
-    def overdue(self, every: timedelta, now: datetime) -> bool:
-        """Whether three turns and a minute have gone by without a good run; a job that never ran is not overdue."""
+    def overdue(self, every: timedelta, now: datetime, may_take: timedelta = timedelta(0)) -> bool:
+        """Whether three turns and a minute have gone by without a good run; a job that never ran is not overdue.
+
+        `may_take`: how long a single run may last before that is asked.
+        """
+        if self.started_at is not None and now - self.started_at <= may_take:
+            return False
         return self.done_at is not None and now - self.done_at > 3 * every + SLACK
 
 

@@ -18,6 +18,7 @@ BENCHES = (
     "backtest",
     "compat",
     "golden",
+    "nms",
     "scale",
     "story",
     "bounds",

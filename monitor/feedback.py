@@ -188,6 +188,25 @@ class Deployment:
     source: str = ALL
 
 
+@dataclass(frozen=True, slots=True)
+class BusinessEvent:
+    """Something that happened, with what its frame says where the event names one and that frame is stored.
+
+    `version`, `stage`, `camera` and `class_name` are empty where neither says.
+    """
+
+    kind: str
+    at: datetime
+    version: str = ALL
+    stage: str = ALL
+    camera: str = ALL
+    class_name: str = ALL
+    slices: tuple[tuple[str, str], ...] = ()
+    minutes: float | None = None
+    before: float | None = None
+    after: float | None = None
+
+
 OVERRIDE = "override"
 """The signal that measurements from reviews bear."""
 SHARES = ("raw", "honest", *(f"{how}_{direction}" for direction in OVERRIDES for how in ("raw", "honest")))

@@ -47,6 +47,16 @@ class Settings:
     private_receivers: str = ""
     """Receivers that are no public addresses: networks, addresses, names (MONITOR_PRIVATE_RECEIVERS)."""
 
+    public_url: str | None = None
+    """Where people reach the built-in page, for links in messages (MONITOR_PUBLIC_URL); None: by host and port."""
+    grafana_url: str | None = None
+    """Where people reach Grafana, for links to its panels (MONITOR_GRAFANA_URL); None: links lead to the page."""
+
+    @property
+    def page_url(self) -> str:
+        """The built-in page, as a link names it."""
+        return self.public_url or f"http://{self.http_host}:{self.http_port}"
+
     @property
     def spool_dir(self) -> Path:
         """`incoming/`, `done/` and `quarantine/` lie in it."""
@@ -83,6 +93,13 @@ def _mebibytes(environ: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
+def _address(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name)
+    if text and not text.startswith(("http://", "https://")):
+        raise UsageError(f"{name} is {text!r}; write it as https://host or https://host/path")
+    return text or None
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ` (the process's own environment by default).
 
@@ -106,4 +123,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         paging=env.get("MONITOR_PAGING") or "",
         fallback=env.get("MONITOR_FALLBACK") or "",
         private_receivers=env.get("MONITOR_PRIVATE_RECEIVERS") or "",
+        public_url=_address(env, "MONITOR_PUBLIC_URL"),
+        grafana_url=_address(env, "MONITOR_GRAFANA_URL"),
     )

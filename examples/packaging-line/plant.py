@@ -8,7 +8,7 @@ is what makes an ageing lamp costly here: a pale sheet under half the light look
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Colour = tuple[float, float, float]
+Thing = tuple[str, tuple[int, int, int, int]]
+"""What was put on the belt, and its visible box (x1, y1, x2, y2 in pixels)."""
 
 SIZE = 160
 CLASSES = ("carton", "pouch", "bottle")
@@ -104,18 +106,29 @@ def draw(
     Boxes enclose what is visible inside the frame. The same scene and the same state of the generator give the
     same frame; without a generator the scene's seed starts one.
     """
-    rng = np.random.default_rng(scene.seed) if rng is None else rng
+    return labelled(*draw_things(scene, np.random.default_rng(scene.seed) if rng is None else rng))
+
+
+def draw_things(scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[Thing]]:
+    """Return one frame [160, 160, 3] uint8 RGB and all that lies in it, strays too."""
     line = LINES[scene.camera]
     canvas = _background(scene.camera, rng)
-    boxes: list[tuple[int, int, int, int]] = []
-    class_ids: list[int] = []
+    things: list[Thing] = []
     for kind, pose in _arrange(scene, line, rng):
         box = _put(canvas, kind, pose, rng)
-        if kind in KIND_CLASS and box is not None:
-            boxes.append(box)
-            class_ids.append(CLASSES.index(KIND_CLASS[kind]))
-    frame = _expose(canvas, scene, rng)
-    return frame, np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(class_ids, dtype=np.int64)
+        if box is not None:
+            things.append((kind, box))
+    return _expose(canvas, scene, rng), things
+
+
+def labelled(
+    frame: NDArray[np.uint8], things: list[Thing], taken_for: Mapping[str, str] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]:
+    """Return the frame with the boxes [n, 4] and class ids [n] of its things; `taken_for` names each kind's class."""
+    classes = KIND_CLASS if taken_for is None else taken_for
+    kept = [(box, CLASSES.index(classes[kind])) for kind, box in things if kind in classes]
+    boxes = np.array([box for box, _ in kept], dtype=np.float64).reshape(-1, 4)
+    return frame, boxes, np.array([label for _, label in kept], dtype=np.int64)
 
 
 def _arrange(scene: Scene, line: Line, rng: np.random.Generator) -> list[tuple[str, Pose]]:

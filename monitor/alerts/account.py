@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from monitor.alerts.advice import told
 from monitor.alerts.causes import Likely, Moved
-from monitor.alerts.evidence import figure, unit
 from monitor.alerts.incidents import Alarm
+from monitor.alerts.wording import figure, per_cent, unit
 from monitor.records import Measurement
 from monitor.watch import ALL_LANES, DOWN, EFFECT, FAST, Incident, Path, Z, label
 
 MOST = 12
 """Streams that are told with an incident, the clearest first."""
-MOST_CAUSES = 2
-"""Causes that are told with an incident."""
-LEAST_SHARE = 0.02
-"""A cause that is less likely than this is not told."""
 _MONTH = 30
 
 
@@ -74,23 +71,26 @@ def opened(
     witnesses: Sequence[Witness],
     baseline: dict[str, Any],
     likely: Sequence[Likely],
+    surroundings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The evidence of an incident that has opened, as JSON takes it; days are ISO 8601.
 
     `finding` is what happened, where, since when and how sure that is; `sentence` adds the likely causes and what to
-    do first. Of `likely` the first few are kept that a signal speaks for.
+    do first. Of `likely` the first few are kept that a signal speaks for. `surroundings` are the last deployment,
+    frames, what moved most, panel, runbook and the contract's failure modes that fit.
     """
     ordered = sorted(witnesses, key=lambda one: (not one.alarm.group, -one.excess))
     finding = _finding(incident, whose, ordered)
-    causes = [_cause(one) for one in likely if one.speaks and one.share >= LEAST_SHARE][:MOST_CAUSES]
+    causes, around = told(likely), surroundings or {}
     return {
-        "sentence": " ".join([finding, *_advice(causes)]),
+        "sentence": " ".join([finding, *_background(around), *_advice(causes)]),
         "finding": finding,
         "causes": causes,
         "reason": f"{len(ordered)} stream{'' if len(ordered) == 1 else 's'} alarmed on {incident.opened_on}",
         **_subject(incident, whose),
         "baseline": baseline,
         "streams": [_stream(one) for one in ordered[:MOST]],
+        **around,
     }
 
 
@@ -154,10 +154,16 @@ def _surety(one: Witness, whose: Whose) -> str:
     )
 
 
-def _cause(one: Likely) -> dict[str, Any]:
-    cause = one.cause
-    said = {"name": cause.name, "text": cause.text, "first": cause.first}
-    return {**said, "share": round(one.share, 2), "signals": list(one.speaks)}
+def _background(around: Mapping[str, Any]) -> list[str]:
+    """The part of the distribution that moved most, the last deployment, the failure mode that the plant knows."""
+    said = []
+    if moved_most := around.get("moved_most"):
+        most = moved_most[0]
+        said.append(f"Most of it: {most['part']}, {per_cent(most['now'])} instead of {per_cent(most['then'])}.")
+    if deployed := around.get("deployment"):
+        said.append(f"Last deployment: {deployed['version']} at {deployed['at'][:16].replace('T', ' ')} UTC.")
+    modes = [mode for mode in around.get("failure_modes", []) if mode["mitigation"]]
+    return [*said, f"Known as {modes[0]['name']}: {modes[0]['mitigation']}"] if modes else said
 
 
 def _advice(causes: Sequence[dict[str, Any]]) -> list[str]:

@@ -20,20 +20,17 @@ Windows are taken in order, each once: a measurement that is revised after its w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import isnan
 from typing import Literal
 from urllib.parse import quote
 
+from monitor.alerts.conditions import Verdict, judged, limit, verdict, why_undecided
 from monitor.records import Alert, AlertState, Measurement, SeriesKey, Window
-from monitor.spec.contract import AlertRule
+from monitor.spec.rules import AlertRule
 
-Verdict = Literal["breach", "clear", "between", "undecided", "no-data"]
-
-VERDICTS: frozenset[Verdict] = frozenset({"breach", "clear", "between"})
-"""What a window says that had enough to say something."""
 ACTIVE: frozenset[str] = frozenset({"firing", "flapping"})
 """The states of an alert that people have been told of and that is not over."""
 OPEN: frozenset[str] = ACTIVE | {"pending"}
@@ -89,23 +86,6 @@ def _escaped(part: str) -> str:
     return "".join(c if c.isprintable() and c not in "%/" else quote(c, safe="") for c in part)
 
 
-def limit(rule: AlertRule, measurement: Measurement) -> float:
-    """What the value must exceed: the rule's threshold plus what chance alone reaches at this window's n."""
-    return rule.above + (measurement.noise or 0.0)
-
-
-def verdict(rule: AlertRule, measurement: Measurement) -> Verdict:
-    """What one window says about one rule; a value that is not a finite number says nothing."""
-    if measurement.state == "no_data":
-        return "no-data"
-    value = measurement.value
-    if measurement.state != "ok" or measurement.n < rule.min_n or value is None or not math.isfinite(value):
-        return "undecided"
-    if value > limit(rule, measurement):
-        return "breach"
-    return "clear" if value < rule.clear_below + (measurement.noise or 0.0) else "between"
-
-
 def decide(rule: AlertRule, alert: Alert | None, measurement: Measurement) -> Decision:
     """The alert after `measurement` (the same row where its window was judged before); see the head of this file.
 
@@ -131,11 +111,17 @@ def decide(rule: AlertRule, alert: Alert | None, measurement: Measurement) -> De
         severity=rule.severity,
         window_end=window.end,
         value=measurement.value,
-        threshold=limit(rule, measurement),
+        threshold=_threshold(rule, before, measurement),
         n=measurement.n,
     )
     told = after.state != before.state and (after.state in ACTIVE or after.state == "resolved")
     return Decision(replace(after, reason=_reason(rule, after, measurement, said)), before.state if told else None)
+
+
+def _threshold(rule: AlertRule, before: Alert, measurement: Measurement) -> float:
+    """What the value was held against; where there was nothing to hold it against, what it was before."""
+    found = limit(rule, measurement)
+    return before.threshold if isnan(found) else found
 
 
 def retire(alert: Alert, reason: str) -> Decision:
@@ -173,7 +159,7 @@ def _unseen(rule: AlertRule, measurement: Measurement) -> Alert:
         since=None,
         window_end=measurement.window.start,
         value=None,
-        threshold=rule.above,
+        threshold=rule.above or rule.below or 0.0,
         n=0,
         reason="",
     )
@@ -238,31 +224,14 @@ def _reason(rule: AlertRule, after: Alert, measurement: Measurement, said: Verdi
     if said == "no-data":
         return f"{still}no frame gave a value in this window"
     if said == "undecided":
-        return still + _why_undecided(rule, measurement)
-    name, allowed = rule.measure.upper(), measurement.noise or 0.0
-    value = f"{still}{name} {measurement.value:.3g}"
-    upper = _bound(rule.above, allowed, measurement.n)
-    lower = _bound(rule.clear_below, allowed, measurement.n)
+        return still + why_undecided(rule, measurement)
+    value = judged(rule, measurement, said)
     if said == "breach":
         turn = f", window {after.breaches} of {rule.for_windows}" if after.state == "pending" else ""
         if after.state == "flapping":
             turn = f"; flapping: over once {_clears_needed(rule, after)} windows in a row are clear"
-        return f"{name} {measurement.value:.3g} is above {upper}{turn}"
+        return f"{value}{turn}"
     if said == "between":
-        return f"{value} is neither above {upper} nor below {lower}"
+        return f"{still}{value}"
     turn = f", window {after.clears} of {_clears_needed(rule, after)}" if after.state in ACTIVE else ""
-    return f"{value} is below {lower}{turn}"
-
-
-def _bound(threshold: float, allowed: float, n: int) -> str:
-    """`0.38 (0.2 + 0.18 for chance at 60 frames)`: a bound and what it is made of."""
-    made_of = f" ({threshold:.3g} + {allowed:.3g} for chance at {n:,} frames)" if allowed else ""
-    return f"{threshold + allowed:.3g}{made_of}"
-
-
-def _why_undecided(rule: AlertRule, measurement: Measurement) -> str:
-    if measurement.state == "no_baseline":
-        return "the baseline holds nothing that this could be compared with"
-    if measurement.n < rule.min_n:
-        return f"{measurement.n} frames are fewer than the {rule.min_n} that the rule asks for"
-    return f"{measurement.n} frames are too few for a number"
+    return f"{still}{value}{turn}"

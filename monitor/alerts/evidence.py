@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from monitor.alerts.evaluate import limit, verdict
-from monitor.records import Alert, Baseline, Measurement, Scope, SeriesKey, Window
-from monitor.signals import SIGNALS
-from monitor.spec.contract import AlertRule
+from monitor.alerts.advice import Advice, surety
+from monitor.alerts.conditions import limit, verdict
+from monitor.alerts.wording import figure, per_cent, subject, unit, when
+from monitor.records import Alert, Baseline, Measurement, Window
+from monitor.spec.rules import COMPARISONS, AlertRule
 
 SHOWN_WINDOWS = 7
 """Windows of a series that are told with an alert, its own one last."""
@@ -31,6 +31,13 @@ class Case:
     recent: Sequence[Measurement]
     together: Sequence[tuple[AlertRule, Measurement]]
     baseline: Baseline | None
+    advice: Advice = field(default_factory=Advice)
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """Last deployment, frames and what moved most, as JSON takes them."""
+    panel: str = ""
+    """The address of the panel that shows it."""
+    own: bool = True
+    """Whether the rule is one of the contract's own, or one that comes with the product."""
 
 
 def evidence(case: Case) -> dict[str, Any]:
@@ -54,11 +61,31 @@ def evidence(case: Case) -> dict[str, Any]:
             "min_n": rule.min_n,
             "for_windows": rule.for_windows,
             "clear_windows": rule.clear_windows,
+            "below": rule.below,
+            "clear_above": rule.clear_above,
+            "relative_to": rule.relative_to,
+            "by_at_least": rule.by_at_least,
             "contract_hash": case.contract_hash,
             "rule": rule.name,
+            "origin": f"{'rule' if case.own else 'ready rule'} {rule.name}, contract {case.contract_hash}",
         },
         "baseline": _baseline(case.baseline, found),
-        "current": {"window": _period(found.window), "mean": _finite(found.now_mean), "n": found.n},
+        "current": {
+            "window": _period(found.window),
+            "mean": _finite(found.now_mean),
+            "value": _finite(found.value),
+            "low": _finite(found.low),
+            "high": _finite(found.high),
+            "n": found.n,
+        },
+        "sure": surety(rule, found) if alert.state != "resolved" else "",
+        "causes": list(case.advice.causes),
+        "failure_modes": list(case.advice.failure_modes),
+        "first": case.advice.first,
+        "panel": case.panel,
+        "deployment": case.beside.get("deployment"),
+        "frames": case.beside.get("frames", []),
+        "moved_most": case.beside.get("moved_most", []),
         "windows": [_window(rule, m) for m in case.recent],
         "moved_together": [_beside(other, m) for other, m in case.together],
     }
@@ -82,27 +109,33 @@ def farewell(alert: Alert, contract_hash: str) -> dict[str, Any]:
 def sentence(case: Case) -> str:
     """`Brightness of cam-2 fell from 131.2 to 118.4 (-9.8 %): PSI 0.61 is above 0.38 ..., since ... UTC.`"""
     found, alert = case.measurement, case.alert
-    counts = f"n {found.n:,} against {found.baseline_n:,} in the baseline"
+    against = f" against {found.baseline_n:,} in the baseline" if case.rule.compares else ""
+    counts = f"n {found.n:,}{against}"
     since = f"since {when(alert.since)}" if alert.since else ""
     what = subject(alert.series)
     if alert.state == "resolved":
         return f"{what} is back in its band: {alert.reason}; {counts}; it had been off {since}."
-    return f"{what} {movement(found)}: {alert.reason}; {counts}; {since}."
+    said = f" {movement(found)}" if case.rule.measure in COMPARISONS else ""
+    return " ".join([f"{what}{said}: {alert.reason}; {counts}; {since}.", *_rest(case)])
 
 
-def subject(series: SeriesKey) -> str:
-    """`Confidence of class carton on cam-2`."""
-    words = series.signal.removesuffix("_ms").removesuffix("_db").replace("_", " ")
-    of_class = f" of class {series.class_name}" if series.class_name else ""
-    return f"{words[:1].upper()}{words[1:]}{of_class} {'on' if of_class else 'of'} {where(series.scope)}"
+def _rest(case: Case) -> list[str]:
+    """What moved most, how sure it is, what was deployed, what it may be and what to do first: a sentence each."""
+    said = []
+    if moved := case.beside.get("moved_most"):
+        most = moved[0]
+        said.append(f"Most of it: {most['part']}, {per_cent(most['now'])} instead of {per_cent(most['then'])}.")
+    if case.advice.first:
+        said.append(f"How sure: {surety(case.rule, case.measurement)}.")
+    if deployed := case.beside.get("deployment"):
+        said.append(f"Last deployment: {deployed['version']} at {deployed['at'][:16].replace('T', ' ')} UTC.")
+    if case.advice.causes:
+        said.append(f"Likely {', or '.join(_share(one) for one in case.advice.causes)}.")
+    return [*said, f"First: {case.advice.first}"] if case.advice.first else said
 
 
-def where(scope: Scope) -> str:
-    """The place that a scope names, as one says it; the version always, for the same camera may run two."""
-    parts = [scope.camera or "all cameras"]
-    parts += [f"under {scope.slice_name} = {scope.slice_value}"] if scope.slice_name else []
-    parts += [f"at {scope.stage}"] if scope.stage else []
-    return f"{' '.join(parts)} ({scope.model} {scope.version})"
+def _share(cause: Mapping[str, Any]) -> str:
+    return f"{cause['text']} ({100 * cause['share']:.0f} %)"
 
 
 def movement(found: Measurement) -> str:
@@ -116,26 +149,6 @@ def movement(found: Measurement) -> str:
         return f"changed its shape (the mean stayed at {figure(now)})"
     by = f"{share:+.1%}".replace("%", " %") if _is_ratio(found.key.signal) and before else f"{change:+.2g}"
     return f"{'rose' if change > 0 else 'fell'} from {figure(before)} to {figure(now)} ({by})"
-
-
-def figure(value: float) -> str:
-    """A number with as many digits as a person compares."""
-    size = abs(value)
-    if size >= 1000:
-        return f"{value:,.0f}"
-    if size >= 10:
-        return f"{value:.1f}"
-    return f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
-
-
-def when(at: datetime) -> str:
-    """`2026-09-14 00:00 UTC`."""
-    return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def unit(signal: str) -> str:
-    """The unit of a signal's mean; derived signals are shares."""
-    return SIGNALS[signal].unit if signal in SIGNALS else "share"
 
 
 def moved_together(
@@ -190,6 +203,7 @@ def _baseline(baseline: Baseline | None, found: Measurement) -> dict[str, Any] |
         "period": _period(Window(start, end)) if start and end else None,
         "sha256": baseline.sha256,
         "mean": _finite(found.baseline_mean),
+        "value": _finite(found.baseline_value),
         "n": found.baseline_n,
     }
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from monitor.alerts import account, causes, incidents
+from monitor.alerts import account, beside, causes, incidents
 from monitor.alerts.account import Whose, Witness
+from monitor.alerts.advice import fit
+from monitor.alerts.beside import Beside
 from monitor.alerts.causes import Likely
 from monitor.alerts.incidents import QUIET_DAYS, Alarm, Day, State
 from monitor.alerts.life import BY_HAND
-from monitor.records import QUIET, AlertEvent, Baseline, Measurement, Window
+from monitor.alerts.links import HERE, Links
+from monitor.records import QUIET, AlertEvent, Baseline, Measurement, Scope, SeriesKey, Window
 from monitor.spec.load import LoadedContract
 from monitor.stats import sequential, strata
 from monitor.store import acceptances, baselines, measurements, outbox, watched
@@ -42,6 +45,7 @@ class _Desk:
     now: datetime
     watch: Watch
     baseline: Baseline
+    links: Links
 
     def whose(self, *, group: bool) -> Whose:
         contract = self.loaded.contract
@@ -55,10 +59,18 @@ class _Desk:
         return [m for m in found if m.key.scope.stage == self.watch.stage and m.baseline_id == self.baseline.id]
 
 
-def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: Sequence[str] = LOGGED) -> int:
+def run(
+    database: Database,
+    loaded: LoadedContract,
+    now: datetime,
+    *,
+    channels: Sequence[str] = LOGGED,
+    links: Links = HERE,
+) -> int:
     """Gather what is ungathered of one model; returns how many days were.
 
-    `channels` are the names that messages are written for. Safe to kill, to repeat and to run twice at the same time.
+    `channels` are the names that messages are written for, `links` where those lead. Safe to kill, to repeat and to
+    run twice at the same time.
     """
     _lay_to_rest(database, loaded, channels, now)
     with database.begin() as conn:
@@ -68,7 +80,11 @@ def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: 
     for task in todo:
         with database.begin() as conn:
             if kept.advance(conn, task.watch, task.day):
-                _gather(_Desk(conn, loaded, channels, now, task.watch, known[task.baseline_id]), task.day, over=True)
+                _gather(
+                    _Desk(conn, loaded, channels, now, task.watch, known[task.baseline_id], links),
+                    task.day,
+                    over=True,
+                )
                 did += 1
     # A sudden change is told on the day itself, which is gathered for good when it is over.
     with database.begin() as conn:
@@ -77,7 +93,11 @@ def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: 
         with database.begin() as conn:
             watched.hold(conn, task.watch.model, task.watch.version)
             if task in kept.running(conn, loaded.model):
-                _gather(_Desk(conn, loaded, channels, now, task.watch, known[task.baseline_id]), task.day, over=False)
+                _gather(
+                    _Desk(conn, loaded, channels, now, task.watch, known[task.baseline_id], links),
+                    task.day,
+                    over=False,
+                )
     return did
 
 
@@ -193,8 +213,34 @@ def _keep(
         own = [w for w in witnesses if w.alarm.cause == incident.cause and _belongs(w.alarm, incident)]
         likely = _likely(desk, day, incident, paths)
         whose = desk.whose(group=incident.scope not in paths.values())
-        why = account.opened(incident, whose, own, _named(desk.baseline), likely)
+        surroundings = _surroundings(desk, day, incident, own, paths)
+        why = account.opened(incident, whose, own, _named(desk.baseline), likely, surroundings)
         _tell(desk, new, "ok", "firing", day, why, max(own, key=lambda w: w.excess).told if own else None)
+
+
+def _surroundings(
+    desk: _Desk, day: date, incident: Incident, own: Sequence[Witness], paths: dict[str, Path]
+) -> dict[str, Any]:
+    """What stands beside an incident: deployment, frames, what moved most, panel, runbook, failure modes."""
+    watch, window = desk.watch, Window(_midnight(day), _midnight(day) + _DAY)
+    cameras = {path: camera for camera, path in paths.items()}
+    scope = Scope(watch.model, watch.version, watch.stage, cameras.get(incident.scope, ""))
+    found = Beside(beside.deployment(desk.conn, watch.model, window.end))
+    if own:
+        clearest = max(own, key=lambda one: one.excess)
+        signal = ALL_LANES[clearest.alarm.lane].signal
+        # Of a group the camera that is clearest shows it.
+        camera = scope.camera or clearest.told.key.scope.camera
+        camera = camera or next((m.alarm.scope[-1] for m in own if m.alarm.scope in cameras), "")
+        series = SeriesKey(replace(scope, camera=camera), signal, clearest.told.key.class_name)
+        found = beside.read(desk.conn, series, window, desk.baseline.id, up=clearest.up)
+    signals = [ALL_LANES[one.alarm.lane].signal for one in own] or list(incident.signals)
+    return {
+        **found.as_json(_midnight(incident.onset)),
+        "panel": desk.links.incident(scope, window),
+        "runbook": f"dashboards/runbooks/incident-{incident.cause}.md",
+        "failure_modes": fit(desk.loaded.contract.failure_modes, signals),
+    }
 
 
 def _likely(desk: _Desk, day: date, incident: Incident, paths: dict[str, Path]) -> list[Likely]:
@@ -213,9 +259,12 @@ def _likely(desk: _Desk, day: date, incident: Incident, paths: dict[str, Path]) 
     inside = {camera for camera, path in paths.items() if incidents.covers(incident.scope, path)}
     read = [*desk.measured(day, day, measure=Z), *desk.measured(day, day, measure=FAST)]
     watched_here = {ALL_LANES[m.key.signal].signal for m in read if m.key.scope.camera in inside}
-    # Which versions were deployed when is not recorded yet.
     wide = incident.scope not in paths.values()
-    return causes.ranked(account.moved(found), watched_here, wide, deployed=False)
+    began = _midnight(incident.onset)
+    last = beside.deployment(desk.conn, desk.watch.model, began + _DAY)
+    # An onset is a day, and an estimate: a deployment of that day or the two before it stands right before it.
+    deployed = beside.deployed_before(last, began, 2 * _DAY)
+    return causes.ranked(account.moved(found), watched_here, wide, deployed)
 
 
 def _belongs(alarm: Alarm, incident: Incident) -> bool:
@@ -260,7 +309,7 @@ def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[
         newest = max(last.values(), default=None)
         for watch in sorted({one.watch for one in kept.read(conn, loaded.model, open_only=True)}, key=str):
             for one in kept.open_ones(conn, watch):
-                desk = _Desk(conn, loaded, channels, now, watch, known[one.baseline_id])
+                desk = _Desk(conn, loaded, channels, now, watch, known[one.baseline_id], HERE)
                 why = _replaced(conn, one)
                 if why is None and newest is not None and newest - last.get(watch.version, newest) >= QUIET:
                     why = f"version {watch.version} sent nothing for a week and another one runs"

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from monitor.records import Alert, AlertEvent
-from monitor.spec.contract import pillar_of
+from monitor.spec.rules import pillar_of
 from monitor.watch import Incident, label
 
 LONGEST = 2000

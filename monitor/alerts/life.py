@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from monitor.alerts.evaluate import ACTIVE, OPEN
-from monitor.alerts.evidence import when
 from monitor.alerts.labels import facts_of_alert, facts_of_incident
 from monitor.alerts.matchers import fits, parse
+from monitor.alerts.wording import when
 from monitor.errors import TryAgain, UsageError
 from monitor.records import ALL, Alert, AlertEvent, Window
 from monitor.store import alerts, deeds, incidents, outbox, silences

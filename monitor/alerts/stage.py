@@ -7,8 +7,9 @@ finds it taken. Every alert's row is written by compare-and-swap on its revision
 A window in which no series came to a verdict (no data, too few frames) is judged once more when it has got a number,
 unless a later one has had a verdict by then: silence tells nobody anything that would have to be taken back.
 
-A window is ripe once it was measured against a baseline and lies after that baseline's own period. A rule that is new
-in the contract judges the windows since the baseline; one that is changed goes on after the last verdict.
+A window is ripe once it was measured against a baseline and lies after that baseline's own period; a rule that does
+not compare needs no baseline. A rule that is new in the contract judges the windows since the baseline; one that is
+changed goes on after the last verdict.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from monitor.alerts import beside, causes
+from monitor.alerts.advice import Advice, advise, moved
+from monitor.alerts.beside import Beside
+from monitor.alerts.causes import Likely
+from monitor.alerts.conditions import VERDICTS, limit, verdict
 from monitor.alerts.evaluate import (
     OPEN,
-    VERDICTS,
     Decision,
     alert_key,
     decide,
@@ -30,17 +35,19 @@ from monitor.alerts.evaluate import (
     one_each,
     retire,
     silence,
-    verdict,
 )
 from monitor.alerts.evidence import SHOWN_WINDOWS, Case, evidence, farewell, moved_together
+from monitor.alerts.links import HERE, Links
 from monitor.records import QUIET, Alert, AlertEvent, Baseline, Measurement, Window
-from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
+from monitor.spec.rules import COMPARISONS, AlertRule
 from monitor.store import alerts, baselines, histograms, measurements, outbox
 from monitor.store.alerts import Unjudged, Watched
 from monitor.store.database import Connection, Database
 
 LOGGED = ("log",)
+_MANY = 3
+"""Cameras from which on most of them are many."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,26 +64,39 @@ class _Desk:
     loaded: LoadedContract
     channels: Sequence[str]
     now: datetime
+    links: Links
 
     @property
     def rules(self) -> tuple[AlertRule, ...]:
-        return self.loaded.contract.alerts
+        return self.loaded.contract.rules
 
 
-def run(database: Database, loaded: LoadedContract, now: datetime, *, channels: Sequence[str] = LOGGED) -> int:
+def run(
+    database: Database,
+    loaded: LoadedContract,
+    now: datetime,
+    *,
+    channels: Sequence[str] = LOGGED,
+    links: Links = HERE,
+) -> int:
     """Judge what is ripe by the contract's rules; returns how many alerts were looked at afresh.
 
-    `channels` are the names that messages about events are written for. Safe to kill, to repeat and to run twice at
-    the same time.
+    `channels` are the names that messages about events are written for, `links` where those lead. Safe to kill, to
+    repeat and to run twice at the same time.
     """
     did = _lay_to_rest(database, loaded, channels, now)
-    for rule in loaded.contract.alerts:
-        did += _judge(database, loaded, rule, channels, now)
+    for rule in loaded.contract.rules:
+        did += _judge(database, loaded, rule, channels, now, links)
     return did
 
 
 def _judge(
-    database: Database, loaded: LoadedContract, rule: AlertRule, channels: Sequence[str], now: datetime
+    database: Database,
+    loaded: LoadedContract,
+    rule: AlertRule,
+    channels: Sequence[str],
+    now: datetime,
+    links: Links,
 ) -> int:
     _reopen(database, loaded, rule)
     with database.begin() as conn:
@@ -86,15 +106,15 @@ def _judge(
     waiting: set[str] = set()
     for task in todo:
         baseline = active[task.version]
-        if baseline is None or task.version in waiting or _is_its_own(baseline, task.window):
+        if task.version in waiting or not _is_ripe(rule, baseline, task.window):
             continue
-        if task.baseline_id is None:
+        if rule.compares and task.baseline_id is None:
             # It will be measured again now that there is a baseline; later windows wait, for the order counts.
             waiting.add(task.version)
             continue
         try:
             with database.begin() as conn:
-                did += _judge_window(_Desk(conn, loaded, channels, now), rule, task)
+                did += _judge_window(_Desk(conn, loaded, channels, now, links), rule, task)
         except _Overtaken:
             _log.info(
                 "%s: window ending %s of %s is judged by another worker", rule.name, task.window.end, loaded.model
@@ -112,7 +132,7 @@ def _reopen(database: Database, loaded: LoadedContract, rule: AlertRule) -> None
         seen: set[str] = set()
         for task in found:
             baseline = active[task.version]
-            if task.version in seen or baseline is None or _is_its_own(baseline, task.window):
+            if task.version in seen or not _is_ripe(rule, baseline, task.window):
                 continue
             measured = one_each(_measured(conn, rule, model, task.version, task.window))
             if any(verdict(rule, m) in VERDICTS for m in measured):
@@ -125,8 +145,11 @@ def _watched(rule: AlertRule) -> Watched:
     return Watched(rule.name, rule.signal, rule.measure, by_camera, by_slice, rule.by_class, rule.min_n)
 
 
-def _is_its_own(baseline: Baseline, window: Window) -> bool:
-    return baseline.period_end is not None and window.end <= baseline.period_end
+def _is_ripe(rule: AlertRule, baseline: Baseline | None, window: Window) -> bool:
+    """Whether a rule may judge a window: one that compares needs a baseline, and none judges what that is made of."""
+    if baseline is None:
+        return not rule.compares
+    return baseline.period_end is None or window.end > baseline.period_end
 
 
 def _judge_window(desk: _Desk, rule: AlertRule, task: Unjudged) -> int:
@@ -137,11 +160,12 @@ def _judge_window(desk: _Desk, rule: AlertRule, task: Unjudged) -> int:
     found = one_each(_measured(desk.conn, rule, model, version, window))
     if any(verdict(rule, measurement) in VERDICTS for measurement in found):
         alerts.settle(desk.conn, model, rule.name, version, window.end)
+    wide = _is_wide(rule, found)
     for measurement in found:
-        _settle(desk, rule, known.pop(alert_key(rule.name, measurement.key), None), measurement)
+        _settle(desk, rule, known.pop(alert_key(rule.name, measurement.key), None), measurement, wide=wide)
     unheard = [alert for alert in known.values() if matches(rule, alert.series)]
     for alert in unheard:
-        _settle(desk, rule, alert, silence(alert, window, desk.loaded.hash))
+        _settle(desk, rule, alert, silence(alert, window, desk.loaded.hash), wide=False)
     return len(found) + len(unheard)
 
 
@@ -158,16 +182,25 @@ def _measured(conn: Connection, rule: AlertRule, model: str, version: str, windo
     return [m for m in found if m.window == window and matches(rule, m.key)]
 
 
-def _settle(desk: _Desk, rule: AlertRule, alert: Alert | None, measurement: Measurement) -> None:
+def _is_wide(rule: AlertRule, found: Sequence[Measurement]) -> bool:
+    """Whether most cameras breach a rule in one window, three at least; all cameras together always are most."""
+    if rule.scope == "model":
+        return True
+    cameras = {m.key.scope.camera for m in found}
+    breaching = {m.key.scope.camera for m in found if verdict(rule, m) == "breach"}
+    return len(breaching) >= _MANY and 2 * len(breaching) > len(cameras)
+
+
+def _settle(desk: _Desk, rule: AlertRule, alert: Alert | None, measurement: Measurement, *, wide: bool) -> None:
     decision = decide(rule, alert, measurement)
     if decision.alert is alert:
         return
     _keep(desk, decision.alert)
     if decision.left is not None:
-        _tell(desk, decision, measurement.window, evidence(_case(desk, rule, decision.alert, measurement)))
+        _tell(desk, decision, measurement.window, evidence(_case(desk, rule, decision.alert, measurement, wide)))
 
 
-def _case(desk: _Desk, rule: AlertRule, alert: Alert, measurement: Measurement) -> Case:
+def _case(desk: _Desk, rule: AlertRule, alert: Alert, measurement: Measurement, wide: bool) -> Case:
     scope, window = alert.series.scope, measurement.window
     read = partial(
         measurements.read,
@@ -181,6 +214,17 @@ def _case(desk: _Desk, rule: AlertRule, alert: Alert, measurement: Measurement) 
     )
     first = window.end - SHOWN_WINDOWS * (window.end - window.start)
     recent = read(signal=rule.signal, class_name=alert.series.class_name, measure=rule.measure, start=first)
+    recent = [m for m in recent if m.key == measurement.key]
+    here = [m for m in read(start=window.start) if m.window == window and m.key.scope == scope]
+    together = moved_together(desk.rules, alert, here)
+    there = Beside() if alert.state == "resolved" else _beside(desk, rule, measurement)
+    likely: list[Likely] = []
+    if alert.state != "resolved":
+        others = [m for _, m in together if m.key.signal != rule.signal]
+        near = 2 * (window.end - window.start)
+        deployed = beside.deployed_before(there.deployment, alert.since, near)
+        story = moved(rule, measurement, recent, others)
+        likely = causes.ranked(story, {m.key.signal for m in here}, wide, deployed)
     frozen = {baseline.id: baseline for baseline in baselines.listing(desk.conn, scope.model)}
     return Case(
         owner=rule.owner or desk.loaded.contract.model.owner,
@@ -188,10 +232,22 @@ def _case(desk: _Desk, rule: AlertRule, alert: Alert, measurement: Measurement) 
         contract_hash=desk.loaded.hash,
         alert=alert,
         measurement=measurement,
-        recent=[m for m in recent if m.key == measurement.key],
-        together=moved_together(desk.rules, alert, (m for m in read(start=window.start) if m.window == window)),
+        recent=recent,
+        together=together,
         baseline=frozen.get(measurement.baseline_id or 0),
+        advice=Advice() if alert.state == "resolved" else advise(rule, likely, desk.loaded.contract.failure_modes),
+        beside=there.as_json(alert.since),
+        panel=desk.links.panel(scope, window, rule.pillar, rule.signal, rule.measure),
+        own=rule.name not in desk.loaded.contract.ready,
     )
+
+
+def _beside(desk: _Desk, rule: AlertRule, measurement: Measurement) -> Beside:
+    found = limit(rule, measurement)
+    up = measurement.value is None or measurement.value >= found
+    if rule.measure in COMPARISONS and measurement.now_mean is not None and measurement.baseline_mean is not None:
+        up = measurement.now_mean >= measurement.baseline_mean
+    return beside.read(desk.conn, measurement.key, measurement.window, measurement.baseline_id, up=up)
 
 
 def _keep(desk: _Desk, alert: Alert) -> None:
@@ -228,7 +284,7 @@ def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[
             continue
         try:
             with database.begin() as conn:
-                _close(_Desk(conn, loaded, channels, now), retire(alert, reason))
+                _close(_Desk(conn, loaded, channels, now, HERE), retire(alert, reason))
             did += 1
         except _Overtaken:
             _log.info("%s: changed meanwhile by another worker", alert.key)
@@ -248,7 +304,7 @@ def _out_of_use(conn: Connection, loaded: LoadedContract, versions: set[str]) ->
 
 
 def _why_over(alert: Alert, loaded: LoadedContract, out_of_use: set[str]) -> str | None:
-    rule = next((r for r in loaded.contract.alerts if r.name == alert.rule), None)
+    rule = next((r for r in loaded.contract.rules if r.name == alert.rule), None)
     if rule is None:
         return "rule removed from the contract"
     if not matches(rule, alert.series) or rule.measure != alert.measure:

@@ -13,7 +13,8 @@ from typing import Any
 from monitor.alerts import deliver, gather, life, stage
 from monitor.alerts.channels import configured, told
 from monitor.alerts.evaluate import OPEN
-from monitor.alerts.evidence import SHOWN_WINDOWS, figure, movement, subject, unit
+from monitor.alerts.evidence import SHOWN_WINDOWS, movement
+from monitor.alerts.wording import figure, subject, unit
 from monitor.cli import alert_deeds
 from monitor.cli.contracts import in_force
 from monitor.cli.incidents import is_there as incident_there

@@ -25,8 +25,8 @@ from monitor.replay import backtest
 from monitor.replay.backtest import Labelled, Page, Watched
 from monitor.replay.compare import Setting, document, table, told
 from monitor.settings import Settings
-from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
+from monitor.spec.rules import AlertRule
 from monitor.store import frames, measurements, migrate, reviews
 from monitor.store.database import Connection, open_database
 from monitor.watch import ALL_LANES, APART, LANES, Lane
@@ -126,10 +126,10 @@ def _of_rule(
 ) -> tuple[Window, list[Setting]]:
     if args.lane or args.budget or args.against:
         raise UsageError("--lane, --budget and --against are for the lanes; a --rule is changed by --set")
-    contract_rule = next((rule for rule in loaded.contract.alerts if rule.name == args.rule), None)
+    contract_rule = next((rule for rule in loaded.contract.rules if rule.name == args.rule), None)
     changed = dict(_pair(text) for text in args.set)
     if contract_rule is None and not {"signal", "measure", "above"} <= changed.keys():
-        names = ", ".join(rule.name for rule in loaded.contract.alerts) or "none"
+        names = ", ".join(rule.name for rule in loaded.contract.rules) or "none"
         raise UsageError(
             f"the contract of {args.model} has no rule {args.rule!r} (it has {names}); name one of them, or say what "
             "a new one would be: --set signal=brightness --set measure=psi --set above=0.3"
@@ -162,7 +162,7 @@ def _measured(conn: Connection, args: argparse.Namespace, known: Baseline, rule:
 
 
 def _changed(rule: AlertRule | None, name: str, changed: dict[str, Any]) -> AlertRule:
-    said = rule.model_dump(exclude_unset=True) if rule else {"name": name}
+    said = rule.model_dump(exclude_unset=True, exclude={"on"}) | {"name": name} if rule else {"name": name}
     try:
         return AlertRule.model_validate({**said, **changed})
     except ValidationError as error:

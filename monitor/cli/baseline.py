@@ -222,5 +222,7 @@ def _print_report(loaded: LoadedContract, ready: Readiness) -> None:
         print(f"  {'✓' if rule.sharp else '!'} {rule}")
     for name in ready.blind:
         print(f"  ✗ {name}: this baseline has nothing to compare with")
-    if not ready.rules and not ready.blind:
+    for one in ready.carried:
+        print(f"  {'✓' if one.carried else '✗'} {one}")
+    if not (ready.rules or ready.blind or ready.carried):
         print("  the contract has no alert rule")

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from monitor.cli import golden_sets
+from monitor.cli.written import write_text
 from monitor.errors import UsageError
-from monitor.golden import compare, criteria, dataset, score, show, thresholds
+from monitor.golden import compare, criteria, dataset, page, report, score, show, thresholds
+from monitor.golden.pictures import Folder
 from monitor.golden.sets import GoldenSet
 from monitor.settings import Settings
 from monitor.spec.contract import Contract
@@ -29,6 +31,7 @@ examples:
   monitor golden compare truth.json active.json candidate.json --margin 0.005
   monitor golden thresholds truth.json results.json --miss-cost 10 --false-alarm-cost 1 --split 0.5
   monitor golden gate truth.json results.json --criteria contracts/my-model.toml
+  monitor golden report truth.json results.json --contract contracts/my-model.toml --html report.html
 
 TRUTH is a COCO JSON file (images may carry "slices": {"lighting": "night"} and "camera") or a folder of Pascal VOC
 files; results are COCO's: a list of image_id, category_id, bbox [x, y, width, height], score 0 to 1.
@@ -91,15 +94,33 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--criteria", type=Path, required=True, metavar="FILE", help="a contract, or its [[acceptance]]"
     )
     gate.set_defaults(run=run_gate)
-    for verb in (one, choice, gate):
+    told = _report_verb(verbs)
+    for verb in (one, choice, gate, told):
         verb.add_argument("results", type=Path, metavar="RESULTS", help="the model's detections")
-    for verb in (one, choice):
+    for verb in (one, choice, told):
         words = "production thresholds: one number for all, CLASS=NUMBER, or a contract file (default: 0.5)"
         verb.add_argument("--thresholds", nargs="+", default=[], metavar="T", help=words)
-    for verb in (one, two):
+    for verb in (one, two, told):
         verb.add_argument("--confidence", type=float, default=0.95, help="of each bound, one-sided (default: 0.95)")
-    for verb in (one, two, gate):
+    for verb in (one, two, gate, told):
         verb.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="sets drawn anew (default: 1000)")
+
+
+def _report_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    example = "truth.json results.json --pictures images/ --contract my-model.toml --html report.html"
+    told = _verb(verbs, "report", "everything about a model on a golden set, as a page, text or JSON", example)
+    told.add_argument("--html", type=Path, metavar="FILE", help="write one page that holds all it shows")
+    told.add_argument("--title", default="", help="of the page (default: the name of RESULTS)")
+    told.add_argument("--pictures", type=Path, metavar="FOLDER", help="the images, to show the worst of them")
+    told.add_argument(
+        "--before", type=Path, metavar="RESULTS", help="results to compare with: last time's, or another version's"
+    )
+    told.add_argument(
+        "--contract", type=Path, metavar="FILE", help="a contract, or its [[acceptance]]: thresholds, costs, criteria"
+    )
+    told.add_argument("--frames", type=int, default=12, metavar="N", help="worst frames that are shown (default: 12)")
+    told.set_defaults(run=run_report)
+    return told
 
 
 def _set(args: argparse.Namespace) -> GoldenSet:
@@ -209,26 +230,52 @@ def _criteria(path: Path, golden: GoldenSet) -> Contract:
         ("[[conditions]]", conditions),
     ):
         text += "" if head in text else f"\n{tables}"
-    contract = parse_contract(text, str(path))
-    if not contract.acceptance:
-        raise UsageError(f"{path} has no [[acceptance]]; without a criterion there is nothing to ask")
-    return contract
+    return parse_contract(text, str(path))
 
 
 def run_gate(args: argparse.Namespace, settings: Settings) -> int:
     """Print every cell; exit 1 if one failed, 2 if one cannot be told."""
     golden = _set(args)
     contract = _criteria(args.criteria, golden)
+    if not contract.acceptance:
+        raise UsageError(f"{args.criteria} has no [[acceptance]]; without a criterion there is nothing to ask")
     limits = score.thresholds_of(golden, _of_contract(golden, contract))
     found = dataset.read_results(args.results, golden)
     judge = criteria.Judge(golden, found, limits, args.bootstrap, args.seed)
     cells = [judge.judge(criterion) for criterion in contract.acceptance]
     said = criteria.overall(cells)
-    numbers = [
-        {"name": cell.criterion.name, "cell": cell.name}
-        | {key: value for key, value in asdict(cell).items() if key != "criterion"}
-        | {"at_least": cell.criterion.at_least, "at_most": cell.criterion.at_most}
-        for cell in cells
-    ]
+    numbers = [report.plain_cell(cell) for cell in cells]
     _print(args, {"verdict": said, "criteria": numbers}, show.cells(cells, said))
     return GATE_CODES[said]
+
+
+def run_report(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the report and write its page."""
+    golden = _set(args)
+    if args.frames < 0:
+        raise UsageError(f"--frames is {args.frames}; show 0 or more")
+    contract = _criteria(args.contract, golden) if args.contract else None
+    words = [f"{name}={limit}" for name, limit in (_of_contract(golden, contract) if contract else {}).items()]
+    asked = report.Asked(
+        _thresholds(golden, [*words, *args.thresholds]),
+        _costs(golden, contract),
+        contract.acceptance if contract else (),
+        args.bootstrap,
+        args.seed,
+        args.confidence,
+        frames=args.frames,
+    )
+    images = Folder(args.pictures) if args.pictures else None
+    before = dataset.read_results(args.before, golden) if args.before else None
+    said = report.report(golden, dataset.read_results(args.results, golden), asked, before)
+    if args.html:
+        write_text(args.html, page.page(said, args.title or args.results.stem, images))
+    _print(args, said.plain(), show.report(said))
+    return 0
+
+
+def _costs(golden: GoldenSet, contract: Contract | None) -> tuple[Floats, Floats]:
+    """What a miss and a false alarm of each class cost, each [classes]; 1 where nobody says."""
+    said = {one.name: (one.miss_cost, one.false_alarm_cost) for one in (contract.classes if contract else ())}
+    each = np.array([said.get(name, (1.0, 1.0)) for name in golden.class_names])
+    return each[:, 0], each[:, 1]

@@ -11,13 +11,15 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from monitor.alerts.conditions import counted
 from monitor.errors import UsageError
 from monitor.records import FrameRecord
 from monitor.settings import Settings
-from monitor.spec.check import allowance, fewest
 from monitor.spec.contract import Contract
 from monitor.spec.load import LoadedContract, load_contract
+from monitor.spec.rules import AlertRule
 from monitor.spec.show import as_toml, json_schema
+from monitor.spec.soundness import allowance, fewest
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -137,17 +139,25 @@ def _contract_files(paths: list[Path]) -> tuple[list[Path], list[str]]:
 def _summary(loaded: LoadedContract) -> str:
     contract = loaded.contract
     cameras = "any camera" if contract.cameras.policy == "open" else _count(contract.cameras.list, "camera")
-    counts = f"{_count(contract.classes, 'class', 'classes')}, {cameras}, {_count(contract.alerts, 'alert rule')}"
+    rules = f"{_count(contract.alerts, 'alert rule')} and {len(contract.rules) - len(contract.alerts)} ready ones"
+    counts = f"{_count(contract.classes, 'class', 'classes')}, {cameras}, {rules}"
     return f"{loaded.path}: ok, model {loaded.model}, {counts}, contract {loaded.hash}"
 
 
 def _limits(contract: Contract) -> list[str]:
-    """From which value on each rule fires at the fewest frames that it judges."""
-    return [
-        f"  {rule.name}: fires above {rule.above:.3g} + {allowance(contract, rule):.2g} for chance at "
-        f"{fewest(contract, rule):,} frames, {rule.measure} of {rule.signal}"
-        for rule in contract.alerts
-    ]
+    """From which value on each rule of [[alerts]] fires at the fewest frames that it judges."""
+    return [f"  {rule.name}: {_fires(contract, rule)}" for rule in contract.alerts]
+
+
+def _fires(contract: Contract, rule: AlertRule) -> str:
+    what = f"{rule.measure} of {rule.signal}{' by class' if rule.by_class else ''}"
+    if rule.above is not None and (chance := allowance(contract, rule)):
+        least = fewest(contract, rule)
+        return f"fires above {rule.above:.3g} + {chance:.2g} for chance at {least:,} frames, {what}"
+    of = " x baseline" if rule.relative_to else ""
+    sides = [f"{side} {said:.3g}{of}" for side in ("above", "below") if (said := getattr(rule, side)) is not None]
+    floor = f" and by {rule.by_at_least:g} at least" if rule.by_at_least else ""
+    return f"fires {' or '.join(sides)}{floor} from {rule.min_n:,} {counted(rule.signal)} on, {what}"
 
 
 def _count(things: tuple[Any, ...], one: str, many: str = "") -> str:

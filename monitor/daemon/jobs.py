@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from monitor.alerts import deliver, gather
 from monitor.alerts import stage as alerts
 from monitor.alerts.channels import told
+from monitor.alerts.links import Links
 from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
@@ -16,6 +17,7 @@ from monitor.errors import DependencyAway, MonitorError
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
+from monitor.review import impact
 from monitor.review import stage as review
 from monitor.spec.load import LoadedContract
 from monitor.store import contracts, frames, jobs
@@ -79,17 +81,28 @@ def _watch_model(context: Context, loaded: LoadedContract, until: datetime) -> i
 
 def _review(context: Context, now: datetime) -> int:
     settled = review.settle(context.database)
-    return settled + _for_each_model(context, lambda loaded: review.run(context.database, loaded, now))
+    return settled + _for_each_model(
+        context,
+        lambda loaded: review.run(context.database, loaded, now) + impact.run(context.database, loaded, now),
+    )
 
 
 def _judge(context: Context, now: datetime) -> int:
-    names = told(context.channels)
-    return _for_each_model(context, lambda loaded: alerts.run(context.database, loaded, now, channels=names))
+    names, links = told(context.channels), _links(context)
+    return _for_each_model(
+        context, lambda loaded: alerts.run(context.database, loaded, now, channels=names, links=links)
+    )
 
 
 def _gather(context: Context, now: datetime) -> int:
-    names = told(context.channels)
-    return _for_each_model(context, lambda loaded: gather.run(context.database, loaded, now, channels=names))
+    names, links = told(context.channels), _links(context)
+    return _for_each_model(
+        context, lambda loaded: gather.run(context.database, loaded, now, channels=names, links=links)
+    )
+
+
+def _links(context: Context) -> Links:
+    return Links(context.settings.page_url, context.settings.grafana_url or "")
 
 
 def _deliver(context: Context, now: datetime) -> int:
@@ -145,7 +158,7 @@ JOBS = (
         "reviews",
         timedelta(seconds=60),
         _review,
-        "counts what people said in the hour of its frame, and measures those windows",
+        "counts what people and the business say, and measures those windows",
         needs_contracts=True,
         after="intake",
     ),

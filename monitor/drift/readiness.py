@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from monitor.drift.compare import COUNTED, BaselineSeries, make_ready
+from monitor.drift.carried import Carried, carried
+from monitor.drift.compare import COUNTED, BaselineSeries, ReadyBaseline, make_ready
 from monitor.measures import MEASURES
 from monitor.records import ALL, Baseline, BaselineHistogram, SeriesKey
-from monitor.spec.contract import AlertRule, Contract
+from monitor.spec.contract import Contract
+from monitor.spec.rules import COMPARISONS, AlertRule
 from monitor.stats import null
 
 SMALLEST = 30
@@ -73,8 +75,11 @@ class Readiness:
     """Frames by condition and value."""
     lacks: tuple[str, ...]
     rules: tuple[RuleSupport, ...]
+    """Those about a divergence."""
     blind: tuple[str, ...]
-    """Rules for which the baseline holds nothing to compare with."""
+    """Those of them for which the baseline holds nothing to compare with."""
+    carried: tuple[Carried, ...] = ()
+    """The others."""
 
 
 def readiness(contract: Contract, baseline: Baseline, rows: Mapping[SeriesKey, BaselineHistogram]) -> Readiness:
@@ -96,9 +101,12 @@ def readiness(contract: Contract, baseline: Baseline, rows: Mapping[SeriesKey, B
     period = (baseline.period_start, baseline.period_end)
     days = None if period[0] is None or period[1] is None else (period[1] - period[0]).total_seconds() / 86_400
     lacks = _lacks(contract, baseline, days, cameras, classes, slices)
-    rules = _rules(contract, baseline, rows)
-    blind = tuple(rule.name for rule in contract.alerts if rule.name not in {support.rule for support in rules})
-    return Readiness(baseline.frames, days, cameras, classes, slices, tuple(lacks), rules, blind)
+    known = make_ready(baseline, rows, baseline.version, contract.drift.min_n)
+    rules = _rules(contract, baseline, known)
+    compare = [rule.name for rule in contract.rules if rule.measure in COMPARISONS]
+    blind = tuple(name for name in compare if name not in {support.rule for support in rules})
+    others = tuple(carried(contract, baseline, known, days))
+    return Readiness(baseline.frames, days, cameras, classes, slices, tuple(lacks), rules, blind, others)
 
 
 def _lacks(
@@ -129,16 +137,15 @@ def _lacks(
                 yield f"slice {condition.name} = {value} has {got} frames, fewer than {least}: it is not compared"
 
 
-def _rules(
-    contract: Contract, baseline: Baseline, rows: Mapping[SeriesKey, BaselineHistogram]
-) -> tuple[RuleSupport, ...]:
-    known = make_ready(baseline, rows, baseline.version, contract.drift.min_n)
+def _rules(contract: Contract, baseline: Baseline, known: ReadyBaseline) -> tuple[RuleSupport, ...]:
     supports = []
-    for rule in contract.alerts:
+    for rule in contract.rules:
+        if rule.measure not in COMPARISONS or rule.above is None:
+            continue
         found = [
-            _support(rule, key, series)
+            _support(rule, rule.above, key, series)
             for key, series in known.by_key.items()
-            if _watches(rule, key, baseline) and series.frames >= known.min_n and MEASURES[rule.measure].null_scale
+            if _watches(rule, key, baseline) and series.frames >= known.min_n
         ]
         supports += [max(found, key=lambda support: support.noise)] if found else []
     return tuple(supports)
@@ -155,18 +162,18 @@ def _watches(rule: AlertRule, key: SeriesKey, baseline: Baseline) -> bool:
     )
 
 
-def _support(rule: AlertRule, key: SeriesKey, series: BaselineSeries) -> RuleSupport:
+def _support(rule: AlertRule, above: float, key: SeriesKey, series: BaselineSeries) -> RuleSupport:
     groups, even = series.shares.size, series.effective / series.frames
     scale = MEASURES[rule.measure].null_scale or 1.0
     return RuleSupport(
         rule.name,
         rule.signal,
         rule.measure,
-        rule.above,
+        above,
         rule.min_n,
         key.scope.camera,
         series.frames,
         groups,
         null.quantile(groups, rule.min_n * even, series.effective, scale),
-        null.enough(groups, series.effective, rule.above, scale) / even,
+        null.enough(groups, series.effective, above, scale) / even,
     )

@@ -6,6 +6,7 @@ compares what a convention needs with what a session has; `decode` reads a batch
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import UsageError
-from monitor.stats.boxes import Bools, Floats, Ints, overlap
+from monitor.golden import nms
+from monitor.stats.boxes import Floats, Ints
 
 Outputs = Mapping[str, npt.NDArray[np.generic]]
 """A session's outputs by the roles that a convention gives them."""
@@ -60,12 +62,13 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the contract says of the outputs: `nms` is class, all or none, within it boxes over `iou` suppress."""
+    """What the contract says of the outputs: `nms` is one of `nms.KINDS`, `iou` and `soft_sigma` as it takes them."""
 
     score_floor: float = 0.01
     nms: str = "class"
     iou: float = 0.5
     most: int = 300
+    soft_sigma: float = 0.5
     first_label: int = 0
     """What the model calls its first class, where it numbers them itself (1 in torchvision and TensorFlow)."""
 
@@ -270,21 +273,26 @@ def decode(
     missing = [role for role in convention.outputs if roles.get(role) not in outputs]
     if missing:
         raise UsageError(f"{name} needs outputs for {', '.join(missing)}; name the model's own in the contract")
+    if not fits:
+        return []
     named = {role: outputs[roles[role]] for role in convention.outputs}
-    return [_finished(convention.read(named, i, fit), convention, fit, settings) for i, fit in enumerate(fits)]
+    each = [_above_floor(convention.read(named, i, fit), settings.score_floor) for i, fit in enumerate(fits)]
+    box = np.concatenate([_original(one.box, convention.scale, fit) for one, fit in zip(each, fits, strict=True)])
+    score, label = (np.concatenate([getattr(one, name) for one in each]) for name in ("score", "label"))
+    image = np.repeat(np.arange(len(each)), [one.score.size for one in each])
+    label = label - (convention.first_label or settings.first_label)
+    kind = "none" if convention.suppressed else settings.nms
+    kept, score = nms.suppressed(
+        image, label, box, score, kind, settings.iou, settings.soft_sigma, settings.score_floor
+    )
+    ends = np.searchsorted(image[kept], np.arange(len(each) + 1))
+    firsts = [slice(start, min(end, start + settings.most)) for start, end in itertools.pairwise(ends)]
+    return [Detections(box[kept[part]], score[part], label[kept[part]]) for part in firsts]
 
 
-def _finished(found: Detections, convention: Convention, fit: Fit, settings: Settings) -> Detections:
-    kept = np.flatnonzero(found.score >= settings.score_floor)
-    kept = kept[np.argsort(-found.score[kept], kind="stable")]
-    box, score = _original(found.box[kept], convention.scale, fit), found.score[kept]
-    label = found.label[kept] - (convention.first_label or settings.first_label)
-    if not convention.suppressed and settings.nms != "none":
-        last = np.flatnonzero(
-            unsuppressed(box, label if settings.nms == "class" else np.zeros_like(label), settings.iou)
-        )
-        box, score, label = box[last], score[last], label[last]
-    return Detections(box[: settings.most], score[: settings.most], label[: settings.most])
+def _above_floor(found: Detections, floor: float) -> Detections:
+    kept = found.score >= floor
+    return Detections(found.box[kept], found.score[kept], found.label[kept])
 
 
 def _original(box: Floats, scale: str, fit: Fit) -> Floats:
@@ -295,16 +303,3 @@ def _original(box: Floats, scale: str, fit: Fit) -> Floats:
     elif scale == "unit":
         box = box * sides
     return np.asarray(np.clip(box, 0.0, sides))
-
-
-def unsuppressed(box: Floats, label: Ints, iou: float) -> Bools:
-    """Which boxes x1, y1, x2, y2 [n, 4], best first, no better one of their class overlaps by more than `iou`."""
-    size = np.concatenate((box[:, :2], box[:, 2:] - box[:, :2]), axis=1)
-    left = np.arange(len(box))
-    kept = np.zeros(len(box), dtype=bool)
-    while left.size:
-        best, rest = left[0], left[1:]
-        kept[best] = True
-        share = overlap(size[rest], np.broadcast_to(size[best], (rest.size, 4)))
-        left = rest[(share <= iou) | (label[rest] != label[best])]
-    return kept

@@ -7,6 +7,8 @@ from typing import Any
 
 from monitor.golden.compare import Comparison
 from monitor.golden.criteria import Cell
+from monitor.golden.frames import Frame
+from monitor.golden.report import Changes, Report
 from monitor.golden.thresholds import Choice
 
 ABSENT = "-"
@@ -136,16 +138,20 @@ def comparison(of: Comparison) -> str:
     return "\n".join([head, *columns(rows), f"verdict: {of.verdict}"])
 
 
+def bound(of: Cell) -> str:
+    """What a cell's criterion asks: ">= 0.95"."""
+    at_least, at_most = of.criterion.at_least, of.criterion.at_most
+    return f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}"
+
+
 def cells(of: Sequence[Cell], said: str) -> str:
     """The table of a gate's cells and its verdict."""
     rows = [("criterion", "cell", "bound", "value", "n", "verdict")]
     for cell in of:
-        at_least = cell.criterion.at_least is not None
-        bound = f"{'>=' if at_least else '<='} {cell.criterion.at_least if at_least else cell.criterion.at_most:g}"
         word = cell.verdict + (f", {cell.settles_at:,} would settle it" if cell.settles_at else "")
         word += f" ({cell.note})" if cell.note else ""
         rows.append(
-            (cell.criterion.name, cell.name, bound, between(cell.value, cell.low, cell.high), str(cell.n), word)
+            (cell.criterion.name, cell.name, bound(cell), between(cell.value, cell.low, cell.high), str(cell.n), word)
         )
     return "\n".join([*columns(rows, left=2), f"verdict: {said}"])
 
@@ -158,3 +164,28 @@ def choices(of: Sequence[Choice]) -> str:
         costs = (f"{one.cost_in_use:g}", f"{one.cost_chosen:g}")
         rows.append((one.class_name, f"{one.in_use:.2f}", f"{one.chosen:.2f}", *costs, saved, f"{one.proposed:.2f}"))
     return "\n".join(columns(rows))
+
+
+def frames(of: Sequence[Frame]) -> str:
+    """The table of the frames that cost most."""
+    rows = [("worst frames", "file", "missed", "wrong", "cost")]
+    rows += [(str(one.image), one.file or ABSENT, str(one.missed), str(one.wrong), f"{one.cost:g}") for one in of]
+    return "\n".join(columns(rows, left=2))
+
+
+def changes(of: Changes) -> str:
+    """What is otherwise than last time."""
+    lines = [f"{name}: {then}, now {now}" for name, then, now in of.cells]
+    lines += [
+        f"{one.name}: {figure(one.before)}, now {between(one.now, one.low, one.high)}" for one in (*of.fell, *of.rose)
+    ]
+    lines.append(f"objects found before and missed now: {of.lost:,}; the other way round: {of.won:,}")
+    return "\n".join([comparison(of.comparison), *lines])
+
+
+def report(of: Report) -> str:
+    """The whole report."""
+    parts = [f"{of.name}" + (f": {of.verdict}" if of.verdict else "")]
+    parts += [cells(of.cells, of.verdict)] if of.verdict else []
+    parts += ["since last time\n" + changes(of.changes)] if of.changes else []
+    return "\n\n".join([*parts, evaluation(of.numbers), frames(of.frames)])

@@ -16,7 +16,7 @@ import numpy as np
 from monitor.alerts import evaluate, incidents
 from monitor.drift import lanes, verdicts
 from monitor.records import Alert, Measurement, SeriesKey, Window
-from monitor.spec.contract import AlertRule
+from monitor.spec.rules import AlertRule
 from monitor.watch import Incident, Path, label
 
 MONTH = timedelta(days=30)

@@ -67,7 +67,7 @@ Key = tuple[Scope, str]
 
 
 def tally(cells: Cells, found: Mapping[SeriesKey, Histogram]) -> dict[Key, Tally]:
-    """The live counts of one version by scope and class: each camera and all, each class and all.
+    """The live counts of one version by scope and class: each camera, stage and class, and all of them.
 
     `found` are the roll-ups of COUNTED over the same period; scopes without a review are left out.
     """
@@ -87,15 +87,20 @@ def tally(cells: Cells, found: Mapping[SeriesKey, Histogram]) -> dict[Key, Tally
     for series, histogram in found.items():
         if series.signal == COUNTED and not series.scope.shadow:
             counted = np.bincount(bands, weights=histogram.counts, minlength=_BANDS).astype(np.int64)
-            for scope in (series.scope, replace(series.scope, camera=ALL)):
+            for scope in _scopes(series.scope):
                 if (scope, series.class_name) in tallies:
                     tallies[scope, series.class_name].detections += counted
     return dict(tallies)
 
 
 def _keys(scope: Scope, class_name: str) -> list[Key]:
-    scopes = (scope, replace(scope, camera=ALL))
-    return [(one, name) for one in scopes for name in dict.fromkeys((class_name, ALL))]
+    return [(one, name) for one in _scopes(scope) for name in dict.fromkeys((class_name, ALL))]
+
+
+def _scopes(scope: Scope) -> list[Scope]:
+    """A scope and those that hold it: all cameras, and all stages of a pipeline."""
+    stages = dict.fromkeys((scope.stage, ALL))
+    return [replace(scope, camera=camera, stage=stage) for camera in (scope.camera, ALL) for stage in stages]
 
 
 def shares(tallies: Mapping[Key, Tally], reviewer: Reviewer) -> dict[Key, dict[str, Share]]:
@@ -173,7 +178,8 @@ def measurements(
             if share.value is None or not known:
                 yield row
                 continue
-            yield replace(row, value=share.value, state="ok", noise=max(share.value - share.low, 0.0))
+            noise = max(share.value - share.low, 0.0)
+            yield replace(row, value=share.value, state="ok", noise=noise, low=share.low, high=share.high)
             for bound, value in zip(("low", "high"), (share.low, share.high), strict=True):
                 if (name := f"{measure}_{bound}") in BOUNDS:
                     yield replace(row, measure=name, value=value, state="ok")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import pairwise
-from math import floor, inf
 from typing import Protocol
 
-from monitor.measures import CLASS_SHARE
-from monitor.signals import SIGNALS
-from monitor.spec.contract import COMPARISONS, AcceptanceCriterion, AlertRule, Contract
+from monitor.spec.contract import AcceptanceCriterion, Contract
 from monitor.spec.faults import Fault, Place, path
-from monitor.spec.words import choice, shown, unknown
-from monitor.stats import null
+from monitor.spec.soundness import rule_faults
+from monitor.spec.words import shown, unknown
 
 _SHARES = frozenset({"precision", "recall", "f1", "ap50", "ap50_95", "map50", "map50_95", "calibration_error"})
 _OVER_CLASSES = frozenset({"map50", "map50_95", "latency_p95_ms"})
@@ -34,7 +31,7 @@ def find_faults(contract: Contract, unread: Container[str] = ()) -> list[Fault]:
         *_cameras(contract, unread),
         *_conditions(contract),
         *_model(contract),
-        *(fault for i, rule in enumerate(contract.alerts) for fault in _rule(contract, rule, ("alerts", i), unread)),
+        *rule_faults(contract, unread),
         *(
             fault
             for i, criterion in enumerate(contract.acceptance)
@@ -124,63 +121,6 @@ def _model(contract: Contract) -> Iterator[Fault]:
     total = mix.random + mix.uncertain + mix.disagreement + mix.novel
     if abs(total - 1) > 1e-6:
         yield Fault(("review", "mix"), f"the shares sum to {total:g}; make them sum to 1")
-
-
-def _rule(contract: Contract, rule: AlertRule, place: Place, unread: Container[str]) -> Iterator[Fault]:
-    if rule.signal not in contract.drift.signals and "drift" not in unread:
-        yield Fault((*place, "signal"), f"{shown(rule.signal)} is never measured; add it to drift.signals")
-    if rule.by_class and (rule.signal == CLASS_SHARE or not SIGNALS[rule.signal].by_class):
-        able = choice(name for name, signal in SIGNALS.items() if signal.by_class)
-        yield Fault((*place, "by_class"), f"{shown(rule.signal)} is not kept by class; {able} is")
-    if rule.clear_below >= rule.above:
-        yield Fault(
-            (*place, "clear_below"),
-            f"{rule.clear_below:g} is not below above = {rule.above:g}, so the alert would flap; set it lower",
-        )
-    if rule.scope == "slice" and not any(c.of == "frame" for c in contract.conditions) and "conditions" not in unread:
-        yield Fault(
-            (*place, "scope"), "no condition of frames is declared, so there is no slice; write [[conditions]]"
-        )
-    if rule.severity == "critical":
-        yield Fault((*place, "severity"), 'drift alone is never critical; use "warning" or "info"')
-    yield from _drowned(contract, rule, place, unread)
-
-
-def _drowned(contract: Contract, rule: AlertRule, place: Place, unread: Container[str]) -> Iterator[Fault]:
-    """Refuse a threshold that chance alone reaches on average, even against a baseline known exactly.
-
-    The criterion is the mean of the law of chance at `min_n` frames: where that reaches `above`, the greater part of
-    what the rule demands (`above` plus `allowance`) is chance, and `above` is a wish rather than a threshold.
-    """
-    if ("classes" if rule.signal == CLASS_SHARE else "drift") in unread:
-        return
-    groups, scale = _groups(contract, rule), COMPARISONS[rule.measure]
-    noise = null.expected(groups, rule.min_n, inf, scale)
-    if noise >= rule.above:
-        enough = floor(null.expected(groups, 1, inf, scale) / rule.above) + 1
-        yield Fault(
-            (*place, "min_n"),
-            f"at {rule.min_n} frames chance alone makes {rule.measure} over {groups} groups {noise:.2g} on average, "
-            f"which reaches above = {rule.above:g}; from min_n = {enough} on the rule means something, or raise "
-            "above",
-        )
-
-
-def fewest(contract: Contract, rule: AlertRule) -> int:
-    """Frames of the smallest window that a rule judges."""
-    return max(rule.min_n, contract.drift.min_n)
-
-
-def allowance(contract: Contract, rule: AlertRule) -> float:
-    """What chance alone exceeds in one of a thousand windows of the `fewest` frames: a rule allows for it.
-
-    At the least: against a baseline known exactly, in as many groups as the contract asks for, one value a frame.
-    """
-    return null.quantile(_groups(contract, rule), fewest(contract, rule), inf, COMPARISONS[rule.measure])
-
-
-def _groups(contract: Contract, rule: AlertRule) -> int:
-    return len(contract.classes) + 1 if rule.signal == CLASS_SHARE else contract.drift.groups
 
 
 def _criterion(

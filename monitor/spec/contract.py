@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from monitor.measures import CLASS_SHARE, MEASURES
-from monitor.signals import SIGNALS
+from monitor.spec.rules import COUNTED, READY, WATCHED, AlertRule, AnySignal, ReadyRule, WatchedSignal, with_defaults
 from monitor.spec.sections import (
     DAY,
     HOUR,
@@ -32,18 +31,9 @@ from monitor.spec.sections import (
 )
 from monitor.watch import ALL_LANES, Path
 
-EVERY = (*SIGNALS, CLASS_SHARE)
-WATCHED = tuple(name for name in EVERY if name != "status")
-"""The signals that drift is measured on; `status` is counted and has no distribution to compare."""
-COMPARISONS = {measure.name: measure.null_scale for measure in MEASURES.values() if measure.null_scale is not None}
-"""The measures that a rule may be about, each with the scale of its law of chance."""
-
 Policy = Literal["declared", "open"]
-AnySignal = Annotated[str, AfterValidator(one_of(EVERY)), Field(json_schema_extra={"enum": [*EVERY]})]
-WatchedSignal = Annotated[str, AfterValidator(one_of(WATCHED)), Field(json_schema_extra={"enum": [*WATCHED]})]
-Comparison = Annotated[str, AfterValidator(one_of(COMPARISONS)), Field(json_schema_extra={"enum": [*COMPARISONS]})]
+ReadyName = Annotated[str, AfterValidator(one_of(READY)), Field(json_schema_extra={"enum": [*READY]})]
 LaneName = Annotated[str, AfterValidator(one_of(ALL_LANES)), Field(json_schema_extra={"enum": [*ALL_LANES]})]
-Pillar = Literal["input", "inference", "prediction", "override", "business"]
 
 
 class ModelSpec(Section):
@@ -145,10 +135,13 @@ class OutputSpec(Section):
     """A box that leaves the image: cut to it (true) or set aside (false)."""
     box_tolerance_px: Annotated[float, Field(ge=0, le=1000)] = 1.0
     """A box may leave the image by this much without being set aside."""
-    nms: Literal["class", "all", "none"] = "class"
-    """Suppression within a class, across all classes, or none (inside the model, or a model without need of it)."""
+    nms: Literal["class", "all", "soft", "none"] = "class"
+    """Suppression within a class, across all classes, by fading scores within a class, or none (inside the model, or
+    a model without need of it)."""
     iou: Share = 0.5
     """Overlap above which the less confident box is suppressed."""
+    soft_sigma: Positive = 0.5
+    """nms = "soft": a score fades by exp(-overlap² / soft_sigma) for each better box of its class."""
     score_floor: Share = 0.0
     """Lowest confidence that is logged."""
     max_detections: Annotated[int, Field(ge=1, le=2000)] = 300
@@ -188,43 +181,6 @@ class DriftSpec(Section):
     """The same for what a group of cameras does together."""
     floors: dict[LaneName, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """The smallest change of a lane that is worth telling, in the lane's unit, where it is not the product's own."""
-
-
-def pillar_of(signal: str) -> Pillar:
-    """The pillar that a signal's rules belong to by default."""
-    known = SIGNALS.get(signal)
-    if known is None or known.per == "detection" or known.name == "detections":
-        return "prediction"
-    return "inference" if known.service else "input"
-
-
-class AlertRule(Section):
-    """[[alerts]]: a demand on a measure of drift, and who hears of it.
-
-    A window breaches when the value lies above `above` plus what chance alone explains at the window's n.
-    """
-
-    name: Name
-    signal: WatchedSignal
-    measure: Comparison
-    above: Positive
-    clear_below: Annotated[float, Field(ge=0, default_factory=lambda said: said.get("above", 0.0) / 2)]
-    """The alert clears below this, plus the same allowance for chance; half of `above` unless given."""
-    min_n: Whole = 50
-    """Windows with fewer frames are not judged."""
-    for_windows: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Breaching windows in a row until it fires."""
-    clear_windows: Annotated[int, Field(ge=1, le=1000)] = 2
-    scope: Literal["camera", "model", "slice"] = "camera"
-    """Judged for each camera, for all cameras together, or for each slice of them."""
-    by_class: bool = False
-    severity: Literal["info", "warning", "critical"] = "warning"
-    pillar: Annotated[Pillar, Field(default_factory=lambda said: pillar_of(said.get("signal", "")))]
-    """The dashboard it belongs to; taken from the signal unless given."""
-    owner: Label = ""
-    """Who is told; the model's owner unless given."""
-    runbook: Text = ""
-    """What to do: a sentence, a path or an address."""
 
 
 class RetentionSpec(Section):
@@ -341,9 +297,20 @@ class Contract(Section):
     failure_modes: Many[FailureMode] = ()
     drift: DriftSpec = DriftSpec()
     alerts: Many[AlertRule] = ()
+    ready: Annotated[dict[ReadyName, ReadyRule], BeforeValidator(with_defaults)] = Field(
+        default_factory=lambda: READY, json_schema_extra={"default": {}}
+    )
+    """The rules that come with the product, by name: switched off, or with other numbers."""
     retention: RetentionSpec = RetentionSpec()
     review: ReviewSpec = ReviewSpec()
     acceptance: Many[AcceptanceCriterion] = ()
     golden: GoldenSpec = GoldenSpec()
     shadow: ShadowSpec = ShadowSpec()
     release: ReleaseSpec = ReleaseSpec()
+
+    @property
+    def rules(self) -> tuple[AlertRule, ...]:
+        """Every rule that is judged: those of [[alerts]], and the ready ones that are on and whose signal is
+        measured."""
+        measured = (*self.drift.signals, *COUNTED)
+        return (*self.alerts, *(rule for rule in self.ready.values() if rule.on and rule.signal in measured))

@@ -18,7 +18,7 @@ def demands(contract: Contract) -> tuple[Demand, ...]:
 
 def _all(contract: Contract) -> Iterator[Demand]:
     owner = contract.model.owner
-    for rule in contract.alerts:
+    for rule in contract.rules:
         yield Demand(
             rule=rule.name,
             pillar=rule.pillar,
@@ -26,6 +26,8 @@ def _all(contract: Contract) -> Iterator[Demand]:
             signal=rule.signal,
             measure=rule.measure,
             above=rule.above,
+            below=rule.below,
+            relative=bool(rule.relative_to),
             min_n=rule.min_n,
             owner=rule.owner or owner,
         )

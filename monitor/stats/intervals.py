@@ -39,6 +39,32 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     return (0.0 if successes == 0 else max(0.0, low)), (1.0 if successes == n else min(1.0, high))
 
 
+def poisson(events: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Lower and upper bound of the expectation of a count, each one-sided at this confidence.
+
+    Exact where events come independently (Garwood 1936, "Fiducial limits for the Poisson distribution"); those that
+    come in clusters have wider ones.
+    """
+    low = float(scipy.special.gammaincinv(events, 1 - confidence)) if events else 0.0
+    return low, float(scipy.special.gammaincinv(events + 1, confidence))
+
+
+def average(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean of values and its bounds by Student's t, each one-sided; of fewer than two the bounds are infinite.
+
+    Raises:
+        ValueError: no value.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if not x.size:
+        raise ValueError("the mean of no values is asked for; ask from one value on")
+    mean = float(x.mean())
+    if x.size < 2:
+        return mean, -math.inf, math.inf
+    reach = float(scipy.special.stdtrit(x.size - 1, confidence)) * float(x.std(ddof=1)) / math.sqrt(x.size)
+    return mean, mean - reach, mean + reach
+
+
 USUAL_LIKENESS, USUAL_WEIGHT = 0.3, 30
 """How alike the detections of an image are before any is seen, and how many cases that weighs as much as."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import text
 
-from monitor.feedback import Deployment, EventRecord
+from monitor.feedback import BusinessEvent, Deployment, EventRecord
+from monitor.records import EPOCH, Window
 from monitor.store.database import Connection
 from monitor.store.reviews import Kept
 
@@ -63,3 +65,105 @@ def models(conn: Connection) -> list[str]:
     """The models of which a deployment is noted."""
     found = conn.execute(text("SELECT DISTINCT model FROM business_event WHERE kind = 'deployment' ORDER BY 1"))
     return list(found.scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a window held when it was measured: frames and events."""
+
+    frames: int
+    events: int
+
+
+_EVENTS = text("""
+    SELECT e.kind, e.at, coalesce(nullif(e.version, ''), f.version, ''), coalesce(f.stage, ''),
+        coalesce(nullif(e.camera, ''), f.camera, ''), e.class_name, coalesce(f.slice_name, '{}'),
+        coalesce(f.slice_value, '{}'), e.minutes, e.before, e.after
+    FROM business_event e
+    LEFT JOIN frame_key k ON e.frame <> '' AND k.source = e.frame_source AND k.event_id = e.frame
+    LEFT JOIN frame f ON f.captured_at = k.captured_at AND f.source = k.source AND f.event_id = k.event_id
+    WHERE e.model = :model AND e.kind = ANY(:kinds) AND e.at >= :start AND e.at < :end
+    ORDER BY e.at, e.source, e.event_id
+""")
+KINDS = ("work_order", "missed_defect", "false_alarm", "throughput")
+"""The kinds of events that are measured."""
+
+
+def events(conn: Connection, model: str, period: Window) -> list[BusinessEvent]:
+    """The events of a model in a period, with what their frames say."""
+    values = {"model": model, "kinds": list(KINDS), "start": period.start, "end": period.end}
+    return [
+        BusinessEvent(kind, at, version, stage, camera, of_class, tuple(zip(names, said, strict=True)), *amounts)
+        for kind, at, version, stage, camera, of_class, names, said, *amounts in conn.execute(_EVENTS, values)
+    ]
+
+
+def first_of_kinds(conn: Connection, model: str) -> dict[str, datetime]:
+    """When the first event of each kind was: before that the plant did not say."""
+    rows = conn.execute(
+        text("SELECT kind, min(at) FROM business_event WHERE model = :model AND kind = ANY(:kinds) GROUP BY kind"),
+        {"model": model, "kinds": list(KINDS)},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def counts(conn: Connection, model: str, length: timedelta, since: datetime) -> dict[datetime, int]:
+    """Events by start of the window of `length` that they fall into, from `since` on."""
+    rows = conn.execute(
+        text(
+            "SELECT date_bin(:length, at, :epoch), count(*) FROM business_event"
+            " WHERE model = :model AND kind = ANY(:kinds) AND at >= :since GROUP BY 1"
+        ),
+        {"model": model, "kinds": list(KINDS), "length": length, "since": since, "epoch": EPOCH},
+    )
+    return {start: int(n) for start, n in rows}
+
+
+def measured(conn: Connection, model: str, length: timedelta, since: datetime) -> dict[tuple[str, Window], Held]:
+    """The windows that were measured and end after `since`, by version."""
+    rows = conn.execute(
+        text(
+            "SELECT version, window_start, window_end, frames, events FROM business_window"
+            " WHERE model = :model AND window_end - window_start = :length AND window_end > :since"
+        ),
+        {"model": model, "length": length, "since": since},
+    )
+    return {(version, Window(start, end)): Held(int(n), int(m)) for version, start, end, n, m in rows}
+
+
+def claim_window(
+    conn: Connection,
+    model: str,
+    version: str,
+    window: Window,
+    held: Held,
+    contract_hash: str,
+    measures: Sequence[str],
+) -> None:
+    """Enter a window as measured and clear what these measures said; another worker at it waits."""
+    values = {
+        "model": model,
+        "version": version,
+        "start": window.start,
+        "end": window.end,
+        "frames": held.frames,
+        "events": held.events,
+        "hash": contract_hash,
+        "measures": list(measures),
+    }
+    conn.execute(
+        text(
+            "INSERT INTO business_window (model, version, window_start, window_end, frames, events, contract_hash)"
+            " VALUES (:model, :version, :start, :end, :frames, :events, :hash)"
+            " ON CONFLICT (model, version, window_start, window_end)"
+            " DO UPDATE SET frames = :frames, events = :events, contract_hash = :hash"
+        ),
+        values,
+    )
+    conn.execute(
+        text(
+            "DELETE FROM measurement WHERE model = :model AND version = :version AND window_start = :start"
+            " AND window_end = :end AND NOT shadow AND measure = ANY(:measures)"
+        ),
+        values,
+    )

@@ -298,3 +298,14 @@ def frames_between(conn: Connection, model: str, version: str, window: Window) -
     """Live frames of one version in a window of whole hours."""
     values = {"model": model, "version": version, "start": window.start, "end": window.end}
     return int(conn.execute(_BETWEEN, values).scalar_one())
+
+
+_BY_HOUR = text(f"SELECT s.stage, s.camera, r.start_at, sum(r.n) {_LIVE_FRAMES} GROUP BY 1, 2, 3")
+
+
+def frames_by_hour(conn: Connection, model: str, period: Window) -> dict[tuple[str, str], dict[datetime, int]]:
+    """Live frames of every version by (stage, camera) and hour, of the hours of a period that have any."""
+    found: dict[tuple[str, str], dict[datetime, int]] = {}
+    for stage, camera, at, n in conn.execute(_BY_HOUR, {"model": model, "start": period.start, "end": period.end}):
+        found.setdefault((stage, camera), {})[at.astimezone(UTC)] = int(n)
+    return found

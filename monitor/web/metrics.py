@@ -187,7 +187,7 @@ def _contracts(contracts: Mapping[str, LoadedContract], now: datetime) -> Iterat
 
 
 def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterator[Metric]:
-    in_force = [(model, rule.name) for model, loaded in contracts.items() for rule in loaded.contract.alerts]
+    in_force = [(model, rule.name) for model, loaded in contracts.items() for rule in loaded.contract.rules]
     rows = reporting.alerts(conn, _ALL_STATES, in_force, limit=BUDGET)
     severities = dict.fromkeys(("critical", "warning", "info"), 0)
     active: dict[tuple[str, ...], float] = {}

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from monitor.alerts.evaluate import limit, matches
+from monitor.alerts.conditions import limit
+from monitor.alerts.evaluate import matches
 from monitor.errors import MonitorError, TryAgain
 from monitor.ingest.workers import Workers
 from monitor.measures import CLASS_SHARE, mean_of
 from monitor.records import ALL, EPOCH, Baseline, Histogram, Measurement, SeriesKey, Window
 from monitor.signals import SIGNALS
-from monitor.spec.contract import AlertRule
 from monitor.spec.load import LoadedContract
+from monitor.spec.rules import AlertRule
 from monitor.store import baselines, reporting
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import JobHealth, health
@@ -212,7 +213,7 @@ def status(conn: Connection, site: Site, asked: Asked) -> Status | Surroundings:
     trend = Window(_trend_start(of, at, window.end - window.start), at)
     baseline = baselines.active(conn, of.model, of.version)
     loaded = site.contracts().get(of.model)
-    rules = loaded.contract.alerts if loaded else ()
+    rules = loaded.contract.rules if loaded else ()
     in_force = [(of.model, rule.name) for rule in rules]
     return Status(
         around=around,

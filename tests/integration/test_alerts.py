@@ -152,7 +152,9 @@ def test_what_a_window_is_judged_by_is_read_between_two_bounds(database: Databas
     event.listen(database.engine, "before_cursor_execute", note)
     judge(database)
     event.remove(database.engine, "before_cursor_execute", note)
-    assert len(read) == 2 * 3 + 2, "each rule its windows; the one that fires its recent windows and its neighbours"
+    assert len(read) == len(loaded().contract.rules) * 3 + 2, (
+        "each rule its windows; the one that fires its recent windows and its neighbours"
+    )
     with database.begin() as conn:
         conn.execute(text("SET LOCAL enable_seqscan = off"))
         for statement, parameters in read:

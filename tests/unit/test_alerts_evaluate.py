@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.alerts.evaluate import alert_key, decide, matches, one_each, retire, silence, verdict
+from monitor.alerts.conditions import verdict
+from monitor.alerts.evaluate import alert_key, decide, matches, one_each, retire, silence
 from monitor.records import Alert, Measurement, Scope, SeriesKey, Window
-from monitor.spec.contract import AlertRule
+from monitor.spec.rules import AlertRule
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

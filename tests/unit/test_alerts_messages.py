@@ -12,15 +12,16 @@ import pytest
 
 from monitor.alerts.channels import LogChannel, configured
 from monitor.alerts.evaluate import decide
-from monitor.alerts.evidence import Case, evidence, figure, moved_together, movement, sentence, subject
+from monitor.alerts.evidence import Case, evidence, moved_together, movement, sentence
 from monitor.alerts.labels import labels_of
 from monitor.alerts.retry import backoff
 from monitor.alerts.webhook import WebhookChannel, message, sign
 from monitor.alerts.wire import DeliveryFailed, Guard, Wire
+from monitor.alerts.wording import figure, subject
 from monitor.errors import UsageError
 from monitor.records import Alert, AlertEvent, Baseline, Measurement, Scope, SeriesKey, Window
 from monitor.settings import Settings
-from monitor.spec.contract import AlertRule
+from monitor.spec.rules import AlertRule
 from monitor.store.outbox import Delivery, Parcel, delivery_key
 
 START = datetime(2026, 9, 14, tzinfo=UTC)
@@ -120,13 +121,18 @@ def test_evidence_is_plain_and_whole() -> None:
     assert said["threshold"] == {
         "value": pytest.approx(0.38),
         "above": 0.2,
+        "below": None,
         "clear_below": 0.1,
+        "clear_above": None,
+        "relative_to": "",
+        "by_at_least": 0.0,
         "noise": 0.18,
         "min_n": 50,
         "for_windows": 2,
         "clear_windows": 2,
         "contract_hash": "c0ffee",
         "rule": "brightness-drift",
+        "origin": "rule brightness-drift, contract c0ffee",
     }
     assert (said["baseline"]["id"], said["baseline"]["mean"], said["baseline"]["n"]) == (3, 131.2, 1680)
     assert (said["current"]["mean"], said["current"]["n"]) == (118.4, 60)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from monitor.errors import UsageError
 from monitor.golden import adapters
-from monitor.golden.adapters import CONVENTIONS, Settings, decode, faults, letterboxed, stretched, unsuppressed
+from monitor.golden.adapters import CONVENTIONS, Settings, decode, faults, letterboxed, stretched
 
 
 def test_two_outputs_of_one_shape_are_told_apart_by_name() -> None:
@@ -67,26 +65,6 @@ def test_the_floor_and_the_most_hold() -> None:
     assert found.score == pytest.approx([0.9, 0.8, 0.7], abs=1e-6)
     (found,) = decode("end-to-end", {"output": "o"}, {"o": rows}, [stretched(9, 9, 9, 9)], Settings(0.35))
     assert found.score.size == 6
-
-
-boxes = st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 15), st.integers(1, 15), st.integers(0, 1))
-
-
-@settings(derandomize=True, max_examples=80, deadline=None)
-@given(st.lists(boxes, max_size=12), st.sampled_from((0.2, 0.5, 0.7)))
-def test_suppression_by_its_definition(rows: list[tuple[int, int, int, int, int]], iou: float) -> None:
-    kept: list[int] = []
-    for i, (x, y, w, h, label) in enumerate(rows):
-        for j in kept:
-            u, v, p, q, other = rows[j]
-            shared = max(0, min(x + w, u + p) - max(x, u)) * max(0, min(y + h, v + q) - max(y, v))
-            if label == other and shared / (w * h + p * q - shared) > iou:
-                break
-        else:
-            kept.append(i)
-    box = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in rows], dtype=float).reshape(-1, 4)
-    labels = np.array([row[4] for row in rows], dtype=np.int64)
-    assert np.flatnonzero(unsuppressed(box, labels, iou)).tolist() == kept
 
 
 def test_every_convention_says_what_its_boxes_are_in() -> None:

@@ -14,7 +14,7 @@ from monitor.records import Measurement, Scope, SeriesKey, Window
 from monitor.replay.backtest import Labelled, Page, Watched, of_lanes, of_rule, score
 from monitor.replay.compare import Setting, document, table, timeline, told
 from monitor.signals import SIGNALS
-from monitor.spec.contract import AlertRule
+from monitor.spec.rules import AlertRule
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)

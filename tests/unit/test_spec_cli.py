@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 def test_check_of_a_good_contract(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spec", "check", str(folder / "good.toml")]) == 0
     out, err = capsys.readouterr()
-    assert ": ok, model m, 1 class, any camera, 0 alert rules, contract " in out
+    assert ": ok, model m, 1 class, any camera, 0 alert rules and 12 ready ones, contract " in out
     assert err == ""
 
 

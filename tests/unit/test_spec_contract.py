@@ -16,6 +16,7 @@ from monitor.errors import ContractInvalid
 from monitor.signals import SIGNALS
 from monitor.spec.contract import Contract
 from monitor.spec.load import load_contract, parse_contract
+from monitor.spec.rules import READY
 from monitor.spec.sections import Section, read_duration, write_duration
 from monitor.spec.show import as_toml, json_schema
 
@@ -83,7 +84,7 @@ def test_a_rule_takes_clear_below_and_pillar_from_what_is_given() -> None:
 
 def test_the_template_says_every_key_there_is() -> None:
     template = load_contract(TEMPLATE)
-    one_of_two = {("acceptance", "at_most")}
+    one_of_two = {("acceptance", "at_most"), ("alerts", "below"), ("alerts", "clear_above")}
     assert paths(Contract) - said(tomllib.loads(template.text)) == one_of_two
 
 
@@ -161,7 +162,9 @@ def test_the_json_schema_wants_what_the_loader_wants() -> None:
     assert schema["required"] == ["model", "classes"]
     assert schema["additionalProperties"] is False
     rule = schema["$defs"]["AlertRule"]
-    assert rule["required"] == ["name", "signal", "measure", "above"]
-    assert rule["properties"]["measure"]["enum"] == ["psi", "kl", "js"]
-    assert "status" not in rule["properties"]["signal"]["enum"]
+    assert rule["required"] == ["name", "signal", "measure"]
+    assert rule["properties"]["measure"]["enum"][:4] == ["psi", "kl", "js", "mean"]
+    assert {"status", "override", "business"} < set(rule["properties"]["signal"]["enum"])
+    assert "required" not in schema["$defs"]["ReadyRule"]
+    assert schema["properties"]["ready"]["propertyNames"]["enum"] == list(READY)
     assert schema["$defs"]["DriftSpec"]["properties"]["window"]["default"] == "1d"

@@ -1,0 +1,115 @@
+"""Business events meet the frames of their window: what the model is worth to the plant, measured.
+
+As with reviews the database is asked what is undone: windows that hold more events or frames than they did when they
+were measured, or that never were. From the first event of a model on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from monitor.feedback import BUSINESS_MEASURES, BusinessEvent
+from monitor.measures import STATUS
+from monitor.records import ALL, EPOCH, QUIET, Baseline, Scope, Window
+from monitor.review.business import Period, measure, of_version
+from monitor.spec.load import LoadedContract
+from monitor.store import baselines, business, histograms
+from monitor.store import measurements as stored
+from monitor.store.business import Held
+from monitor.store.database import Connection, Database
+
+_NOTHING = Held(-1, -1)
+
+
+def run(database: Database, loaded: LoadedContract, now: datetime) -> int:
+    """Measure the windows of one model that are closed, settled and undone; returns how many that were.
+
+    Raises:
+        DependencyAway, TryAgain: as `Database.begin`; what was measured stays so.
+    """
+    drift, model = loaded.contract.drift, loaded.model
+    with database.begin() as conn:
+        first = business.first_of_kinds(conn, model)
+        if not first:
+            return 0
+        # Intake refuses what is older than `raw_days`, so windows further back gain no frames.
+        oldest = max(min(first.values()), now - timedelta(days=loaded.contract.retention.raw_days) - QUIET)
+        since = EPOCH + (oldest - EPOCH) // drift.window * drift.window
+        frames = histograms.window_frames(conn, model, drift.window, since)
+        events = business.counts(conn, model, drift.window, since)
+        known = business.measured(conn, model, drift.window, since)
+    did = 0
+    for version, by_start in frames.items():
+        due = []
+        for start, count in sorted(by_start.items()):
+            window = Window(start, start + drift.window)
+            had = known.get((version, window), _NOTHING)
+            if window.end + drift.settle <= now and (count > had.frames or events.get(start, 0) > had.events):
+                due.append(window)
+        if not due:
+            continue
+        with database.begin() as conn:
+            then = _baseline(conn, loaded, version, first)
+        for window in due:
+            leads = max(frames, key=lambda name: (frames[name].get(window.start, 0), name)) == version
+            with database.begin() as conn:
+                _measure(conn, loaded, version, window, then, leads=leads)
+            did += 1
+    return did
+
+
+def _baseline(conn: Connection, loaded: LoadedContract, version: str, first: Mapping[str, datetime]) -> Period:
+    """The baseline's own period, from the day on which the plant began to tell of each kind of event."""
+    known = baselines.active(conn, loaded.model, version)
+    period = _period(known)
+    if known is None or period is None:
+        return Period([], {})
+    begun = Window(max(period.start, _day(min(first.values()))), period.end)
+    if begun.start >= begun.end:
+        return Period([], {})
+    events = of_version(business.events(conn, loaded.model, begun), version, leads=True)
+    return Period(events, _frames(conn, loaded, version, begun), known.id)
+
+
+def _period(baseline: Baseline | None) -> Window | None:
+    if baseline is None or baseline.period_start is None or baseline.period_end is None:
+        return None
+    return Window(baseline.period_start, baseline.period_end)
+
+
+def _day(at: datetime) -> datetime:
+    return EPOCH + (at - EPOCH) // timedelta(days=1) * timedelta(days=1)
+
+
+def _measure(
+    conn: Connection, loaded: LoadedContract, version: str, window: Window, then: Period, *, leads: bool
+) -> None:
+    # Events and frames are counted before they are read: what comes in between makes the window undone once more.
+    model = loaded.model
+    everything: list[BusinessEvent] = business.events(conn, model, window)
+    held = Held(histograms.frames_between(conn, model, version, window), len(everything))
+    business.claim_window(conn, model, version, window, held, loaded.hash, BUSINESS_MEASURES)
+    own = of_version(everything, version, leads=leads)
+    now = Period(own, _frames(conn, loaded, version, window))
+    least = loaded.contract.drift.min_n
+    stored.save(conn, list(measure(now, then, model, version, window, least, loaded.hash)))
+
+
+def _frames(conn: Connection, loaded: LoadedContract, version: str, period: Window) -> dict[Scope, int]:
+    """Frames by scope: of a camera and of all, of a slice and of all; of a pipeline as a whole those of its first
+    stage."""
+    found = histograms.read(
+        conn, loaded.model, period.start, period.end, version=version, signals=[STATUS], shadow=False
+    )
+    stages = loaded.contract.model.stages
+    counted: dict[Scope, int] = {}
+    for key, histogram in found.items():
+        if key.class_name:
+            continue
+        own = key.scope
+        for stage in dict.fromkeys((own.stage, ALL if not stages or own.stage == stages[0] else own.stage)):
+            for camera in (own.camera, ALL):
+                scope = Scope(own.model, own.version, stage, camera, own.slice_name, own.slice_value)
+                counted[scope] = counted.get(scope, 0) + histogram.n
+    return counted

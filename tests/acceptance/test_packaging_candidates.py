@@ -1,0 +1,90 @@
+"""The shipped candidates on the drawn golden set: the better one passes, the other is stopped in the right cell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.cli.main import main
+
+pytest.importorskip("onnxruntime", reason="the example's detector needs the extra 'cpu'")
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "packaging-line"
+VERSIONS = ("detector", "candidate", "mislabelled")
+CELL = "precision of carton where lighting=low"
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The golden set with what each version finds in it."""
+    sys.path.insert(0, str(EXAMPLE))
+    import golden_sets
+
+    folder = tmp_path_factory.mktemp("packaging") / "golden"
+    golden_sets.write("golden", folder)
+    for version in VERSIONS:
+        golden_sets.detect(EXAMPLE / f"{version}.onnx", folder)
+    yield folder
+    sys.path.remove(str(EXAMPLE))
+    for name in ("golden_sets", "plant", "detector"):
+        sys.modules.pop(name, None)
+
+
+def gate(golden: Path, version: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, Any]]]:
+    words = ["gate", str(golden / "truth.json"), str(golden / f"{version}.json")]
+    code = main(["golden", *words, "--criteria", str(EXAMPLE / "contract.toml"), "--bootstrap", "200", "--json"])
+    return code, {cell["cell"]: cell for cell in json.loads(capsys.readouterr().out)["criteria"]}
+
+
+def test_the_better_candidate_passes(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, cells = gate(golden, "candidate", capsys)
+    assert code == 0
+    assert {cell["verdict"] for cell in cells.values()} == {"pass"}
+
+
+def test_the_mislabelled_one_is_stopped_in_its_cell_alone(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, cells = gate(golden, "mislabelled", capsys)
+    assert code == 1
+    assert [name for name, cell in cells.items() if cell["verdict"] != "pass"] == [CELL]
+    assert cells[CELL]["n"] >= 200
+    assert cells[CELL]["high"] < 0.9
+    _, active = gate(golden, "detector", capsys)
+    # By the average alone it would have been taken for an advance.
+    assert cells["map50"]["value"] > active["map50"]["value"]
+    assert cells[CELL]["value"] < active[CELL]["value"]
+
+
+def test_the_report_names_what_fell(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(golden / f"{name}.json") for name in ("truth", "mislabelled")]
+    words += ["--before", str(golden / "candidate.json"), "--contract", str(EXAMPLE / "contract.toml")]
+    words += [
+        "--pictures",
+        str(golden / "images"),
+        "--html",
+        str(tmp_path / "page.html"),
+        "--bootstrap",
+        "50",
+        "--json",
+    ]
+    assert main(["golden", "report", *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert ["cartons in low light are right", "pass", "fail"] in told["changes"]["cells"]
+    assert CELL in [one["name"] for one in told["changes"]["fell"]]
+    assert (tmp_path / "page.html").read_text().count("data:image/jpeg;base64") == len(told["worst_frames"]) == 12
+
+
+def test_the_sets_are_drawn_alike(golden: Path, tmp_path: Path) -> None:
+    import golden_sets
+
+    golden_sets.write("golden", tmp_path)
+    truth = json.loads((golden / "truth.json").read_text())
+    assert json.loads((tmp_path / "truth.json").read_text()) == truth
+    for image in truth["images"][::90]:
+        assert (tmp_path / image["file_name"]).read_bytes() == (golden / image["file_name"]).read_bytes()
+    low = {image["id"] for image in truth["images"] if image["slices"]["lighting"] == "low"}
+    assert sum(one["image_id"] in low and one["category_id"] == 1 for one in truth["annotations"]) >= 200

@@ -14,6 +14,7 @@ from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, MonitorError
+from monitor.golden import stage as golden
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
@@ -105,6 +106,14 @@ def _links(context: Context) -> Links:
     return Links(context.settings.page_url, context.settings.grafana_url or "")
 
 
+def _score(context: Context, now: datetime) -> int:
+    names = [channel.name for channel in context.channels]
+    return _for_each_model(
+        context,
+        lambda loaded: golden.run(context.database, loaded, now, channels=names, stopping=context.stopping),
+    )
+
+
 def _deliver(context: Context, now: datetime) -> int:
     return deliver.run(context.database, context.channels, now)
 
@@ -185,6 +194,13 @@ JOBS = (
         "gathers the alarms of the watch into incidents",
         needs_contracts=True,
         after="intake",
+    ),
+    Job(
+        "golden",
+        timedelta(seconds=60),
+        _score,
+        "scores golden and challenge sets, each night at the contract's time",
+        needs_contracts=True,
     ),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),

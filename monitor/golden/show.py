@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitor.golden.compare import Comparison
@@ -154,6 +154,26 @@ def cells(of: Sequence[Cell], said: str) -> str:
             (cell.criterion.name, cell.name, bound(cell), between(cell.value, cell.low, cell.high), str(cell.n), word)
         )
     return "\n".join([*columns(rows, left=2), f"verdict: {said}"])
+
+
+def ruling(of: Mapping[str, Any]) -> str:
+    """A ruling, as `monitor.golden.ruling.plain` gives it: its cells, its comparisons, and every cell that failed."""
+    rows = [("criterion", "cell", "bound", "value", "n", "verdict")]
+    for cell in of["criteria"]:
+        at_least = cell["at_least"] is not None
+        bound = f"{'>=' if at_least else '<='} {cell['at_least'] if at_least else cell['at_most']:g}"
+        word = cell["verdict"] + (f", {cell['settles_at']:,} would settle it" if cell["settles_at"] else "")
+        word += f" ({cell['note']})" if cell["note"] else ""
+        value = between(cell["value"], cell["low"], cell["high"])
+        rows.append((cell["name"], cell["cell"], bound, value, str(cell["n"]), word))
+    lines = columns(rows, left=2)
+    for name, one in of["comparisons"].items():
+        first = one["rows"][0]
+        moved = first["difference"]
+        said = f"{moved['value']:+.3f} [{moved['low']:+.3f}, {moved['high']:+.3f}]" if moved else ABSENT
+        lines.append(f"against the {name}: map50_95 {said}, margin {one['margin']:g}: {one['verdict']}")
+    lines += [f"failed: {name}" for name in of["failed"]]
+    return "\n".join([*lines, f"verdict: {of['verdict']}"])
 
 
 def choices(of: Sequence[Choice]) -> str:

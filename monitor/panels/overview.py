@@ -141,7 +141,8 @@ OBSERVABLES = (
                 f" coalesce({health.FAILED}, 0) AS failed, {health.FRAMES} AS frames FROM reporting.rollup"
                 f" WHERE $__timeFilter(start_at) AND {ON_CAMERAS} AND {LIVE} AND signal = 'status' AND slice = 'all'"
                 " GROUP BY 1) heard LEFT JOIN (SELECT camera, count(*) AS alerts FROM reporting.alert"
-                " WHERE model IN (${model:sqlstring}) AND state IN ('firing', 'flapping') GROUP BY 1) firing USING (camera)"
+                " WHERE model IN (${model:sqlstring}) AND state IN ('firing', 'flapping') GROUP BY 1) firing"
+                " USING (camera)"
                 " ORDER BY 2 DESC, 3 DESC NULLS LAST, 4, 1 LIMIT 25"
             ),
         ),

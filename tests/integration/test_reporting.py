@@ -34,6 +34,7 @@ VIEWS = {
     "deployment",
     "edge",
     "frames_by_hour",
+    "golden_run",
     "incident",
     "intake",
     "measured",

@@ -107,7 +107,7 @@ def _links(context: Context) -> Links:
 
 
 def _score(context: Context, now: datetime) -> int:
-    names = [channel.name for channel in context.channels]
+    names = told(context.channels)
     return _for_each_model(
         context,
         lambda loaded: golden.run(context.database, loaded, now, channels=names, stopping=context.stopping),

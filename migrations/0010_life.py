@@ -1,13 +1,13 @@
 """The life of an alert: what people did about it, silences, flapping, and how each receiver fares. Only adds.
 
 Revision ID: 0010
-Revises: 0014
+Revises: 0009
 """
 
 from alembic import op
 
 revision = "0010"
-down_revision = "0014"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

@@ -118,11 +118,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         http_port=_port(env, "MONITOR_HTTP_PORT") or 8080,
         webhook_url=_secret(env, "MONITOR_WEBHOOK_URL"),
         webhook_secret=_secret(env, "MONITOR_WEBHOOK_SECRET"),
+        public_url=_address(env, "MONITOR_PUBLIC_URL"),
+        grafana_url=_address(env, "MONITOR_GRAFANA_URL"),
         alertmanager_url=_secret(env, "MONITOR_ALERTMANAGER_URL"),
         notify_urls=_secret(env, "MONITOR_NOTIFY_URLS"),
         paging=env.get("MONITOR_PAGING") or "",
         fallback=env.get("MONITOR_FALLBACK") or "",
         private_receivers=env.get("MONITOR_PRIVATE_RECEIVERS") or "",
-        public_url=_address(env, "MONITOR_PUBLIC_URL"),
-        grafana_url=_address(env, "MONITOR_GRAFANA_URL"),
     )

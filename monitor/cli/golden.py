@@ -13,7 +13,8 @@ import numpy as np
 from monitor.cli import golden_runs, golden_sets
 from monitor.cli.written import write_text
 from monitor.errors import UsageError
-from monitor.golden import compare, criteria, dataset, page, report, ruling, score, show, thresholds
+from monitor.golden import compare, dataset, page, report, ruling, score, show, thresholds
+from monitor.golden.criteria import SIZE
 from monitor.golden.pictures import Folder
 from monitor.golden.sets import GoldenSet
 from monitor.settings import Settings
@@ -110,21 +111,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         verb.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="sets drawn anew (default: 1000)")
 
 
-def _gate_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    words = "whether a model meets its criteria: exit code 0 pass, 1 fail, 2 insufficient data"
-    gate = _verb(verbs, "gate", words, "truth.json results.json --criteria contracts/my-model.toml", "?")
-    gate.add_argument("--criteria", type=Path, metavar="FILE", help="a contract, or its [[acceptance]]")
-    gate.add_argument(
-        "--before",
-        type=Path,
-        metavar="RESULTS",
-        help="those of the version in use: a drop beyond map_drop_at_most fails",
-    )
-    gate.add_argument("--run", dest="run_id", type=int, metavar="ID", help="a run that is kept, in place of files")
-    gate.set_defaults(run=run_gate)
-    return gate
-
-
 def _report_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     example = "truth.json results.json --pictures images/ --contract my-model.toml --html report.html"
     told = _verb(verbs, "report", "everything about a model on a golden set, as a page, text or JSON", example)
@@ -140,6 +126,17 @@ def _report_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     told.add_argument("--frames", type=int, default=12, metavar="N", help="worst frames that are shown (default: 12)")
     told.set_defaults(run=run_report)
     return told
+
+
+def _gate_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    words = "whether a model meets its criteria: exit code 0 pass, 1 fail, 2 insufficient data"
+    gate = _verb(verbs, "gate", words, "truth.json results.json --criteria contracts/my-model.toml", "?")
+    gate.add_argument("--criteria", type=Path, metavar="FILE", help="a contract, or its [[acceptance]]")
+    words = "those of the version in use: a drop beyond map_drop_at_most fails"
+    gate.add_argument("--before", type=Path, metavar="RESULTS", help=words)
+    gate.add_argument("--run", dest="run_id", type=int, metavar="ID", help="a run that is kept, in place of files")
+    gate.set_defaults(run=run_gate)
+    return gate
 
 
 def _set(args: argparse.Namespace) -> GoldenSet:
@@ -240,7 +237,7 @@ def _criteria(path: Path, golden: GoldenSet) -> Contract:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); name a contract or a TOML with [[acceptance]]") from None
     classes = "".join(f"[[classes]]\nname = {json.dumps(name)}\n" for name in golden.class_names)
-    names = {*golden.slices, criteria.SIZE} - {"camera"}
+    names = {*golden.slices, SIZE} - {"camera"}
     conditions = "".join(f"[[conditions]]\nname = {json.dumps(name)}\n" for name in sorted(names))
     for head, tables in (
         ("[model]", '[model]\nname = "golden"\n'),

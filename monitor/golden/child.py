@@ -45,7 +45,8 @@ class Desk:
     @property
     def outputs(self) -> adapters.Settings:
         said = self.contract.output
-        return adapters.Settings(self.contract.golden.score_floor, said.nms, said.iou, said.max_detections)
+        floor = self.contract.golden.score_floor
+        return adapters.Settings(floor, said.nms, said.iou, said.max_detections, said.soft_sigma)
 
 
 def main(folder: Path) -> int:
@@ -219,7 +220,7 @@ def _hashes(desk: Desk) -> dict[str, str]:
         "manifest_sha256": desk.opened.sha256,
         "images_sha256": images,
         "convention": desk.contract.golden.convention,
-        "suppression": f"{said.nms} above {said.iou:g}, from {desk.contract.golden.score_floor:g} on",
+        "suppression": f"{said.nms} {said.iou:g} {said.soft_sigma:g}, from {desk.contract.golden.score_floor:g} on",
     }
 
 

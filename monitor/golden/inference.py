@@ -124,15 +124,27 @@ def score_images(
     scored = Scored([None] * total)
     size = 1 if model.wanted.convention in ONE_BY_ONE else model.fixed_batch or batch
     began = time.perf_counter()
-    for part in _batches(images, size, scored.undecoded):
-        found, ran = run_batch(model, part, size, settings)
-        scored.run_seconds += ran
-        for one, detections in zip(part, found, strict=True):
-            scored.detections[one.place] = detections
-            scored.inputs[one.place] = one.sha256
-        tell(len(scored.inputs) + len(scored.undecoded))
+    # Boxes are read off one batch while the session runs the next.
+    with ThreadPoolExecutor(1, thread_name_prefix="boxes") as reader:
+        reading: deque[tuple[list[Prepared], Future[list[adapters.Detections]]]] = deque()
+        for part in _batches(images, size, scored.undecoded):
+            outputs, ran = run_batch(model, part, size)
+            scored.run_seconds += ran
+            reading.append((part, reader.submit(_boxes, model, outputs, part, settings)))
+            if len(reading) > 1:
+                _take(scored, *reading.popleft())
+                tell(len(scored.inputs) + len(scored.undecoded))
+        while reading:
+            _take(scored, *reading.popleft())
+    tell(len(scored.inputs) + len(scored.undecoded))
     scored.seconds = time.perf_counter() - began
     return scored
+
+
+def _take(scored: Scored, part: list[Prepared], found: Future[list[adapters.Detections]]) -> None:
+    for one, detections in zip(part, found.result(), strict=True):
+        scored.detections[one.place] = detections
+        scored.inputs[one.place] = one.sha256
 
 
 def _batches(
@@ -152,18 +164,21 @@ def _batches(
         yield part
 
 
-def run_batch(
-    model: Model, part: Sequence[Prepared], size: int, settings: adapters.Settings
-) -> tuple[list[adapters.Detections], float]:
-    """The detections of up to `size` images, padded to it with the last one, and the seconds inside the model."""
+def run_batch(model: Model, part: Sequence[Prepared], size: int) -> tuple[dict[str, Array], float]:
+    """The outputs for up to `size` images, padded to it with the last one, and the seconds inside the model."""
     padded = [*part, *[part[-1]] * (size - len(part))]
     tensors = np.stack([one.tensor for one in padded])
     sizes = np.array([(one.where.width, one.where.height) for one in padded], dtype=np.int64)
     began = time.perf_counter()
     outputs = model.run(tensors, sizes)
-    ran = time.perf_counter() - began
+    return outputs, time.perf_counter() - began
+
+
+def _boxes(
+    model: Model, outputs: dict[str, Array], part: Sequence[Prepared], settings: adapters.Settings
+) -> list[adapters.Detections]:
     fits = [_fit(one.where) for one in part]
-    return adapters.decode(model.wanted.convention, model.wanted.outputs, outputs, fits, settings), ran
+    return adapters.decode(model.wanted.convention, model.wanted.outputs, outputs, fits, settings)
 
 
 def _fit(of: Placement) -> adapters.Fit:

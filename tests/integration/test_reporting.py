@@ -28,6 +28,7 @@ VIEWS = {
     "baseline_in_force",
     "baseline_sum",
     "bucket",
+    "bucket_day",
     "business_event",
     "camera",
     "delivery",
@@ -39,8 +40,10 @@ VIEWS = {
     "intake",
     "measured",
     "measurement",
+    "merged",
     "review_by_hour",
     "rollup",
+    "rollup_day",
     "series",
     "signal_by_hour",
     "silence",
@@ -48,7 +51,7 @@ VIEWS = {
     "told",
     "verdict",
 }
-ALWAYS = {"edge": sum(signal.edges.count + 2 for signal in SIGNALS.values())}
+ALWAYS = {"edge": sum(signal.edges.count + 2 for signal in SIGNALS.values()), "merged": 1}
 """Rows of views that hold what the product itself brings."""
 SERIES = text("""
     INSERT INTO series

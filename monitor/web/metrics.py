@@ -20,9 +20,10 @@ from monitor.alerts.incidents import CAUSES
 from monitor.errors import DependencyAway, MonitorError
 from monitor.spec.load import LoadedContract
 from monitor.spec.rules import pillar_of
-from monitor.store import incidents, names, reporting
+from monitor.store import baselines, findings, incidents, lease, names, reporting, watched
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
+from monitor.upkeep import CHECKS
 from monitor.watch import label
 from monitor.web.exposed import METRICS
 
@@ -87,6 +88,8 @@ class Metrics:
             "jobs": lambda conn: _jobs(conn, jobs),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
+            "audit": _audit,
+            "watch": lambda conn: _watch(conn, contracts),
             "disk": lambda conn: _disk(database),
         }
         failures: list[Exception] = []
@@ -179,6 +182,27 @@ def _jobs(conn: Connection, jobs: Mapping[str, timedelta]) -> Iterator[Metric]:
     yield _family("monitor_job_interval_seconds", every)
     done = [((one.job,), one.done_at.timestamp()) for one in health(conn, list(jobs)) if one.done_at is not None]
     yield _family("monitor_job_last_success_timestamp_seconds", done)
+
+
+def _audit(conn: Connection) -> Iterator[Metric]:
+    leader = lease.standing(conn)
+    if leader is not None:
+        yield _family("monitor_leader", [((leader.holder,), float(leader.in_force))])
+        yield _number("monitor_leader_epoch", leader.epoch)
+    wrong = Counter(one.check for one in findings.standing(conn))
+    wrong.update(dict.fromkeys(CHECKS, 0))
+    yield _family("monitor_audit_findings", [((check,), float(count)) for check, count in wrong.items()])
+
+
+def _watch(conn: Connection, contracts: Iterable[str]) -> Iterator[Metric]:
+    lanes: dict[tuple[str, ...], float] = {}
+    for model in contracts:
+        for version_of in baselines.versions(conn, model):
+            said = watched.progress(conn, model, version_of)
+            if said is not None:
+                lanes[model, version_of, "judged"] = float(said.judged)
+                lanes[model, version_of, "learning"] = float(said.learnt)
+    yield _family("monitor_lane_streams", lanes.items())
 
 
 def _contracts(contracts: Mapping[str, LoadedContract], now: datetime) -> Iterator[Metric]:

@@ -30,7 +30,7 @@ from plant import CAMERAS
 from production import CLEAN_DAYS, DAYS
 from shift import HERE, MODEL, VERSION, Shift, work
 
-from monitor.alerts.evaluate import matches
+from monitor.alerts.evaluate import ACTIVE, matches
 from monitor.cli import main as command
 from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
@@ -80,7 +80,7 @@ class Outcome:
     @property
     def first_alert_day(self) -> int | None:
         """Day of the story on whose frames the first alert fired."""
-        fired = [event.window.start for event in self.events if event.to_state == "firing"]
+        fired = [event.window.start for event in self.events if event.to_state in ACTIVE]
         return (min(fired) - self.start).days if fired else None
 
 
@@ -157,11 +157,11 @@ def _week(context: Context, start: datetime, number: int, scores: list[Score]) -
         worst=worst.value if worst else None,
         worst_of=f"{worst.key.signal} {worst.key.scope.camera}" if worst else "",
         worst_limit=worst.noise if worst else None,
-        firing=sum(alert.state == "firing" for alert in stands),
+        firing=sum(alert.state in ACTIVE for alert in stands),
         fired=sorted(
             f"{alert.rule} {alert.series.scope.camera}"
             for alert, event in told
-            if event.to_state == "firing" and first <= event.window.start < first + timedelta(days=7)
+            if event.to_state in ACTIVE and first <= event.window.start < first + timedelta(days=7)
         ),
     )
 
@@ -216,7 +216,7 @@ def _ending(outcome: Outcome, out: TextIO) -> str:
     clean = sum(outcome.daily_precision[:CLEAN_DAYS]) / CLEAN_DAYS
     at_alert = sum(outcome.daily_precision[max(0, day - 6) : day + 1]) / min(7, day + 1)
     last = outcome.weeks[-1].precision
-    first = next(event for event in outcome.events if event.to_state == "firing")
+    first = next(event for event in outcome.events if event.to_state in ACTIVE)
     print(f"\nThe first alert: {first.alert_key}", file=out)
     print(f"  {first.evidence['sentence']}", file=out)
     print(
@@ -224,7 +224,7 @@ def _ending(outcome: Outcome, out: TextIO) -> str:
         f" {clean:.3f} in the clean weeks, and fell to {last:.3f} by the end.",
         file=out,
     )
-    firing = [alert.key for alert in outcome.open if alert.state == "firing"]
+    firing = [alert.key for alert in outcome.open if alert.state in ACTIVE]
     print(f"\nFiring at the end: {len(firing)} alerts\n" + "\n".join(f"  {key}" for key in firing), file=out)
     return first.alert_key
 

@@ -18,13 +18,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from monitor.errors import MonitorError
 from monitor.spec.load import LoadedContract
-from monitor.store import names, reporting
+from monitor.store import baselines, findings, lease, names, reporting, watched
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
+from monitor.upkeep import CHECKS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUDGET = 2000
-_ALL_STATES = ("firing", "pending", "resolved", "ok", "undecided", "no-data")
+_ALL_STATES = ("firing", "flapping", "pending", "resolved", "ok", "undecided", "no-data")
 ACTIVE_LABELS = ("alertname", "rule", "severity", "model", "camera", "class_name")
 SCORE_LABELS = ("rule", "model", "camera", "class_name")
 _log = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class Metrics:
             "jobs": lambda conn: _jobs(conn, jobs),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
+            "audit": _audit,
+            "watch": lambda conn: _watch(conn, contracts),
             "disk": lambda conn: _disk(database),
         }
         failed: MonitorError | None = None
@@ -180,6 +183,31 @@ def _jobs(conn: Connection, jobs: Mapping[str, timedelta]) -> Iterator[Metric]:
     )
 
 
+def _audit(conn: Connection) -> Iterator[Metric]:
+    leader = lease.standing(conn)
+    if leader is not None:
+        name = {(leader.holder,): float(leader.in_force)}
+        yield _gauge("monitor_leader", "1 for who leads; 0: the lease ran out.", name.items(), ("worker",))
+        yield _number("monitor_leader_epoch", "Grows by one with each change of the leader.", leader.epoch)
+    wrong = Counter(one.check for one in findings.standing(conn))
+    wrong.update(dict.fromkeys(CHECKS, 0))
+    counts = {(check,): float(count) for check, count in wrong.items()}
+    yield _gauge("monitor_audit_findings", "What the auditor finds wrong, by check.", counts.items(), ("check",))
+
+
+def _watch(conn: Connection, contracts: Iterable[str]) -> Iterator[Metric]:
+    lanes = {}
+    for model in contracts:
+        for version in baselines.versions(conn, model):
+            said = watched.progress(conn, model, version)
+            if said is not None:
+                lanes[model, version, "judged"] = float(said.judged)
+                lanes[model, version, "learning"] = float(said.learnt)
+    yield _gauge(
+        "monitor_lane_streams", "Streams of the calibrated lanes.", lanes.items(), ("model", "version", "state")
+    )
+
+
 def _contracts(contracts: Mapping[str, LoadedContract], now: datetime) -> Iterator[Metric]:
     known = {(model, loaded.hash): 1.0 for model, loaded in contracts.items()}
     yield _gauge("monitor_contract_info", "1 for each contract in force.", known.items(), ("model", "contract_hash"))
@@ -195,7 +223,7 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
     # Version, stage and slice are no labels: of alerts that differ in nothing else the newest and then the worst
     # stands for all, since a label set may occur once.
     for row in sorted(rows, key=lambda one: (one.window_end, (one.value or 0.0) - one.threshold)):
-        if row.state == "firing":
+        if row.state in ("firing", "flapping"):
             severities[row.severity] = severities.get(row.severity, 0) + 1
             labels = (
                 _alert_name(row.rule),

@@ -67,6 +67,8 @@ class Site:
     spool_dir: str
     workers: Workers | None = None
     """Processes that read what is posted; None: it is read in this one."""
+    leads: Callable[[], bool] = lambda: True
+    """Whether this process leads, as far as it knows."""
     turns: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(READERS))
 
     @contextmanager
@@ -235,7 +237,7 @@ def status(conn: Connection, site: Site, asked: Asked) -> Status | Surroundings:
         trend=trend,
         incidents=told.incidents_of(conn, of),
         watch=told.watch_of(conn, of, baseline),
-        alerts=tuple(reporting.alerts(conn, ("firing", "pending"), in_force)),
+        alerts=tuple(reporting.alerts(conn, ("firing", "flapping", "pending"), in_force)),
         resolved=tuple(reporting.alerts(conn, ("resolved",), in_force, limit=5)),
     )
 

@@ -9,25 +9,33 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
+from monitor.alerts.channels import configured, paging_path
+from monitor.cli.doctor_daemon import Finding, Mark, of_daemon
 from monitor.cli.moments import clock
-from monitor.daemon.jobs import JOBS, turns
-from monitor.errors import DependencyAway, MonitorError, NoRoom
+from monitor.errors import DependencyAway, MonitorError, NoRoom, UsageError
 from monitor.ingest.names import NEW_A_DAY
 from monitor.ingest.parse import plain
 from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import acceptances, baselines, contracts, jobs, migrate, names, reporting, tokens, watched
+from monitor.store import (
+    acceptances,
+    baselines,
+    contracts,
+    migrate,
+    names,
+    receivers,
+    reporting,
+    tokens,
+    watched,
+)
 from monitor.store.database import Connection, Database, open_database
 
-Mark = Literal["well", "note", "wrong", "away"]
 SIGNS = {"well": "✓", "note": "–", "wrong": "✗", "away": "✗"}
 PLAIN_SIGNS = {"well": "ok  ", "note": "-   ", "wrong": "FAIL", "away": "FAIL"}
 LEAST_FREE = 2 * 1024**3
@@ -50,15 +58,6 @@ example:
 
 exit codes: 0 nothing is wrong, 1 something is, 3 the database is away
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: how it stands, about what, and a sentence that says what to do where something is to be done."""
-
-    mark: Mark
-    about: str
-    sentence: str
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -93,6 +92,7 @@ def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
     yield from _database(settings, now)
     yield from _contracts(settings.contracts_dir)
     yield from _spool(settings.spool_dir)
+    yield _paging(settings)
     yield _model_runtime()
 
 
@@ -159,12 +159,13 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
         return
     yield Finding("well", "schema", str(schema))
     with database.begin() as conn:
-        health = jobs.health(conn, [job.name for job in JOBS])
         sources = reporting.intake_by_source(conn, _SOURCES)
         issued = tokens.listing(conn)
         beyond = names.beyond(conn)
         yield from _watch(conn)
-    yield from _jobs(health, now)
+        yield from of_daemon(conn, now)
+        fare = receivers.read(conn)
+    yield from _receivers(fare, now)
     for one in sources:
         counts = (
             f"{one.stored:,} stored + {one.duplicate:,} duplicate + {one.rejected:,} rejected + {one.blank:,} blank"
@@ -182,6 +183,32 @@ def _tokens(in_force: list[tokens.Token], now: datetime) -> Iterator[Finding]:
         yield Finding("note", "tokens", said)
     if len(in_force) > len(ending):
         yield Finding("well", "tokens", f"{len(in_force)} in force")
+
+
+def _paging(settings: Settings) -> Finding:
+    """Which path pages people; exactly one may."""
+    try:
+        configured(settings)
+        path = paging_path(settings)
+    except UsageError as error:
+        return Finding("wrong", "paging", str(error))
+    if path == "log":
+        ways = "MONITOR_ALERTMANAGER_URL, MONITOR_WEBHOOK_URL or MONITOR_NOTIFY_URLS, or MONITOR_PAGING=prometheus"
+        return Finding("note", "paging", f"nobody is paged, alerts stand in the log alone; set {ways}")
+    if path == "prometheus":
+        return Finding("well", "paging", "the rules of Prometheus page people; the daemon sends nothing itself")
+    stands_in = f"; {settings.fallback} stands in while it is away" if settings.fallback else ""
+    return Finding("well", "paging", f"{path} pages people, and nothing else does{stands_in}")
+
+
+def _receivers(known: Mapping[str, receivers.Receiver], now: datetime) -> Iterator[Finding]:
+    for one in known.values():
+        if one.failures:
+            since = f", it last took something {one.last_sent_at:%Y-%m-%d %H:%M} UTC" if one.last_sent_at else ""
+            rest = one.closed_until if one.is_closed(now) else None
+            again = f"; it is tried again {rest:%H:%M} UTC" if rest else ""
+            said = f"{one.channel} failed {one.failures} times in a row{since}: {one.last_error}{again}"
+            yield Finding("wrong", "receivers", f"{said}. `monitor alerts test` tries it now")
 
 
 def _room(database: Database) -> Iterator[Finding]:
@@ -220,23 +247,6 @@ def _watch(conn: Connection) -> Iterator[Finding]:
             yield Finding(mark, "lanes", f"{one.model} {model_version}: {sentence}")
 
 
-def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:
-    if all(one.done_at is None and one.failed_at is None for one in health):
-        yield Finding("note", "jobs", "none has run yet; start `monitor daemon`")
-        return
-    every = turns()
-    late = [one for one in health if one.overdue(every[one.job], now)]
-    for one in late:
-        yield Finding(
-            "wrong", "jobs", f"{one.job} was last done {one.done_at:%Y-%m-%d %H:%M} UTC; is `monitor daemon` running?"
-        )
-    failed = [one for one in health if one.failed_at and (one.done_at is None or one.failed_at > one.done_at)]
-    for one in failed:
-        yield Finding("wrong", "jobs", f"{one.job} failed when it last ran: {one.error}")
-    if not late and not failed:
-        yield Finding("well", "jobs", "every job was done in its turn")
-
-
 def _contracts(folder: Path) -> Iterator[Finding]:
     if not folder.exists():
         yield Finding(
@@ -265,11 +275,13 @@ def _spool(folder: Path) -> Iterator[Finding]:
     if strangers := find_strangers(incoming):
         said = ", ".join(plain(str(path.relative_to(incoming))) for path in strangers[:STRANGERS_SAID])
         more = f" and {len(strangers) - STRANGERS_SAID:,} more" if len(strangers) > STRANGERS_SAID else ""
+        links = sum(path.is_symlink() for path in strangers)
+        of_them = f" ({links:,} of them links)" if links else ""
         yield Finding(
             "wrong",
             "spool",
-            f"{len(strangers):,} in {incoming} will never be taken in: {said}{more}. Links are not followed, and "
-            f"files of records end in {', '.join(SUFFIXES)}; put the files themselves there, or take these away",
+            f"{len(strangers):,} in {incoming} will never be taken in{of_them}: {said}{more}. Links are not followed,"
+            f" and files of records end in {', '.join(SUFFIXES)}; put the files themselves there, or take these away",
         )
     if set_aside:
         yield Finding(

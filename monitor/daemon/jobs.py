@@ -5,24 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import groupby
 
-from monitor.alerts import deliver, gather
+from monitor.alerts import deadman, deliver, gather
 from monitor.alerts import stage as alerts
+from monitor.alerts.channels import told
 from monitor.alerts.links import Links
-from monitor.daemon.context import Context, Job
+from monitor.daemon import audit
+from monitor.daemon.context import CatchUp, Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
-from monitor.errors import DependencyAway, MonitorError
+from monitor.errors import DependencyAway, MonitorError, NotLeading
+from monitor.golden import stage as golden
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
 from monitor.review import impact
 from monitor.review import stage as review
 from monitor.spec.load import LoadedContract
-from monitor.store import contracts, frames, jobs
+from monitor.store import contracts, days, frames, workers
 
 _log = logging.getLogger(__name__)
 
+DAYS_AT_ONCE = 5000
+"""Days of cameras that are looked up at a time, to be merged."""
 DAYS_AHEAD = 7
 """Daily partitions are there this long before their day."""
 
@@ -54,7 +60,7 @@ def _compare(context: Context, now: datetime) -> int:
     # After an outage files lie in the spool whose windows have closed long ago: only what was closed when an intake
     # that has come to its end began is measured, for that intake took in whatever was there.
     with context.database.begin() as conn:
-        through = jobs.standing(conn, "intake", now).through
+        through = workers.intake(conn).through
     if through is None:
         return 0
     until = min(now, through)
@@ -63,7 +69,7 @@ def _compare(context: Context, now: datetime) -> int:
 
 def _watch(context: Context, now: datetime) -> int:
     with context.database.begin() as conn:
-        through = jobs.standing(conn, "intake", now).through
+        through = workers.intake(conn).through
     if through is None:
         return 0
     until = min(now, through)
@@ -87,14 +93,14 @@ def _review(context: Context, now: datetime) -> int:
 
 
 def _judge(context: Context, now: datetime) -> int:
-    names, links = [channel.name for channel in context.channels], _links(context)
+    names, links = told(context.channels), _links(context)
     return _for_each_model(
         context, lambda loaded: alerts.run(context.database, loaded, now, channels=names, links=links)
     )
 
 
 def _gather(context: Context, now: datetime) -> int:
-    names, links = [channel.name for channel in context.channels], _links(context)
+    names, links = told(context.channels), _links(context)
     return _for_each_model(
         context, lambda loaded: gather.run(context.database, loaded, now, channels=names, links=links)
     )
@@ -104,16 +110,53 @@ def _links(context: Context) -> Links:
     return Links(context.settings.page_url, context.settings.grafana_url or "")
 
 
+def _score(context: Context, now: datetime) -> int:
+    names = told(context.channels)
+    return _for_each_model(
+        context,
+        lambda loaded: golden.run(context.database, loaded, now, channels=names, stopping=context.stopping),
+    )
+
+
 def _deliver(context: Context, now: datetime) -> int:
-    return deliver.run(context.database, context.channels, now)
+    did = deliver.run(context.database, context.channels, now)
+    return did + (deadman.run(context.database, context.deadman_url, now) if context.deadman_url else 0)
 
 
 def _refresh_metrics(context: Context, now: datetime) -> int:
     return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now)
 
 
+def _merge_days(context: Context, now: datetime) -> int:
+    done = 0
+    while not context.stopping.is_set():
+        with context.database.begin() as conn:
+            due = days.undone(conn, now, DAYS_AT_ONCE)
+        by_day = [list(cameras) for _, cameras in groupby(due, key=lambda one: one.day)]
+        # A day that is cut off by the limit comes whole next time round.
+        for cameras in by_day if len(due) < DAYS_AT_ONCE or len(by_day) == 1 else by_day[:-1]:
+            with context.database.begin() as conn:
+                days.merge(conn, cameras)
+            done += len(cameras)
+        if len(due) < DAYS_AT_ONCE:
+            break
+    return done
+
+
 def _take_away(context: Context, now: datetime) -> int:
-    return retention.run(context.database, context.shelf.contracts, now).total
+    taken = retention.run(context.database, context.shelf.contracts, now).total
+    with context.database.begin() as conn:
+        return taken + days.take_away(conn)
+
+
+def _recount(context: Context, now: datetime) -> int:
+    return audit.recount(context.database, context.shelf.contracts, now)
+
+
+def _audit(context: Context, now: datetime) -> int:
+    others = [job for job in JOBS if job.name != "audit"]
+    signal = context.deadman_url is not None
+    return audit.run(context.database, context.shelf.contracts, others, now, signal=signal)
 
 
 def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:
@@ -128,7 +171,7 @@ def _for_each_model(context: Context, function: Callable[[LoadedContract], int])
     for model, loaded in sorted(context.shelf.contracts.items()):
         try:
             did += function(loaded)
-        except DependencyAway:
+        except (DependencyAway, NotLeading):
             raise
         except Exception as error:  # noqa: BLE001 - raised below, when every model has had its turn
             error.add_note(f"model {model}")
@@ -144,14 +187,14 @@ def _for_each_model(context: Context, function: Callable[[LoadedContract], int])
 JOBS = (
     Job("contracts", timedelta(seconds=10), _take_up_contracts, "takes up new and changed contracts", local=True),
     Job("partitions", timedelta(hours=1), _make_days, "makes the daily partitions some days ahead"),
-    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", needs_contracts=True),
+    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", local=True, needs_contracts=True),
     Job(
         "drift",
         timedelta(seconds=60),
         _compare,
         "measures the windows that are closed and settled",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "reviews",
@@ -159,7 +202,7 @@ JOBS = (
         _review,
         "counts what people and the business say, and measures those windows",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "watch",
@@ -167,7 +210,7 @@ JOBS = (
         _watch,
         "watches each camera's days against what is ordinary for it",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "alerts",
@@ -175,7 +218,7 @@ JOBS = (
         _judge,
         "judges new measurements by the rules of the contract",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "incidents",
@@ -183,11 +226,35 @@ JOBS = (
         _gather,
         "gathers the alarms of the watch into incidents",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
+    Job(
+        "golden",
+        timedelta(seconds=60),
+        _score,
+        "scores golden and challenge sets, each night at the contract's time",
+        needs_contracts=True,
+        may_take=timedelta(hours=3),
+    ),
+    Job("days", timedelta(minutes=10), _merge_days, "makes one row of every series of a day that is over"),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
     Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period", needs_contracts=True),
+    Job(
+        "recount",
+        timedelta(hours=1),
+        _recount,
+        "recounts an hour of roll-ups from its frames",
+        needs_contracts=True,
+        catch_up=CatchUp.EVERY,
+    ),
+    Job(
+        "audit",
+        timedelta(seconds=60),
+        _audit,
+        "looks whether the rest does its work, and says so outside",
+        catch_up=CatchUp.NONE,
+    ),
 )
 """In the order in which one feeds the next."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitor.golden.compare import Comparison
-from monitor.golden.criteria import Cell
 from monitor.golden.frames import Frame
 from monitor.golden.report import Changes, Report
-from monitor.golden.thresholds import Choice
+from monitor.golden.thresholds import Choice, Step
 
 ABSENT = "-"
 KINDS = {
@@ -138,22 +137,38 @@ def comparison(of: Comparison) -> str:
     return "\n".join([head, *columns(rows), f"verdict: {of.verdict}"])
 
 
-def bound(of: Cell) -> str:
-    """What a cell's criterion asks: ">= 0.95"."""
-    at_least, at_most = of.criterion.at_least, of.criterion.at_most
+def bound(at_least: float | None, at_most: float | None) -> str:
+    """What a criterion asks: ">= 0.95"."""
     return f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}"
 
 
-def cells(of: Sequence[Cell], said: str) -> str:
-    """The table of a gate's cells and its verdict."""
+def ruling(of: Mapping[str, Any]) -> str:
+    """A ruling, as `monitor.golden.ruling.plain` gives it: its cells, its comparisons, and every cell that failed."""
     rows = [("criterion", "cell", "bound", "value", "n", "verdict")]
-    for cell in of:
-        word = cell.verdict + (f", {cell.settles_at:,} would settle it" if cell.settles_at else "")
-        word += f" ({cell.note})" if cell.note else ""
+    for cell in of["criteria"]:
+        asked = bound(cell["at_least"], cell["at_most"])
+        word = cell["verdict"] + (f", {cell['settles_at']:,} would settle it" if cell["settles_at"] else "")
+        word += f" ({cell['note']})" if cell["note"] else ""
+        value = between(cell["value"], cell["low"], cell["high"])
+        rows.append((cell["name"], cell["cell"], asked, value, str(cell["n"]), word))
+    lines = columns(rows, left=2)
+    for name, one in of["comparisons"].items():
+        moved = one["rows"][0]["difference"]
+        said = f"{moved['value']:+.3f} [{moved['low']:+.3f}, {moved['high']:+.3f}]" if moved else ABSENT
+        lines.append(f"against the {name}: map50_95 {said}, margin {one['margin']:g}: {one['verdict']}")
+    lines += [f"failed: {name}" for name in of["failed"]]
+    return "\n".join([*lines, f"verdict: {of['verdict']}"])
+
+
+def steps(of: Sequence[Step]) -> str:
+    """The table of what every threshold would come to, class by class."""
+    rows: list[tuple[str, ...]] = [("class", "threshold", "precision", "recall", "F1", "wrong", "missed", "cost")]
+    for one in of:
+        shares = (figure(share) for share in (one.precision, one.recall, one.f1))
         rows.append(
-            (cell.criterion.name, cell.name, bound(cell), between(cell.value, cell.low, cell.high), str(cell.n), word)
+            (one.class_name, f"{one.threshold:.2f}", *shares, str(one.wrong), str(one.missed), f"{one.cost:g}")
         )
-    return "\n".join([*columns(rows, left=2), f"verdict: {said}"])
+    return "\n".join(columns(rows))
 
 
 def choices(of: Sequence[Choice]) -> str:
@@ -185,7 +200,7 @@ def changes(of: Changes) -> str:
 
 def report(of: Report) -> str:
     """The whole report."""
-    parts = [f"{of.name}" + (f": {of.verdict}" if of.verdict else "")]
-    parts += [cells(of.cells, of.verdict)] if of.verdict else []
+    parts = [of.name + (f": {of.ruling['verdict']}" if of.ruling else "")]
+    parts += [ruling(of.ruling)] if of.ruling else []
     parts += ["since last time\n" + changes(of.changes)] if of.changes else []
     return "\n\n".join([*parts, evaluation(of.numbers), frames(of.frames)])

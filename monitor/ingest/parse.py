@@ -6,7 +6,7 @@ can hold it, that the time is believable, and that the model's contract knows th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -37,6 +37,7 @@ MAX_NUMBER = 1e9
 """Largest size of a number without limits of its own; sums over an hour then stay far within 64 bits."""
 PART = 200
 """Lines that are read at a time: so few that their records stay in the processor's cache until they are columns."""
+PART_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
@@ -81,8 +82,8 @@ def parse(
     numbers of the lines to look at (None: all). Never raises on account of a line.
     """
     reader, chosen = _Reader(rules, now), None if only is None else frozenset(only)
-    coming, first, looked_at = iter(lines), first_line, 0
-    while part := list(islice(coming, PART)):
+    first, looked_at = first_line, 0
+    for part in _parts(lines):
         numbers: Sequence[int] = range(first, first + len(part))
         first += len(part)
         if chosen is not None:
@@ -96,6 +97,16 @@ def parse(
         Reject(reader.line_number[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in aside
     ]
     return Parsed(columns, reader.line_number, rejects, looked_at, reader.duplicate, reader.blank)
+
+
+def _parts(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """A few lines at a time, and long ones each by itself: what hangs on a record takes many times its text."""
+    coming = iter(lines)
+    while part := list(islice(coming, PART)):
+        if sum(map(len, part)) <= PART_BYTES:
+            yield part
+        else:
+            yield from ([line] for line in part)
 
 
 @dataclass(slots=True)

@@ -292,13 +292,13 @@ def test_a_receiver_that_stays_away_is_left_alone_longer_and_longer(database: Da
         tell(database, f"cam-{number}", "firing")
     receiver.answers = [(503, {})] * 100
     channel, tried = hook(receiver), []
-    for turn in range(360):  # an hour of turns of ten seconds
+    for turn in range(120):  # an hour
         before = len(receiver.got)
-        deliver.run(database, [channel], NOW + turn * timedelta(seconds=10))
+        deliver.run(database, [channel], NOW + turn * timedelta(seconds=30))
         tried += [turn] if len(receiver.got) > before else []
     # Five messages and their own waits would be some fifty attempts; the receiver is asked once a while.
     assert len(tried) < 15
-    assert max(later - sooner for sooner, later in pairwise(tried)) <= 61, "ten minutes at most"
+    assert max(later - sooner for sooner, later in pairwise(tried)) <= 21, "ten minutes at most"
     receiver.answers = []
     deliver.run(database, [channel], NOW + timedelta(hours=2))
     deliver.run(database, [channel], NOW + timedelta(hours=3))
@@ -343,6 +343,36 @@ def test_the_fallback_speaks_while_the_other_is_away_and_tells_the_end_too(
         outbox.add(conn, alerts.add_event(conn, event), event, ["alertmanager"], NOW)
     deliver.run(database, [Away(), stands_in], NOW + 4 * MINUTE)
     assert receiver.said == [("cam-1", "firing"), ("cam-1", "resolved")]
+
+
+def test_what_a_receiver_will_never_take_goes_to_the_fallback_too(database: Database, receiver: Receiver) -> None:
+    tell(database, "cam-1", "firing", channels=("alertmanager",))
+
+    class Refusing:
+        name = "alertmanager"
+        is_fallback = False
+
+        def send(self, parcel: Parcel, now: datetime) -> str:
+            raise DeliveryFailed("it answered 404", away=False)
+
+    stands_in = WebhookChannel(receiver.url, None, LOCAL, fallback=True)
+    for turn in range(20):
+        deliver.run(database, [Refusing(), stands_in], NOW + turn * MINUTE)
+    assert receiver.said == [("cam-1", "firing")]
+
+
+def test_what_waits_for_a_receiver_goes_out_soon_after_it_is_back(database: Database, receiver: Receiver) -> None:
+    for number in range(3):
+        tell(database, f"cam-{number}", "firing")
+    receiver.answers = [(503, {})] * 1000
+    channel = hook(receiver)
+    for minute in range(0, 181, 3):
+        deliver.run(database, [channel], NOW + minute * MINUTE)
+    receiver.answers = []
+    back = NOW + timedelta(hours=3)
+    for minute in range(11):
+        deliver.run(database, [channel], back + minute * MINUTE)
+    assert all(sent for _, sent, _, _ in rows(database)), "ten minutes, however long it was away"
 
 
 def test_a_parcel_that_is_sent_again_holds_what_it_held(database: Database, receiver: Receiver) -> None:

@@ -19,6 +19,7 @@ BENCHES = (
     "compat",
     "golden",
     "nms",
+    "scoring",
     "scale",
     "panels",
     "story",

@@ -4,13 +4,13 @@ A view names rows, turns a sum into its unit and reads the edges of buckets; sha
 the query of a panel, out of sums. Nothing is averaged twice.
 
 Revision ID: 0014
-Revises: 0011
+Revises: 0013
 """
 
 from alembic import op
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

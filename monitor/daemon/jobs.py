@@ -9,11 +9,13 @@ from itertools import groupby
 
 from monitor.alerts import deliver, gather
 from monitor.alerts import stage as alerts
+from monitor.alerts.channels import told
 from monitor.alerts.links import Links
 from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, MonitorError
+from monitor.golden import stage as golden
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
@@ -90,14 +92,14 @@ def _review(context: Context, now: datetime) -> int:
 
 
 def _judge(context: Context, now: datetime) -> int:
-    names, links = [channel.name for channel in context.channels], _links(context)
+    names, links = told(context.channels), _links(context)
     return _for_each_model(
         context, lambda loaded: alerts.run(context.database, loaded, now, channels=names, links=links)
     )
 
 
 def _gather(context: Context, now: datetime) -> int:
-    names, links = [channel.name for channel in context.channels], _links(context)
+    names, links = told(context.channels), _links(context)
     return _for_each_model(
         context, lambda loaded: gather.run(context.database, loaded, now, channels=names, links=links)
     )
@@ -105,6 +107,14 @@ def _gather(context: Context, now: datetime) -> int:
 
 def _links(context: Context) -> Links:
     return Links(context.settings.page_url, context.settings.grafana_url or "")
+
+
+def _score(context: Context, now: datetime) -> int:
+    names = told(context.channels)
+    return _for_each_model(
+        context,
+        lambda loaded: golden.run(context.database, loaded, now, channels=names, stopping=context.stopping),
+    )
 
 
 def _deliver(context: Context, now: datetime) -> int:
@@ -205,6 +215,13 @@ JOBS = (
         "gathers the alarms of the watch into incidents",
         needs_contracts=True,
         after="intake",
+    ),
+    Job(
+        "golden",
+        timedelta(seconds=60),
+        _score,
+        "scores golden and challenge sets, each night at the contract's time",
+        needs_contracts=True,
     ),
     Job("days", timedelta(minutes=10), _merge_days, "makes one row of every series of a day that is over"),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),

@@ -21,6 +21,7 @@ from monitor.store.database import Database, open_database
 
 VIEWS = {
     "alert",
+    "alert_deed",
     "alert_event",
     "baseline_acceptance",
     "baseline_bucket",
@@ -34,6 +35,7 @@ VIEWS = {
     "deployment",
     "edge",
     "frames_by_hour",
+    "golden_run",
     "incident",
     "intake",
     "measured",
@@ -44,6 +46,7 @@ VIEWS = {
     "rollup_day",
     "series",
     "signal_by_hour",
+    "silence",
     "threshold",
     "told",
     "verdict",

@@ -1,5 +1,5 @@
-"""Alerts that Prometheus raises, as data: those of the contracts' rules, which the daemon decided and Prometheus
-passes on, and those about the monitor itself. Each says with which samples it fires, and with which it stays quiet."""
+"""Alerts that Prometheus raises, as data: those of the contracts, which the daemon decided and Prometheus only
+passes on, and those about the monitor itself. Each says with which samples it fires and with which it is quiet."""
 
 from __future__ import annotations
 

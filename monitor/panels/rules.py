@@ -43,10 +43,10 @@ def _rule(one: Alarm, grafana_url: str) -> Iterator[str]:
         yield "        labels:"
         yield from _mapping(labels, 10)
     yield "        annotations:"
-    yield from _mapping(annotations(one, grafana_url), 10)
+    yield from _mapping(notes(one, grafana_url), 10)
 
 
-def annotations(one: Alarm, grafana_url: str = "") -> dict[str, str]:
+def notes(one: Alarm, grafana_url: str = "") -> dict[str, str]:
     """What an alert says beside its labels."""
     return {
         "summary": one.summary,
@@ -99,7 +99,7 @@ def _test(one: Alarm, name: str, samples: Mapping[str, str], at: str, *, fires: 
         yield "          - exp_labels:"
         yield from _mapping(labels, 14)
         yield "            exp_annotations:"
-        yield from _mapping({key: _filled(said, labels) for key, said in annotations(alarm).items()}, 14)
+        yield from _mapping({key: _filled(said, labels) for key, said in notes(alarm).items()}, 14)
 
 
 def _filled(said: str, labels: Mapping[str, str]) -> str:

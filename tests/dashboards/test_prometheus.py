@@ -17,7 +17,7 @@ from monitor.alerts.incidents import CAUSES
 from monitor.alerts.links import BOARDS, Links
 from monitor.panels.alarms import ALARMS
 from monitor.panels.registry import OBSERVABLES
-from monitor.panels.rules import NEVER_QUIET, annotations
+from monitor.panels.rules import NEVER_QUIET, notes
 from monitor.panels.runbooks import GUIDES
 from monitor.records import Scope, Window
 from monitor.spec.rules import READY
@@ -103,7 +103,7 @@ def panels() -> set[str]:
 def test_every_link_of_an_alert_leads_somewhere() -> None:
     there = panels()
     for one in ALARMS:
-        said = annotations(one)
+        said = notes(one)
         assert (ROOT / said["runbook_url"]).is_file()
         assert said["dashboard_url"] in there
         assert len(said["summary"]) > 10

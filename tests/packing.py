@@ -107,7 +107,7 @@ def records() -> Plant:
                 at = START + hour * HOUR + timedelta(minutes=11 * number + place, seconds=11)
                 if at <= NOW:
                     plant.frames.append(_frame(at, camera, f"{hour}-{place}-{number}", draw))
-    for frame in plant.frames[::40]:
+    for frame in plant.frames[::12]:
         plant.reviews.append(_review(frame, draw))
     for day in range(int((NOW - START) / DAY)):
         plant.events += _events(START + day * DAY + timedelta(hours=10), day, draw)
@@ -167,7 +167,7 @@ def _review(frame: dict[str, Any], draw: np.random.Generator) -> dict[str, Any]:
         "event_id": frame["event_id"],
         "reviewer": "ada",
         "finished_at": min(at + HOUR, NOW).isoformat(),
-        "review_prob": 0.025,
+        "review_prob": 1 / 12,
         "detections": verdicts,
         "missed": missed,
     }
@@ -195,6 +195,7 @@ def bring_in(plant: Plant, database: Database, settings: Settings) -> Context:
     for name, rows in named:
         for first in range(0, len(rows), 20_000):
             part = [json.dumps(row).encode() for row in rows[first : first + 20_000]]
+            part += [json.dumps(rows[0] | {"event_id": "x", "camera": "cam-9"}).encode()] if name == "frames" else []
             stage.take_lines(
                 database, "plant", f"{first}-{name}", f"plant.{name}.jsonl", Lines(1, part), contracts, NOW
             )

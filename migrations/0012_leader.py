@@ -1,13 +1,13 @@
 """Who leads, which processes take records in, what the auditor found, turns that were skipped. Only adds.
 
 Revision ID: 0012
-Revises: 0014
+Revises: 0011
 """
 
 from alembic import op
 
 revision = "0012"
-down_revision = "0014"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -14,6 +14,7 @@ from monitor.errors import DependencyAway, UsageError
 from monitor.panels import check, files, grafana
 from monitor.panels.registry import BOARDS
 from monitor.settings import Settings
+from monitor.store import reader
 
 EPILOG = """\
 examples:
@@ -53,7 +54,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_build(args: argparse.Namespace, settings: Settings) -> int:
     """Write every file."""
-    written = files.built(args.grafana_url.rstrip("/"))
+    written = _made(args.grafana_url.rstrip("/"))
     for name, said in written.items():
         path = args.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +79,12 @@ def run_check(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if found else 0
 
 
+def _made(grafana_url: str = "") -> dict[str, str]:
+    return files.built(grafana_url) | {"postgres/reader.sql": reader.SCRIPT}
+
+
 def _stale(folder: Path) -> Iterator[str]:
-    written = files.built()
+    written = _made()
     for name, said in written.items():
         path = folder / name
         if not path.is_file():

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from monitor.client.proof import FILE
-from monitor.errors import UsageError
 from monitor.golden import alarms, job, ruling
 from monitor.golden.digest import changed
 from monitor.golden.job import Job
@@ -51,26 +50,17 @@ class Asked:
 
 
 def asked(loaded: LoadedContract, kind: Kind, model: Path | None = None, version: str = "") -> Asked | None:
-    """What the contract names for a set; None: it names no such set. `model` and `version` stand in for its own.
-
-    Raises:
-        UsageError: it names a set and no model, or a version has no name.
-    """
+    """What the contract names for a set; None: it names no such set. `model` and `version` stand in for its own."""
     said = loaded.contract.golden
-    manifest = said.manifest if kind == "golden" else said.challenge_manifest
+    manifest, images = said.manifest, said.images
+    if kind == "challenge":
+        manifest, images = said.challenge_manifest, said.challenge_images
     if not manifest:
         return None
     folder = loaded.path.resolve().parent
-    if model is None and not said.model:
-        raise UsageError(f"{loaded.file}: [golden] names a set and no model; name the ONNX file and its model_sha256")
-    if not (version or said.version):
-        raise UsageError(f"{loaded.file}: [golden] names no version; write it as it stands in the records")
-    images = said.images if kind == "golden" else said.challenge_images
     there = folder / manifest
-    own = model is None
-    path = folder / said.model if model is None else model
     # A file that is given by hand is scored as it is; the contract's own has to be the one that it names.
-    sha256 = said.model_sha256 if own else _sha256(path)
+    path, sha256 = (folder / said.model, said.model_sha256) if model is None else (model, _sha256(model))
     return Asked(kind, version or said.version, path, sha256, there, folder / images if images else there.parent)
 
 

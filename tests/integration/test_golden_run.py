@@ -21,7 +21,7 @@ from monitor.client import FrameLogger, Preprocess, input_proof, preprocess
 from monitor.client.folder import decoded
 from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
-from monitor.errors import MonitorError, UsageError
+from monitor.errors import MonitorError
 from monitor.golden import child, job, stage
 from monitor.golden.run import Ended, Interrupted, Limits, score, watched
 from monitor.ingest import stage as ingest
@@ -352,9 +352,7 @@ def test_without_the_database_the_outcome_is_written_to_a_folder(line: Path, tmp
     assert main(["golden", "run", str(line / "line.toml"), "--no-store", "--output", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == {*job.ARTIFACTS, job.OUTCOME}
     assert json.loads((out / job.OUTCOME).read_text())["verdict"] == "pass"
-    (line / "bare.toml").write_text(golden_line.contract().replace('model = "detector.onnx"', ""))
-    with pytest.raises(UsageError, match="a set and no model"):
-        stage.asked(load_contract(line / "bare.toml"), "golden")
+    assert main(["golden", "run", str(line / "line.toml"), "--challenge", "--no-store"]) == 2
 
 
 def test_production_that_makes_other_inputs_is_told_of_with_the_field(database: Database, line: Path) -> None:

@@ -22,8 +22,8 @@ def day_of(at: datetime) -> Window:
 def measured(run: ScoringRun, numbers: Numbers | None) -> list[Measurement]:
     """Every measurement of a run; `numbers` are the evaluator's, and count only where the run does.
 
-    Shares bear the ends of their two-sided 90 % interval as the evaluator gives them (each bound one-sided 95 %), n
-    being the detections or objects that they are a share of; average precisions count images.
+    Shares bear the ends of their 95 % interval, n being the detections or objects that they are a share of; average
+    precisions count images.
     """
     maker = _Maker(run)
     found = [maker.of(NOT_SCORED, float(run.status != "done"), run.images)]

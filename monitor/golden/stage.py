@@ -57,7 +57,7 @@ def asked(loaded: LoadedContract, kind: Kind, model: Path | None = None, version
         manifest, images = said.challenge_manifest, said.challenge_images
     if not manifest:
         return None
-    folder = loaded.path.resolve().parent
+    folder = loaded.path.absolute().parent
     there = folder / manifest
     # A file that is given by hand is scored as it is; the contract's own has to be the one that it names.
     path, sha256 = (folder / said.model, said.model_sha256) if model is None else (model, _sha256(model))
@@ -166,7 +166,8 @@ def begun(loaded: LoadedContract, what: Asked, now: datetime, due_at: datetime |
 
 def job_of(loaded: LoadedContract, what: Asked) -> Job:
     """What the process that scores is told."""
-    return Job(loaded.text, str(what.manifest), str(what.images), str(what.model), what.model_sha256)
+    files = (str(what.manifest), str(what.images), str(what.model))
+    return Job(loaded.text, *files, what.model_sha256, judged=what.kind == "golden")
 
 
 def limits_of(loaded: LoadedContract) -> Limits:

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import re
+import select
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -386,3 +388,39 @@ def test_production_that_makes_other_inputs_is_told_of_with_the_field(database: 
         (event,) = alerts.events(conn, key)
     assert [(m.value, m.n) for m in found] == [(0.0, 1), (1.0, 1)]
     assert "colour: bgr in production, rgb in scoring" in event.evidence["sentence"]
+
+
+PARENT = """
+import sys
+from monitor.golden.job import Job
+from monitor.golden.run import Limits, score
+score(Job(*sys.argv[1:]), Limits(120, 4096), started=lambda pid: print(pid, flush=True))
+"""
+
+
+def test_who_scores_does_not_outlive_who_asked(drawn: Path) -> None:
+    work = golden_line.work(drawn)
+    words = [work.contract, work.manifest, work.images, work.model, work.model_sha256]
+    with subprocess.Popen([sys.executable, "-c", PARENT, *words], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child_pid = int(parent.stdout.readline())
+        watch = os.pidfd_open(child_pid)
+        parent.kill()
+    ended, _, _ = select.select([watch], [], [], 60)
+    os.close(watch)
+    assert ended
+
+
+def test_a_challenge_set_is_measured_and_not_judged(database: Database, line: Path) -> None:
+    named = 'challenge_manifest = "manifest.json"\nchallenge_images = "images"'
+    (line / "line.toml").write_text(golden_line.contract(golden=named, more=CRITERION))
+    loaded = load_contract(line / "line.toml")
+    assert stage.run(database, loaded, NIGHT) == 2
+    assert {(one.kind, one.verdict) for one in runs(database)} == {("golden", "pass"), ("challenge", "")}
+    with database.begin() as conn:
+        found = measurements.read(
+            conn, "packaging-line", signal="challenge", measure="map50", camera="", slice_name=""
+        )
+    assert [m.value is not None and m.value > 0.9 for m in found] == [True]
+    assert found[0].low is not None
+    assert found[0].low < (found[0].value or 0.0) < (found[0].high or 0.0)

@@ -21,6 +21,7 @@ BENCHES = (
     "nms",
     "scoring",
     "scale",
+    "panels",
     "story",
     "bounds",
     "onset",

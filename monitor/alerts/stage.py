@@ -27,6 +27,7 @@ from monitor.alerts.beside import Beside
 from monitor.alerts.causes import Likely
 from monitor.alerts.conditions import VERDICTS, limit, verdict
 from monitor.alerts.evaluate import (
+    OPEN,
     Decision,
     alert_key,
     decide,
@@ -277,7 +278,7 @@ def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[
     did = 0
     with database.begin() as conn:
         known = [a for a in alerts.read(conn, loaded.model) if a.series.signal not in SCORED]
-        open_ones = [a for a in known if a.state in ("pending", "firing")]
+        open_ones = [a for a in known if a.state in OPEN]
         out_of_use = _out_of_use(conn, loaded, {a.series.scope.version for a in open_ones})
     for alert in open_ones:
         reason = _why_over(alert, loaded, out_of_use)

@@ -127,15 +127,26 @@ def _annotation(section: type[Section], key: str | int) -> Any:
 def _section(place: Place) -> type[Section] | None:
     """The section that a place names, None where none is."""
     section: type[Section] = Contract
+    named: type[Section] | None = None  # what stands under the names of a table of sections
     for step in place:
         if isinstance(step, int):
             continue
+        if named is not None:
+            section, named = named, None
+            continue
         found = _annotation(section, step)
+        if isinstance(found, tuple) and len(found) > 1 and _is_section(found[-1]):
+            named = found[-1]
+            continue
         found = found[0] if isinstance(found, tuple) else found
-        if not (isinstance(found, type) and issubclass(found, Section)):
+        if not _is_section(found):
             return None
         section = found
-    return section
+    return None if named is not None else section
+
+
+def _is_section(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, Section)
 
 
 def _name_at(data: Mapping[str, Any], place: Place) -> str | None:

@@ -22,7 +22,7 @@ def decided(plant: Any) -> list[tuple[Any, ...]]:
         return [
             tuple(row)
             for query in (
-                "SELECT to_jsonb(alert) FROM alert ORDER BY alert_key",
+                "SELECT to_jsonb(alert) FROM alert WHERE rule = 'brightness-drift' ORDER BY alert_key",
                 "SELECT * FROM alert_event ORDER BY 1",
             )
             for row in conn.execute(text(query))

@@ -21,7 +21,7 @@ from monitor.client.proof import FILE
 from monitor.golden import alarms, job, ruling
 from monitor.golden.digest import changed
 from monitor.golden.job import Job
-from monitor.golden.measured import day_of, differing, measured
+from monitor.golden.measured import differing, measured, window_of
 from monitor.golden.parity import parity
 from monitor.golden.run import Interrupted, Limits, Result, score
 from monitor.imaging.preprocess import Preprocess
@@ -147,7 +147,7 @@ def _carry_out(
     result = score(job_of(loaded, what), limits or limits_of(loaded), before, stopping=stopping, tell=tell)
     over = ended(entered, result, last, now)
     with database.begin() as conn:
-        found = _keep(conn, over, result)
+        found = _keep(conn, loaded, over, result)
         # A candidate that fails is the gate's answer to whoever asked, and no alarm.
         if what.version == loaded.contract.golden.version:
             told = [*alarms.alarms(over, _plain(result.artifacts, job.RULING))]
@@ -218,9 +218,10 @@ def ended(run: ScoringRun, result: Result, last: ScoringRun | None, now: datetim
     )
 
 
-def _keep(conn: Connection, run: ScoringRun, result: Result) -> list[Measurement]:
+def _keep(conn: Connection, loaded: LoadedContract, run: ScoringRun, result: Result) -> list[Measurement]:
     scorings.finish(conn, run, result.artifacts)
-    found = measured(run, _plain(result.artifacts, job.EVALUATION))
+    window = window_of(run, loaded.contract.drift.window)
+    found = measured(run, window, _plain(result.artifacts, job.EVALUATION))
     scorings.measure(conn, found)
     return found
 
@@ -237,7 +238,7 @@ def _hold_inputs(
     said = parity(block, kept["inputs"], proofs)
     if not said.compared:
         return []
-    found.append(differing(run, said.differing, said.compared))
+    found.append(differing(run, found[0].window, said.differing, said.compared))
     scorings.measure(conn, found[-1:])
     return [alarms.input_alarm(run, said.differences)]
 
@@ -258,17 +259,17 @@ def tell_people(
     known = alerts.read(conn, run.model, rule=alarm.rule, version=run.version)
     own = next((m for m in found if m.measure == alarm.measure and not m.key.class_name), None)
     value = own.value if own is not None and own.value is not None else float(alarm.holds)
-    turn = alarms.turn(run, known[0] if known else None, alarm, value, own.n if own is not None else run.images)
+    n, window = own.n if own is not None else run.images, found[0].window
+    turn = alarms.turn(run, known[0] if known else None, alarm, window, value, n)
     if not alerts.save(conn, turn.alert) or turn.left is None:
         return
     alert = turn.alert
-    day = day_of(run.due_at or run.started_at)
     event = AlertEvent(
         alert.key,
         alert.episode,
         turn.left,
         alert.state,
-        day,
+        window,
         now,
         alert.value,
         alert.threshold,

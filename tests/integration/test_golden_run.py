@@ -18,11 +18,13 @@ from pathlib import Path
 import golden_line
 import pytest
 
+from monitor.alerts import stage as rules
 from monitor.cli.main import main
 from monitor.client import FrameLogger, Preprocess, input_proof, preprocess
 from monitor.client.folder import decoded
 from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
+from monitor.drift import stage as drift
 from monitor.errors import MonitorError
 from monitor.golden import child, job, stage
 from monitor.golden.run import Ended, Interrupted, Limits, score, watched
@@ -424,3 +426,40 @@ def test_a_challenge_set_is_measured_and_not_judged(database: Database, line: Pa
     assert [m.value is not None and m.value > 0.9 for m in found] == [True]
     assert found[0].low is not None
     assert found[0].low < (found[0].value or 0.0) < (found[0].high or 0.0)
+
+
+RULE = """
+[[alerts]]
+name = "cartons are found"
+signal = "golden"
+measure = "recall"
+below = 0.999
+by_class = true
+scope = "model"
+min_n = 1
+for_windows = 1
+severity = "critical"
+"""
+
+
+def test_a_rule_of_the_contract_watches_a_night_like_any_other_number(database: Database, line: Path) -> None:
+    (line / "line.toml").write_text(golden_line.contract(more=RULE))
+    spool = line.parent / "state" / "spool"
+    with FrameLogger(spool / "incoming") as logger:
+        for minute in range(40):
+            at = NIGHT + timedelta(minutes=minute)
+            logger.log(captured_at=at, model="packaging-line", version="v1", camera="cam-1", width=160, height=160)
+    loaded = load_contract(line / "line.toml")
+    later = NIGHT + timedelta(days=2)
+    ingest.run(database, spool, {"packaging-line": loaded}, later)
+    night(database, line, NIGHT)
+    drift.run(database, loaded, later)
+    rules.run(database, loaded, later)
+    with database.begin() as conn:
+        found = measurements.read(conn, "packaging-line", signal="golden", measure="recall", camera="", slice_name="")
+        said = {one.series.class_name: one for one in alerts.read(conn, "packaging-line", rule="cartons are found")}
+    # Told of where the whole interval lies below the bound, as of any share.
+    below = {m.key.class_name for m in found if m.key.class_name and m.high is not None and m.high < 0.999}
+    assert below
+    assert {name for name, one in said.items() if one.state == "firing"} == below
+    assert {one.series.signal for one in said.values()} == {"golden"}

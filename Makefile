@@ -10,6 +10,7 @@ BENCH  ?= all
 ARENA  ?=
 SEED   ?= 1
 FUZZ_S ?= 20
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-server chaos fuzz lint audit lock format bench expected wheel clean
@@ -27,8 +28,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## run the example plant: fourteen weeks in minutes (SERVE=1 leaves the page up)
 	$(BIN)/python examples/packaging-line/story.py $(if $(SERVE),--serve)
 
-test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest -q
+test: $(STAMP) ## run every test, JOBS files at a time
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 # What speaks to Postgres most, on the distribution's server in place of the embedded one.
 SERVER_TESTS = $(wildcard $(addprefix tests/integration/,test_ingest_*.py test_migrate*.py test_rejects.py \

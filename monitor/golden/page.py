@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.golden import charts, show
-from monitor.golden.criteria import Cell
 from monitor.golden.frames import Frame
 from monitor.golden.pictures import Folder, Picture
 from monitor.golden.report import Report
@@ -39,7 +39,7 @@ def page(of: Report, title: str, images: Folder | None = None) -> str:
         "confusion": charts.confusion(of.numbers["confusion"]),
         "bars": charts.error_bars(of.numbers["taxonomy"]),
         "frames": [(frame, _picture(frame, images)) for frame in of.frames],
-        "counts": counts(of.cells),
+        "counts": counts(of.ruling),
     }
     words = {"words": WORDS, "tones": TONES, "charts": charts, "between": show.between, "bound": show.bound}
     return templates.get_template("report.html").render(**said, **words)
@@ -54,7 +54,7 @@ def _picture(frame: Frame, images: Folder | None) -> Picture:
     return Picture("", *(math.ceil(max(end) * 1.02) for end in zip(*ends, strict=True)))
 
 
-def counts(cells: Sequence[Cell]) -> list[tuple[str, int]]:
-    """How many cells have each verdict, the worst first; without those of none."""
-    said = [cell.verdict for cell in cells]
+def counts(ruling: Mapping[str, Any] | None) -> list[tuple[str, int]]:
+    """How many cells of a ruling have each verdict, the worst first; without those of none."""
+    said = [cell["verdict"] for cell in (ruling or {"criteria": ()})["criteria"]]
     return [(verdict, said.count(verdict)) for verdict in (FAIL, INSUFFICIENT, PASS) if verdict in said]

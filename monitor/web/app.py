@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from pydantic import BaseModel
 
 from monitor.errors import MonitorError
-from monitor.store import migrate
+from monitor.store import findings, lease, migrate
 from monitor.web.access import ROUTES, Door
 from monitor.web.alerts import add_alerts
 from monitor.web.api import add_intake
@@ -43,10 +43,16 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Whether the daemon can do its work, and what keeps it from it."""
+    """Whether the daemon can do its work, and what keeps it from it.
+
+    What the auditor found makes nobody not ready: records are taken in all the same.
+    """
 
     ready: bool
     reasons: list[str]
+    leads: bool
+    leader: str
+    findings: list[str]
 
 
 def create_app(site: Site, metrics: Metrics, *, everywhere: bool = False) -> Door:
@@ -124,10 +130,23 @@ def _add_figures(app: FastAPI, site: Site, metrics: Metrics) -> None:
 
     @app.get("/readyz", responses={503: {"model": Ready, "description": "Not ready."}})
     def ready(response: Response) -> Ready:
-        """Whether the daemon can do its work."""
+        """Whether the daemon can do its work, who leads, and what the auditor found."""
         reasons = why_not_ready(site)
         response.status_code = 503 if reasons else 200
-        return Ready(ready=not reasons, reasons=reasons)
+        leader, found = _standing(site)
+        return Ready(ready=not reasons, reasons=reasons, leads=site.leads(), leader=leader, findings=found)
+
+
+def _standing(site: Site) -> tuple[str, list[str]]:
+    """Who leads (empty: nobody, or it cannot be said), and what the auditor found."""
+    try:
+        with site.begin() as conn:
+            if migrate.check(conn).state is not migrate.State.CURRENT:
+                return "", []
+            leader, found = lease.standing(conn), findings.standing(conn)
+    except MonitorError:
+        return "", []
+    return leader.holder if leader is not None and leader.in_force else "", [one.sentence for one in found]
 
 
 def why_not_ready(site: Site) -> list[str]:

@@ -18,9 +18,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from monitor.errors import MonitorError
 from monitor.spec.load import LoadedContract
-from monitor.store import names, reporting
+from monitor.store import baselines, findings, lease, names, reporting, watched
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
+from monitor.upkeep import CHECKS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUDGET = 2000
@@ -79,6 +80,8 @@ class Metrics:
             "jobs": lambda conn: _jobs(conn, jobs),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
+            "audit": _audit,
+            "watch": lambda conn: _watch(conn, contracts),
             "disk": lambda conn: _disk(database),
         }
         failed: MonitorError | None = None
@@ -177,6 +180,31 @@ def _jobs(conn: Connection, jobs: Mapping[str, timedelta]) -> Iterator[Metric]:
     done = {(one.job,): one.done_at.timestamp() for one in health(conn, list(jobs)) if one.done_at is not None}
     yield _gauge(
         "monitor_job_last_success_timestamp_seconds", "End of the last good run of a job.", done.items(), ("job",)
+    )
+
+
+def _audit(conn: Connection) -> Iterator[Metric]:
+    leader = lease.standing(conn)
+    if leader is not None:
+        name = {(leader.holder,): float(leader.in_force)}
+        yield _gauge("monitor_leader", "1 for who leads; 0: the lease ran out.", name.items(), ("worker",))
+        yield _number("monitor_leader_epoch", "Grows by one with each change of the leader.", leader.epoch)
+    wrong = Counter(one.check for one in findings.standing(conn))
+    wrong.update(dict.fromkeys(CHECKS, 0))
+    counts = {(check,): float(count) for check, count in wrong.items()}
+    yield _gauge("monitor_audit_findings", "What the auditor finds wrong, by check.", counts.items(), ("check",))
+
+
+def _watch(conn: Connection, contracts: Iterable[str]) -> Iterator[Metric]:
+    lanes = {}
+    for model in contracts:
+        for version in baselines.versions(conn, model):
+            said = watched.progress(conn, model, version)
+            if said is not None:
+                lanes[model, version, "judged"] = float(said.judged)
+                lanes[model, version, "learning"] = float(said.learnt)
+    yield _gauge(
+        "monitor_lane_streams", "Streams of the calibrated lanes.", lanes.items(), ("model", "version", "state")
     )
 
 

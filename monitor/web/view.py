@@ -67,6 +67,8 @@ class Site:
     spool_dir: str
     workers: Workers | None = None
     """Processes that read what is posted; None: it is read in this one."""
+    leads: Callable[[], bool] = lambda: True
+    """Whether this process leads, as far as it knows."""
     turns: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(READERS))
 
     @contextmanager

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from monitor.cli.main import main
+from monitor.golden import score
+from monitor.golden.dataset import read_coco, read_results
 
 pytest.importorskip("onnxruntime", reason="the example's detector needs the extra 'cpu'")
 
@@ -26,9 +29,11 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import golden_sets
 
     folder = tmp_path_factory.mktemp("packaging") / "golden"
-    golden_sets.write("golden", folder)
+    for name in golden_sets.SETS:
+        golden_sets.write(name, folder.parent / name)
     for version in VERSIONS:
         golden_sets.detect(EXAMPLE / f"{version}.onnx", folder)
+    golden_sets.declare(folder.parent)
     yield folder
     sys.path.remove(str(EXAMPLE))
     for name in ("golden_sets", "plant", "detector"):
@@ -57,6 +62,30 @@ def test_the_mislabelled_one_is_stopped_in_its_cell_alone(golden: Path, capsys: 
     # By the average alone it would have been taken for an advance.
     assert cells["map50"]["value"] > active["map50"]["value"]
     assert cells[CELL]["value"] < active[CELL]["value"]
+
+
+def test_the_run_of_its_file_comes_to_the_same(golden: Path, tmp_path: Path) -> None:
+    words = [
+        "--model",
+        str(EXAMPLE / "mislabelled.onnx"),
+        "--version",
+        "v1.1",
+        "--no-store",
+        "--output",
+        str(tmp_path),
+    ]
+    assert main(["golden", "run", str(golden.parent / "packaging-line.toml"), *words]) == 0
+    assert json.loads((tmp_path / "ruling.json").read_text())["failed"] == [CELL]
+    # Beside the example's own way of running it: another preprocessing, decoding and suppression.
+    truth = read_coco(golden / "truth.json")
+    limits = np.full(3, 0.5)
+    run, own = (
+        score.evaluate(truth, read_results(path, truth), limits, 0)
+        for path in (tmp_path / "detections.json", golden / "mislabelled.json")
+    )
+    assert run["stats"]["AP"] == pytest.approx(own["stats"]["AP"], abs=1e-3)
+    counts = [one["operating_points"]["all"] for one in (run, own)]
+    assert all(abs(counts[0][name] - counts[1][name]) <= 2 for name in ("tp", "fp", "fn"))
 
 
 def test_the_report_names_what_fell(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

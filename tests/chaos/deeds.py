@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+import threading
+from datetime import datetime, timedelta
 from importlib import import_module
 from itertools import count
 from pathlib import Path
 
+from chaos import witness
 from chaos.plant import BATCH_LINES
 from sqlalchemy import text
 
+from monitor.daemon import jobs, run, serve
+from monitor.daemon.context import Context, Job
 from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
 from monitor.ingest import spool, stage
 from monitor.ingest.workers import Workers
 from monitor.settings import Settings
 from monitor.spec.load import load_contract
-from monitor.store import migrate
+from monitor.store import lease, migrate
 from monitor.store.database import Database, open_database
 
 GAVE_UP = 3
@@ -89,6 +93,32 @@ def press(url: str) -> int:
                 conn.execute(text("SELECT count(*) FROM frame")).scalar_one()
             print(STORED, flush=True)
     return 0
+
+
+def lead(env: dict[str, str], fenced: bool) -> int:
+    """A daemon whose leader writes without pause, a short transaction after the other, beside its own jobs.
+
+    `fenced` False: a broken build, in which nothing keeps a stale leader out.
+    """
+    os.environ.update(env, MONITOR_DATABASE_URL=witness.signed(env["MONITOR_DATABASE_URL"]))
+    with_probe = (*jobs.JOBS, Job("probe", timedelta(seconds=0.5), write_on, "writes"))
+    for module in (jobs, run, serve):
+        module.JOBS = with_probe
+    if not fenced:
+        lease.fence = lambda conn, epoch: None
+        lease.end_sessions = lambda conn: 0
+    return monitor({}, ["daemon", "--no-http"])
+
+
+def write_on(context: Context, now: datetime) -> int:
+    """Write twenty rows, each in a transaction of its own that takes a while."""
+    pause = threading.Event()
+    for number in range(20):
+        with context.database.begin() as conn:
+            conn.execute(text("INSERT INTO work VALUES (:number)"), {"number": number})
+            pause.wait(0.01)
+        pause.wait(0.01)
+    return 20
 
 
 def monitor(env: dict[str, str], words: list[str]) -> int:

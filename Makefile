@@ -13,7 +13,7 @@ FUZZ_S ?= 20
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-server chaos fuzz lint audit lock format bench expected wheel clean
+.PHONY: secrets pin-images verify-grafana help demo test test-server chaos fuzz lint audit lock format bench expected wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -85,6 +85,16 @@ expected: $(STAMP) ## regenerate examples/packaging-line/expected
 
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+secrets: ## write the secrets that docker-compose.yml reads, once
+	deploy/secrets.sh secrets
+
+pin-images: ## write the digests of the images into docker-compose.yml and Dockerfile (needs Docker)
+	deploy/pin-images.sh
+
+verify-grafana: $(STAMP) secrets ## bring the compose up and ask Grafana for every dashboard and query (needs Docker)
+	docker compose --profile demo up --build --detach --wait
+	$(BIN)/python deploy/verify_grafana.py
 
 clean: ## remove environments, caches and the demo's state
 	rm -rf $(VENV) $(BENCH_VENV) $(LOCK_VENV) state dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

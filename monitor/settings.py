@@ -34,6 +34,8 @@ class Settings:
     """How long a leader that is not heard of goes on leading; another takes over a look later (MONITOR_LEASE_S)."""
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    series_budget: int = 2000
+    """Series that /metrics holds at most (MONITOR_SERIES_BUDGET)."""
     webhook_url: str | None = field(default=None, repr=False)
     """Where alert events are posted (MONITOR_WEBHOOK_URL or MONITOR_WEBHOOK_URL_FILE)."""
     webhook_secret: str | None = field(default=None, repr=False)
@@ -87,6 +89,15 @@ def _port(environ: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
+def _series(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 100:
+        raise UsageError(f"{name} is {text!r}; give a number of series, 100 or more")
+    return int(text)
+
+
 def _mebibytes(environ: Mapping[str, str], name: str) -> int | None:
     text = environ.get(name)
     if not text:
@@ -127,6 +138,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         lease_s=_lease(env, "MONITOR_LEASE_S"),
         http_host=env.get("MONITOR_HTTP_HOST") or "127.0.0.1",
         http_port=_port(env, "MONITOR_HTTP_PORT") or 8080,
+        series_budget=_series(env, "MONITOR_SERIES_BUDGET") or 2000,
         webhook_url=_secret(env, "MONITOR_WEBHOOK_URL"),
         webhook_secret=_secret(env, "MONITOR_WEBHOOK_SECRET"),
         deadman_url=_secret(env, "MONITOR_DEADMAN_URL"),

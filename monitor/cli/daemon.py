@@ -22,6 +22,7 @@ from monitor.spec.load import Shelf
 from monitor.store import migrate
 from monitor.store.database import Database, open_database
 from monitor.web.access import is_loopback
+from monitor.web.metrics import Metrics
 
 EPILOG = """\
 examples:
@@ -72,8 +73,8 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
     with open_database(settings) as database, Workers() as workers:
         _see_to_schema(database)
         shelf = Shelf(settings.contracts_dir)
-        lead = Lead(database, timedelta(seconds=settings.lease_s))
-        context = Context(settings, database, shelf, stopping=stopping, workers=workers, lead=lead)
+        metrics, lead = Metrics(settings.series_budget), Lead(database, timedelta(seconds=settings.lease_s))
+        context = Context(settings, database, shelf, stopping=stopping, workers=workers, metrics=metrics, lead=lead)
         if args.once:
             return _once(context, now)
         if listener is not None:

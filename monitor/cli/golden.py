@@ -32,8 +32,8 @@ examples:
   monitor golden gate truth.json results.json --criteria contracts/my-model.toml
   monitor golden report truth.json results.json --contract contracts/my-model.toml --html report.html
 
-TRUTH is a COCO JSON file (images may carry "slices": {"lighting": "night"} and "camera") or a folder of Pascal VOC
-files; results are COCO's: a list of image_id, category_id, bbox [x, y, width, height], score 0 to 1.
+TRUTH is a manifest, a COCO JSON file (images may carry "slices": {"lighting": "night"} and "camera") or a folder of
+Pascal VOC files; results are COCO's: a list of image_id, category_id, bbox [x, y, width, height], score 0 to 1.
 """
 GATE_CODES = {PASS: 0, FAIL: 1, INSUFFICIENT: 2}
 COMPARE_CODES = {compare.HELD: 0, compare.DROP: 1, INSUFFICIENT: 2}

@@ -110,7 +110,9 @@ def _of_files(args: argparse.Namespace) -> Case:
     contract = demands(args.contract, golden) if args.contract else None
     before = dataset.read_results(args.before, golden) if args.before else None
     found = dataset.read_results(args.results, golden)
-    return Case(golden, found, before, contract, args.results.stem, args.pictures)
+    # What a run writes is called detections.json; the folder has the name that somebody gave it.
+    name = args.results.stem if args.results.name != job.DETECTIONS else args.results.resolve().parent.name
+    return Case(golden, found, before, contract, name, args.pictures)
 
 
 def _of_run(args: argparse.Namespace, settings: Settings) -> Case:

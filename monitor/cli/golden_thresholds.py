@@ -11,6 +11,7 @@ from monitor.cli.golden_words import Verbs, add_thresholds, add_verb, costs_in, 
 from monitor.cli.written import write_text
 from monitor.errors import UsageError
 from monitor.golden import dataset, score, show, thresholds
+from monitor.golden.manifest import read_set
 from monitor.golden.sets import GoldenSet
 from monitor.settings import Settings
 from monitor.spec.load import load_contract, parse_contract
@@ -49,7 +50,7 @@ def run_thresholds(args: argparse.Namespace, settings: Settings) -> int:
     costs = _costs(args, golden)
     table = score.table_of(golden, dataset.read_results(args.results, golden))
     if args.verify_truth:
-        second = dataset.read_truth(args.verify_truth)
+        second = read_set(args.verify_truth)
         if second.classes != golden.classes:
             raise UsageError(
                 f"{args.verify_truth} has other classes than {args.truth}; verify on a set with the same"

@@ -10,7 +10,8 @@ from typing import TypeAlias
 import numpy as np
 
 from monitor.errors import UsageError
-from monitor.golden import criteria, dataset, score
+from monitor.golden import criteria, score
+from monitor.golden.manifest import read_set
 from monitor.golden.sets import GoldenSet
 from monitor.spec.contract import Contract
 from monitor.spec.load import load_contract, parse_contract
@@ -35,7 +36,11 @@ def add_verb(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument(
-        "truth", type=Path, nargs=files, metavar="TRUTH", help="COCO JSON, or a folder of Pascal VOC files"
+        "truth",
+        type=Path,
+        nargs=files,
+        metavar="TRUTH",
+        help="a manifest, COCO JSON, or a folder of Pascal VOC files",
     )
     verb.add_argument(
         "--images", type=Path, metavar="FILE", help="with Pascal VOC: the images to take, a name a line"
@@ -63,7 +68,7 @@ def golden_set(args: argparse.Namespace, fewest: int = 2) -> GoldenSet:
         raise UsageError(f"--bootstrap is {args.bootstrap}; draw at least {fewest or 'no fewer than 0'} sets")
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; it is 0 or more")
-    return dataset.read_truth(args.truth, args.images)
+    return read_set(args.truth, args.images)
 
 
 def thresholds_said(golden: GoldenSet, words: list[str]) -> Floats:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.golden import charts, show
-from monitor.golden.frames import Frame
+from monitor.golden.frames import MISSED, WRONG, Frame
 from monitor.golden.pictures import Folder, Picture
 from monitor.golden.report import Report
 from monitor.stats.intervals import FAIL, INSUFFICIENT, PASS
@@ -41,7 +42,14 @@ def page(of: Report, title: str, images: Folder | None = None) -> str:
         "frames": [(frame, _picture(frame, images)) for frame in of.frames],
         "counts": counts(of.ruling),
     }
-    words = {"words": WORDS, "tones": TONES, "charts": charts, "between": show.between, "bound": show.bound}
+    words = {
+        "words": WORDS,
+        "tones": TONES,
+        "charts": charts,
+        "between": show.between,
+        "bound": show.bound,
+        "caption": caption,
+    }
     return templates.get_template("report.html").render(**said, **words)
 
 
@@ -52,6 +60,16 @@ def _picture(frame: Frame, images: Folder | None) -> Picture:
     # Without the image the boxes are drawn on a field that holds them all.
     ends = [(box[0] + box[2], box[1] + box[3]) for box in (mark.box for mark in frame.marks)]
     return Picture("", *(math.ceil(max(end) * 1.02) for end in zip(*ends, strict=True)))
+
+
+def caption(of: Frame) -> str:
+    """What is missed and wrong in a frame, by class: "missed 2 dent, 1 scratch; wrong 1 dent"."""
+    parts = []
+    for kind in (MISSED, WRONG):
+        said = Counter(mark.class_name for mark in of.marks if mark.kind == kind)
+        if said:
+            parts.append(f"{kind} " + ", ".join(f"{n} {name}" for name, n in said.most_common()))
+    return "; ".join(parts)
 
 
 def counts(ruling: Mapping[str, Any] | None) -> list[tuple[str, int]]:

@@ -245,3 +245,34 @@ def test_the_command_writes_all_three(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (cell["value"], cell["n"], told["ruling"]["verdict"]) == (0.5, 2, "fail")
     assert told["evaluation"]["operating_points"]["per_class"]["2"]["threshold"] == 0.25
     assert "<h1>now</h1>" in (tmp_path / "page.html").read_text()
+
+
+def test_a_manifest_stands_for_its_truth_and_conditions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for image, grey in ((1, 20), (2, 20), (3, 120)):
+        Image.new("RGB", (100, 100), (grey, grey, grey)).save(images / f"{image}.png")
+    bare = {**TRUTH, "images": [{"id": one["id"], "file_name": one["file_name"]} for one in TRUTH["images"]]}
+    (tmp_path / "truth.json").write_text(json.dumps(bare))
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "detections.json").write_text(json.dumps(NOW))
+    manifest, page_ = tmp_path / "set.json", tmp_path / "page.html"
+    words = ["manifest", str(images), "--truth", str(tmp_path / "truth.json"), "--name", "small", "--version", "1"]
+    assert main(["golden", *words, "--output", str(manifest)]) == 0
+    capsys.readouterr()
+    words = ["report", str(manifest), str(tmp_path / "night" / "detections.json"), "--bootstrap", "20", "--json"]
+    assert main(["golden", *words, "--html", str(page_)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["set"] == "small 1"
+    assert {value: one["images"] for value, one in told["evaluation"]["slices"]["lighting"].items()} == {
+        "low": 2,
+        "normal": 1,
+    }
+    assert "<h1>night</h1>" in page_.read_text()
+
+
+def test_a_caption_counts_by_class(small: tuple[GoldenSet, Found, Found]) -> None:
+    golden, now, _ = small
+    first, second = report.report(golden, now, asked(golden)).frames
+    assert page.caption(first) == "missed 1 scratch; wrong 1 dent"
+    assert page.caption(second) == "missed 1 scratch"

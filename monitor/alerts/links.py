@@ -14,6 +14,7 @@ BOARDS = {
     "prediction": "monitor-predictions",
     "override": "monitor-overrides",
     "business": "monitor-business",
+    "golden": "monitor-golden",
 }
 """The dashboard of each pillar."""
 _PANELS = {
@@ -34,6 +35,10 @@ _PANELS = {
     ("business", "throughput_gain"): "throughput-gain-now",
     ("business", "catches"): "caught-now",
     ("business", ""): "work-orders",
+    ("golden", "map50"): "golden-map",
+    ("golden", "map50_95"): "golden-map",
+    ("golden", ""): "golden-classes",
+    ("challenge", ""): "golden-classes",
 }
 """The observable whose panel shows a measure of a signal; `""` for every other measure of it."""
 _IMAGE = "drift-image"

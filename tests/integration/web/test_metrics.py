@@ -47,10 +47,10 @@ def test_the_plant_in_numbers(drifted, read):
         camera="cam-1",
         class_name="",
     ) == [1]
-    (score,) = of(found, "monitor_drift_score", camera="cam-1")
-    (threshold,) = of(found, "monitor_drift_threshold", camera="cam-1")
+    (score,) = of(found, "monitor_drift_score", rule="brightness-drift", camera="cam-1")
+    (threshold,) = of(found, "monitor_drift_threshold", rule="brightness-drift", camera="cam-1")
     assert score > threshold > 0.2
-    assert of(found, "monitor_drift_score", camera=drifted.cameras[1])[0] < threshold
+    assert of(found, "monitor_drift_score", rule="brightness-drift", camera=drifted.cameras[1])[0] < threshold
     assert len(of(found, "monitor_job_last_success_timestamp_seconds")) == len(JOBS)
     assert of(found, "monitor_job_runs_total", job="drift", state="done") == [7]
     assert of(found, "monitor_series_dropped") == [0]

@@ -1,13 +1,13 @@
 """The pillars: a measurement's interval, its measure over the baseline, and windows of business events. Only adds.
 
 Revision ID: 0011
-Revises: 0009
+Revises: 0010
 """
 
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

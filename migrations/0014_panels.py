@@ -4,13 +4,13 @@ A view names rows, turns a sum into its unit and reads the edges of buckets; sha
 the query of a panel, out of sums. Nothing is averaged twice.
 
 Revision ID: 0014
-Revises: 0011
+Revises: 0013
 """
 
 from alembic import op
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
@@ -57,19 +57,65 @@ STATEMENTS = (
         contract_hash
     FROM demand
     """,
+    # Days that are over as one row a series, so that a month is not read by the hour. `merged_day` says over how many
+    # frames a camera's day was merged: one that has got more since is undone again.
+    """
+    CREATE TABLE merged_day (
+        model text COLLATE "C" NOT NULL,
+        version text COLLATE "C" NOT NULL,
+        shadow boolean NOT NULL,
+        stage text COLLATE "C" NOT NULL,
+        camera text COLLATE "C" NOT NULL,
+        day timestamptz NOT NULL,
+        frames bigint NOT NULL,
+        PRIMARY KEY (model, version, shadow, stage, camera, day)
+    )
+    """,
+    "CREATE INDEX merged_day_day ON merged_day (day)",
+    """
+    CREATE TABLE rollup_day (
+        series_id bigint NOT NULL,
+        day timestamptz NOT NULL,
+        n bigint NOT NULL,
+        frames bigint NOT NULL,
+        total bigint NOT NULL,
+        bins smallint[] NOT NULL,
+        counts bigint[] NOT NULL,
+        PRIMARY KEY (series_id, day)
+    )
+    """,
+    # Up to here days stand as one row; they are merged oldest first.
+    """
+    CREATE VIEW reporting.merged AS
+    SELECT coalesce(max(day) + interval '1 day', '-infinity') AS through FROM merged_day
+    """,
     # One row a series and hour (or quarter of an hour); of an hour that is not merged yet there are several, and they
     # add up.
     f"""
     CREATE VIEW reporting.rollup AS
     SELECT s.model, s.version, s.shadow, s.stage, s.camera, {SLICE.format("s.")}, s.signal, s.class_name, s.recipe,
-        s.minutes, r.start_at, r.n, r.frames, r.total::double precision / unit.divisor AS sum
+        s.minutes, r.start_at, date_trunc('day', r.start_at, 'UTC') AS day, r.n, r.frames,
+        r.total::double precision / unit.divisor AS sum
     FROM series s JOIN rollup r USING (series_id) JOIN {UNIT} ON unit.signal = s.signal
+    """,
+    f"""
+    CREATE VIEW reporting.rollup_day AS
+    SELECT s.model, s.version, s.shadow, s.stage, s.camera, {SLICE.format("s.")}, s.signal, s.class_name, s.recipe,
+        s.minutes, d.day AS start_at, d.day, d.n, d.frames, d.total::double precision / unit.divisor AS sum
+    FROM series s JOIN rollup_day d USING (series_id) JOIN {UNIT} ON unit.signal = s.signal
     """,
     f"""
     CREATE VIEW reporting.bucket AS
     SELECT s.model, s.version, s.shadow, s.stage, s.camera, {SLICE.format("s.")}, s.signal, s.class_name, s.recipe,
-        s.edges_id, s.minutes, r.start_at, cell.bin, cell.count
+        s.edges_id, s.minutes, r.start_at, date_trunc('day', r.start_at, 'UTC') AS day, cell.bin,
+        cell.count::bigint AS count
     FROM series s JOIN rollup r USING (series_id) CROSS JOIN LATERAL unnest(r.bins, r.counts) AS cell (bin, count)
+    """,
+    f"""
+    CREATE VIEW reporting.bucket_day AS
+    SELECT s.model, s.version, s.shadow, s.stage, s.camera, {SLICE.format("s.")}, s.signal, s.class_name, s.recipe,
+        s.edges_id, s.minutes, d.day AS start_at, d.day, cell.bin, cell.count
+    FROM series s JOIN rollup_day d USING (series_id) CROSS JOIN LATERAL unnest(d.bins, d.counts) AS cell (bin, count)
     """,
     f"""
     CREATE VIEW reporting.edge AS
@@ -122,7 +168,7 @@ STATEMENTS = (
     f"""
     CREATE VIEW reporting.measured AS
     SELECT model, version, stage, camera, {SLICE.format("")}, signal, class_name, measure, window_start, window_end,
-        value, state, n, baseline_n, noise, now_mean, baseline_mean
+        value, low, high, state, n, baseline_n, baseline_value, noise, now_mean, baseline_mean
     FROM measurement WHERE NOT shadow
     """,
     # What people were told of alerts and of incidents alike, and what became of it. Frames are named by their ids.

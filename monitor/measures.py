@@ -16,6 +16,7 @@ import scipy
 
 from monitor.feedback import BANDS, BOUNDS, BUSINESS, MISSES, OVERRIDE, SHARES
 from monitor.records import PIXEL_WEIGHT, Floats, Histogram
+from monitor.scoring import SCORED, SCORING_MEASURES
 from monitor.signals import SIGNALS
 from monitor.stats import divergence
 from monitor.stats.histogram import quantile
@@ -68,7 +69,7 @@ class Measure:
         return signal in self.signals if self.signals else signal not in _COUNTED
 
 
-_COUNTED = frozenset({STATUS, OVERRIDE, BUSINESS})
+_COUNTED = frozenset({STATUS, OVERRIDE, BUSINESS, *SCORED})
 """Signals without a histogram of values."""
 
 
@@ -248,6 +249,10 @@ MEASURES: dict[str, Measure] = {
             "lower",
             "items an hour after against before, less 1",
             signals=(BUSINESS,),
+        ),
+        *(
+            Measure(name, "share", worse, help_of, signals=SCORED)
+            for name, (worse, help_of) in SCORING_MEASURES.items()
         ),
     )
 }

@@ -1,8 +1,5 @@
-"""Nouns that travel between the rooms.
-
-`FrameRecord` is one line of a log (version 1); `monitor spec record-schema` prints its JSON Schema. `FrameColumns` is
-many as columns. The rest is what rooms read from the store.
-"""
+"""Nouns that travel between the rooms: `FrameRecord` is one line of a log (version 1; `monitor spec record-schema`
+prints its JSON Schema), `FrameColumns` many as columns. The rest is what rooms read from the store."""
 
 from __future__ import annotations
 
@@ -351,15 +348,16 @@ class Baseline:
     note: str = ""
 
 
-AlertState = Literal["ok", "pending", "firing", "resolved", "undecided", "no-data"]
+AlertState = Literal["ok", "pending", "firing", "flapping", "resolved", "undecided", "no-data"]
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
     """Where one rule stands on one series: the row that a compare-and-swap on `revision` guards (0: not stored yet).
 
-    `since` is the start of the first breaching window of the running (or, when resolved, the last) episode;
-    `window_end` the end of the last window that was judged; `threshold` what the value had to exceed there.
+    `since` is the start of the first breaching window of the running (or, when resolved, the last) episode,
+    `calm_since` that of the clear windows which ended the last one; `window_end` is the end of the last window that
+    was judged; `threshold` what the value had to exceed there.
     """
 
     key: str
@@ -379,11 +377,12 @@ class Alert:
     n: int
     reason: str
     revision: int = 0
+    calm_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AlertEvent:
-    """A turn that people are told of (to `firing` or to `resolved`), with the evidence as it stood then."""
+    """A turn that people are told of (firing, flapping, resolved), with the evidence as it stood then."""
 
     alert_key: str
     episode: int

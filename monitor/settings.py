@@ -36,6 +36,16 @@ class Settings:
     """Where alert events are posted (MONITOR_WEBHOOK_URL or MONITOR_WEBHOOK_URL_FILE)."""
     webhook_secret: str | None = field(default=None, repr=False)
     """Key of the HMAC-SHA256 signature of a webhook's body."""
+    alertmanager_url: str | None = field(default=None, repr=False)
+    """Alertmanager that alerts are pushed to (MONITOR_ALERTMANAGER_URL)."""
+    notify_urls: str | None = field(default=None, repr=False)
+    """Slack, Teams, e-mail and others: addresses as Apprise writes them, by blank or line (MONITOR_NOTIFY_URLS)."""
+    paging: str = ""
+    """What pages, if it is to be said: alertmanager, webhook, notify, prometheus, log (MONITOR_PAGING)."""
+    fallback: str = ""
+    """The path that stands in while the one that pages is away (MONITOR_FALLBACK)."""
+    private_receivers: str = ""
+    """Receivers that are no public addresses: networks, addresses, names (MONITOR_PRIVATE_RECEIVERS)."""
 
     public_url: str | None = None
     """Where people reach the built-in page, for links in messages (MONITOR_PUBLIC_URL); None: by host and port."""
@@ -110,4 +120,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         webhook_secret=_secret(env, "MONITOR_WEBHOOK_SECRET"),
         public_url=_address(env, "MONITOR_PUBLIC_URL"),
         grafana_url=_address(env, "MONITOR_GRAFANA_URL"),
+        alertmanager_url=_secret(env, "MONITOR_ALERTMANAGER_URL"),
+        notify_urls=_secret(env, "MONITOR_NOTIFY_URLS"),
+        paging=env.get("MONITOR_PAGING") or "",
+        fallback=env.get("MONITOR_FALLBACK") or "",
+        private_receivers=env.get("MONITOR_PRIVATE_RECEIVERS") or "",
     )

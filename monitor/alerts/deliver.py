@@ -1,7 +1,9 @@
 """Sends what the outbox holds: claim, send, mark, each in its own step and nothing over the network in a transaction.
 
 A kill between sending and marking sends again under the same key: at least once, never lost. One alert's messages
-reach a channel in their order. What fails is tried again later and later, and given up a day after its event.
+reach a channel in their order, and what one rule has to say at once is one message. What fails is tried again later
+and later, and given up a day after it was due; a receiver that is away is left alone for a while, and the fallback is
+told instead. What a silence covers waits for its end, and is dropped if it is over by then.
 """
 
 from __future__ import annotations
@@ -9,20 +11,40 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from monitor.alerts.channels import Channel, DeliveryFailed
-from monitor.store import outbox
-from monitor.store.database import Database
-from monitor.store.outbox import Delivery
+from monitor.alerts import retry
+from monitor.alerts.channels import Channel, Repeating
+from monitor.alerts.labels import facts
+from monitor.alerts.life import silenced_by
+from monitor.alerts.wire import DeliveryFailed
+from monitor.store import deeds, outbox, receivers, silences
+from monitor.store.database import Connection, Database
+from monitor.store.outbox import Parcel
+from monitor.store.receivers import Receiver
 
 CLAIM = timedelta(minutes=1)
 """How long a message that is being sent is nobody else's to send: longer than any channel waits for an answer."""
 PATIENCE = timedelta(hours=24)
-_FIRST_WAIT = timedelta(seconds=15)
-_LONGEST_WAIT = timedelta(hours=1)
+GRACE = timedelta(minutes=1)
+"""How long an untried message waits for a receiver that is away before the fallback is told."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Round:
+    """One run: the channels that are still asked, and the time as it passes."""
+
+    database: Database
+    open: dict[str, Channel]
+    now: datetime
+    stopwatch: Callable[[], float]
+    began: float
+
+    def present(self) -> datetime:
+        return self.now + timedelta(seconds=self.stopwatch() - self.began)
 
 
 def run(
@@ -34,66 +56,124 @@ def run(
 ) -> int:
     """Send every message that is due; returns how many were taken.
 
-    A receiver that is away is left alone for the rest of the run. Messages to a channel that is no longer configured
-    are given up after a day too. `now` is when the run begins, and `stopwatch` gives the seconds that pass: slow
-    receivers make a run long, and a claim counts from its own moment.
+    A receiver that is away is left alone for the rest of the run, and longer if it stays so. Messages to a channel
+    that is no longer configured are given up after a day too. `now` is when the run begins, and `stopwatch` gives the
+    seconds that pass: slow receivers make a run long, and a claim counts from its own moment.
     """
-    began = stopwatch()
-
-    def present() -> datetime:
-        return now + timedelta(seconds=stopwatch() - began)
-
-    open_channels = {channel.name: channel for channel in channels}
-    _drop_orphans(database, list(open_channels), now)
-    sent = 0
-    while open_channels:
-        at = present()
-        with database.begin() as conn:
-            delivery = outbox.claim(conn, list(open_channels), at, at + CLAIM)
-        if delivery is None:
-            break
-        try:
-            open_channels[delivery.channel].send(delivery, at)
-        except DeliveryFailed as failure:
-            _put_back(database, delivery, failure, present())
-            if failure.away:
-                del open_channels[delivery.channel]
-            continue
-        with database.begin() as conn:
-            outbox.mark_sent(conn, delivery.key, present())
-        sent += 1
+    _drop_orphans(database, [channel.name for channel in channels], now)
+    with database.begin() as conn:
+        outbox.drop_stale(conn, now)
+        known = receivers.read(conn)
+        closed = [name for name, one in known.items() if one.is_closed(now)]
+        _let_fallbacks_speak(conn, channels, closed, now)
+    asked = {channel.name: channel for channel in channels if channel.name not in closed}
+    this = _Round(database, asked, now, stopwatch, stopwatch())
+    sent = _empty(this)
+    for channel in list(this.open.values()):
+        if isinstance(channel, Repeating):
+            _refresh(this, channel)
     return sent
 
 
-def backoff(attempts: int, key: str) -> timedelta:
-    """How long to wait after the `attempts`-th failure: 15 s, doubling up to an hour, less up to a fifth.
+def _empty(this: _Round) -> int:
+    """Send until nothing is due; returns how many messages were taken."""
+    sent = 0
+    while this.open:
+        at = this.present()
+        with this.database.begin() as conn:
+            parcel = outbox.claim(conn, list(this.open), at, at + CLAIM)
+            if parcel is None:
+                break
+            parcel = _unsilenced(conn, parcel, at)
+        if not parcel.deliveries:
+            continue
+        try:
+            this.open[parcel.channel].send(parcel, at)
+        except DeliveryFailed as failure:
+            _put_back(this, parcel, failure)
+            continue
+        with this.database.begin() as conn:
+            outbox.mark_sent(conn, [one.key for one in parcel.deliveries], this.present())
+            _note(conn, parcel.channel, lambda receiver: retry.after_success(receiver, this.present()))
+        sent += len(parcel.deliveries)
+    return sent
 
-    What is taken off comes from the key, so that messages which failed together do not come back together.
-    """
-    longest = min(_FIRST_WAIT * 2.0 ** min(attempts - 1, 20), _LONGEST_WAIT)
-    return longest * (1 - int(key[:4], 16) / 0xFFFF / 5)
+
+def _unsilenced(conn: Connection, parcel: Parcel, now: datetime) -> Parcel:
+    """The parcel without what a silence covers; that waits for the silence's end."""
+    in_force = silences.read(conn, now)
+    kept = []
+    for one in parcel.deliveries:
+        silence = silenced_by(in_force, facts(one.event.alert_key, one.opening.evidence))
+        if silence is None:
+            kept.append(one)
+        else:
+            outbox.hold(conn, one.key, silence.id, silence.ends_at)
+    return replace(parcel, deliveries=tuple(kept))
 
 
-def _put_back(database: Database, delivery: Delivery, failure: DeliveryFailed, now: datetime) -> None:
-    event = delivery.event
-    wait = max(backoff(delivery.attempts, delivery.key), failure.wait or timedelta(0))
-    with database.begin() as conn:
-        if now - event.decided_at < PATIENCE:
-            outbox.postpone(conn, delivery.key, str(failure), now + wait)
-            _log.warning(
-                "%s to %s about %s not delivered, attempt %d: %s; next in %d s",
-                event.to_state, delivery.channel, event.alert_key, delivery.attempts, failure, wait.total_seconds(),
-            )  # fmt: skip
+def _refresh(this: _Round, channel: Repeating) -> None:
+    """Tell a receiver that forgets what is still on, when it is time."""
+    now = this.present()
+    with this.database.begin() as conn:
+        if not receivers.take_turn(conn, channel.name, now, now - channel.interval):
             return
-        outbox.give_up(conn, delivery.key, str(failure), now)
-    _log.error(
-        "%s to %s about %s given up after %d attempts: %s; see to the receiver",
-        event.to_state, delivery.channel, event.alert_key, delivery.attempts, failure,
-    )  # fmt: skip
+        still_on = outbox.still_on(conn, channel.name)
+        taken_on = deeds.acknowledged(conn, [event.alert_key for event in still_on])
+    if not still_on:
+        return
+    try:
+        channel.refresh(still_on, {key: deed.author for key, deed in taken_on.items()}, now)
+    except DeliveryFailed as failure:
+        _log.warning("%s was not told again of %d open alerts: %s", channel.name, len(still_on), failure)
+        if failure.away:
+            _leave_alone(this, channel.name, failure)
+
+
+def _put_back(this: _Round, parcel: Parcel, failure: DeliveryFailed) -> None:
+    now, keys = this.present(), [one.key for one in parcel.deliveries]
+    late = [one.key for one in parcel.deliveries if now - one.due_at >= PATIENCE]
+    attempts = max(one.attempts for one in parcel.deliveries)
+    about = parcel.deliveries[0].event.alert_key + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+    wait = max(retry.backoff(attempts, parcel.key), failure.wait or timedelta(0))
+    with this.database.begin() as conn:
+        outbox.postpone(conn, [key for key in keys if key not in late], str(failure), now + wait)
+        outbox.give_up(conn, late, str(failure), now)
+    if late:
+        _log.error(
+            "%s to %s about %s given up after %d attempts: %s; see to the receiver",
+            parcel.state, parcel.channel, about, attempts, failure,
+        )  # fmt: skip
+    else:
+        _log.warning(
+            "%s to %s about %s not delivered, attempt %d: %s; next in %d s",
+            parcel.state, parcel.channel, about, attempts, failure, wait.total_seconds(),
+        )  # fmt: skip
+    if failure.away:
+        _leave_alone(this, parcel.channel, failure)
+
+
+def _leave_alone(this: _Round, channel: str, failure: DeliveryFailed) -> None:
+    now = this.present()
+    with this.database.begin() as conn:
+        _note(conn, channel, lambda receiver: retry.after_failure(receiver, str(failure), failure.wait, now))
+    this.open.pop(channel, None)
+
+
+def _note(conn: Connection, channel: str, change: Callable[[Receiver], Receiver]) -> None:
+    receivers.save(conn, change(receivers.read(conn).get(channel, Receiver(channel))))
+
+
+def _let_fallbacks_speak(conn: Connection, channels: Sequence[Channel], closed: Sequence[str], now: datetime) -> None:
+    for fallback in (channel.name for channel in channels if channel.is_fallback):
+        for away in (channel.name for channel in channels if not channel.is_fallback and channel.name in closed):
+            if count := outbox.divert(conn, away, fallback, now - GRACE, now):
+                _log.warning("%d messages go to %s while %s is away", count, fallback, away)
+        outbox.follow(conn, fallback, now)
 
 
 def _drop_orphans(database: Database, channels: Sequence[str], now: datetime) -> None:
     with database.begin() as conn:
         for key, channel in outbox.orphaned(conn, channels, now - PATIENCE):
-            outbox.give_up(conn, key, "the channel is not configured any more", now)
+            outbox.give_up(conn, [key], "the channel is not configured any more", now)
             _log.error("message %s given up: the channel %s is not configured any more", key, channel)

@@ -8,6 +8,8 @@ nothing to compare with) and **no-data**. What that does to an alert (`decide`):
 - A firing alert is left by `clear_windows` clear windows in a row and by nothing else: between keeps it (hysteresis),
   too little data and no data keep it too, for silence is not recovery. Then it is `resolved`, and `ok` with the next
   clear window; a breach after that is a new episode.
+- An alert that would fire again before it has been clear for `CALM` times `clear_windows` windows is `flapping`: that
+  is told once more, and it is over only when it has been clear for so long. Whoever goes to and fro is told thrice.
 - A pending alert falls back to `ok` with the first window that does not breach: only breaches in a row are more than
   chance. Windows without a verdict neither count nor reset, or a camera that fails every other day would never be
   reported; but the breaches must lie within twice `for_windows` windows, or two of them a year apart would add up.
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from math import isnan
 from typing import Literal
 from urllib.parse import quote
@@ -28,6 +31,11 @@ from monitor.alerts.conditions import Verdict, judged, limit, verdict, why_undec
 from monitor.records import Alert, AlertState, Measurement, SeriesKey, Window
 from monitor.spec.rules import AlertRule
 
+ACTIVE: frozenset[str] = frozenset({"firing", "flapping"})
+"""The states of an alert that people have been told of and that is not over."""
+OPEN: frozenset[str] = ACTIVE | {"pending"}
+CALM = 5
+"""So many times `clear_windows` clear windows in a row part two episodes; a shorter rest is flapping."""
 _LAPSE = 2
 """Breaches of one episode lie within this many times `for_windows` windows."""
 _USEFULNESS = ("ok", "insufficient", "no_baseline", "no_data")
@@ -91,7 +99,7 @@ def decide(rule: AlertRule, alert: Alert | None, measurement: Measurement) -> De
     if said == "breach":
         after = _breached(rule, before, window)
     elif said == "clear":
-        after = _cleared(rule, before)
+        after = _cleared(rule, before, window)
     elif said == "between":
         after = _between(before)
     else:
@@ -106,7 +114,7 @@ def decide(rule: AlertRule, alert: Alert | None, measurement: Measurement) -> De
         threshold=_threshold(rule, before, measurement),
         n=measurement.n,
     )
-    told = after.state != before.state and after.state in ("firing", "resolved")
+    told = after.state != before.state and (after.state in ACTIVE or after.state == "resolved")
     return Decision(replace(after, reason=_reason(rule, after, measurement, said)), before.state if told else None)
 
 
@@ -118,8 +126,8 @@ def _threshold(rule: AlertRule, before: Alert, measurement: Measurement) -> floa
 
 def retire(alert: Alert, reason: str) -> Decision:
     """An alert that will not be judged any more: what fires is resolved, everything else is laid to rest as `ok`."""
-    if alert.state == "firing":
-        return Decision(replace(alert, state="resolved", breaches=0, clears=0, reason=reason), "firing")
+    if alert.state in ACTIVE:
+        return Decision(replace(alert, state="resolved", breaches=0, clears=0, reason=reason), alert.state)
     return Decision(replace(alert, state="ok", breaches=0, clears=0, since=None, reason=reason))
 
 
@@ -158,37 +166,50 @@ def _unseen(rule: AlertRule, measurement: Measurement) -> Alert:
 
 
 def _breached(rule: AlertRule, before: Alert, window: Window) -> Alert:
-    if before.state == "firing":
+    if before.state in ACTIVE:
         return replace(before, breaches=before.breaches + 1, clears=0)
     goes_on = before.state == "pending" and not _lapsed(rule, before, window)
     breaches = before.breaches + 1 if goes_on else 1
+    since = before.since if goes_on else window.start
+    again: AlertState = "flapping" if _rested_shortly(rule, before.calm_since, since, window) else "firing"
     return replace(
         before,
-        state="firing" if breaches >= rule.for_windows else "pending",
+        state=again if breaches >= rule.for_windows else "pending",
         episode=before.episode if before.state == "pending" else before.episode + 1,
         breaches=breaches,
         clears=0,
-        since=before.since if goes_on else window.start,
+        since=since,
     )
 
 
-def _cleared(rule: AlertRule, before: Alert) -> Alert:
-    if before.state != "firing":
+def _rested_shortly(rule: AlertRule, calm_since: datetime | None, since: datetime | None, window: Window) -> bool:
+    """Whether an episode since `since` begins before the last one would be over if it had been flapping."""
+    rest = CALM * rule.clear_windows * (window.end - window.start)
+    return calm_since is not None and since is not None and since - calm_since < rest
+
+
+def _cleared(rule: AlertRule, before: Alert, window: Window) -> Alert:
+    if before.state not in ACTIVE:
         return replace(before, state="ok", breaches=0, clears=0, since=None)
     clears = before.clears + 1
-    if clears < rule.clear_windows:
+    if clears < _clears_needed(rule, before):
         return replace(before, clears=clears)
-    return replace(before, state="resolved", breaches=0, clears=clears)
+    calm_since = window.end - clears * (window.end - window.start)
+    return replace(before, state="resolved", breaches=0, clears=clears, calm_since=calm_since)
+
+
+def _clears_needed(rule: AlertRule, alert: Alert) -> int:
+    return rule.clear_windows * (CALM if alert.state == "flapping" else 1)
 
 
 def _between(before: Alert) -> Alert:
-    if before.state in ("firing", "resolved"):
+    if before.state in ACTIVE or before.state == "resolved":
         return replace(before, clears=0)
     return replace(before, state="ok", breaches=0, clears=0, since=None)
 
 
 def _unjudged(rule: AlertRule, before: Alert, window: Window, said: Literal["undecided", "no-data"]) -> Alert:
-    if before.state == "firing" or (before.state == "pending" and not _lapsed(rule, before, window)):
+    if before.state in ACTIVE or (before.state == "pending" and not _lapsed(rule, before, window)):
         return before
     return replace(before, state=said, breaches=0, clears=0, since=None)
 
@@ -199,7 +220,7 @@ def _lapsed(rule: AlertRule, before: Alert, window: Window) -> bool:
 
 
 def _reason(rule: AlertRule, after: Alert, measurement: Measurement, said: Verdict) -> str:
-    still = f"still {after.state}: " if after.state in ("firing", "pending") else ""
+    still = f"still {after.state}: " if after.state in OPEN else ""
     if said == "no-data":
         return f"{still}no frame gave a value in this window"
     if said == "undecided":
@@ -207,8 +228,10 @@ def _reason(rule: AlertRule, after: Alert, measurement: Measurement, said: Verdi
     value = judged(rule, measurement, said)
     if said == "breach":
         turn = f", window {after.breaches} of {rule.for_windows}" if after.state == "pending" else ""
+        if after.state == "flapping":
+            turn = f"; flapping: over once {_clears_needed(rule, after)} windows in a row are clear"
         return f"{value}{turn}"
     if said == "between":
         return f"{still}{value}"
-    turn = f", window {after.clears} of {rule.clear_windows}" if after.state == "firing" else ""
+    turn = f", window {after.clears} of {_clears_needed(rule, after)}" if after.state in ACTIVE else ""
     return f"{still}{value}{turn}"

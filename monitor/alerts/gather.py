@@ -17,6 +17,7 @@ from monitor.alerts.advice import fit
 from monitor.alerts.beside import Beside
 from monitor.alerts.causes import Likely
 from monitor.alerts.incidents import QUIET_DAYS, Alarm, Day, State
+from monitor.alerts.life import BY_HAND
 from monitor.alerts.links import HERE, Links
 from monitor.records import QUIET, AlertEvent, Baseline, Measurement, Scope, SeriesKey, Window
 from monitor.spec.load import LoadedContract
@@ -206,6 +207,8 @@ def _keep(
         if known is not None and known.incident != incident:
             kept.save(desk.conn, replace(known, incident=incident))
     for incident in done.opened:
+        if kept.closed_on_day(desk.conn, kept.key_of(desk.watch, incident), day, BY_HAND):
+            continue  # somebody has just seen to it: what is still wrong tomorrow is told then
         new = kept.open_new(desk.conn, desk.watch, desk.baseline.id, incident)
         own = [w for w in witnesses if w.alarm.cause == incident.cause and _belongs(w.alarm, incident)]
         likely = _likely(desk, day, incident, paths)
@@ -299,7 +302,7 @@ def _tell(
 
 
 def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[str], now: datetime) -> None:
-    """Close the incidents of a baseline that a person has replaced, and of versions that are out of use."""
+    """Close the incidents of a baseline that a person has replaced, of versions out of use, of cameras that left."""
     with database.begin() as conn:
         last = kept.last_days(conn, loaded.model)
         known = {one.id: one for one in baselines.listing(conn, loaded.model)}
@@ -310,6 +313,7 @@ def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[
                 why = _replaced(conn, one)
                 if why is None and newest is not None and newest - last.get(watch.version, newest) >= QUIET:
                     why = f"version {watch.version} sent nothing for a week and another one runs"
+                why = why or incidents.homeless(one.incident.scope, loaded.contract.cameras)
                 if why is not None:
                     over = replace(one.incident, closed_on=now.astimezone(UTC).date(), closed_because=why)
                     _close(desk, replace(one, incident=over))

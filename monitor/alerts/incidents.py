@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from monitor.spec.contract import CameraSpec
 from monitor.watch import Incident, Path
 
 Scope = Path
@@ -138,6 +139,22 @@ def accept(state: State, scope: Scope, day: date) -> Day:
     closed = tuple(replace(i, closed_on=day, closed_because="a new baseline was accepted") for i in gone)
     recent = tuple(a for a in state.recent if not covers(scope, a.scope))
     return Day(State(tuple(i for i in state.open if i not in gone), recent), (), closed, ())
+
+
+def homeless(scope: Scope, cameras: CameraSpec) -> str | None:
+    """Why an incident has no place in the contract any more: its camera was taken out or hangs elsewhere now.
+
+    None: it has one. Where the contract is open to undeclared cameras, these hang where no place is named.
+    """
+    declared = {camera.name: cameras.path_of(camera.name) for camera in cameras.list}
+    if not scope or any(covers(scope, path) for path in declared.values()):
+        return None
+    name = scope[-1]
+    if name in declared:
+        return f"camera {name} hangs elsewhere in the contract now"
+    if cameras.policy == "open" and (not any(scope) or (name and cameras.path_of(name) == scope)):
+        return None
+    return f"{' / '.join(part for part in scope if part)} is not in the contract any more"
 
 
 def _together(starts: Sequence[Alarm], cameras: Sequence[Scope], day: date) -> list[Alarm]:

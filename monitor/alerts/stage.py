@@ -27,6 +27,7 @@ from monitor.alerts.beside import Beside
 from monitor.alerts.causes import Likely
 from monitor.alerts.conditions import VERDICTS, limit, verdict
 from monitor.alerts.evaluate import (
+    OPEN,
     Decision,
     alert_key,
     decide,
@@ -38,6 +39,7 @@ from monitor.alerts.evaluate import (
 from monitor.alerts.evidence import SHOWN_WINDOWS, Case, evidence, farewell, moved_together
 from monitor.alerts.links import HERE, Links
 from monitor.records import QUIET, Alert, AlertEvent, Baseline, Measurement, Window
+from monitor.scoring import SCORED
 from monitor.spec.load import LoadedContract
 from monitor.spec.rules import COMPARISONS, AlertRule
 from monitor.store import alerts, baselines, histograms, measurements, outbox
@@ -275,7 +277,8 @@ def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[
     """Close what nothing judges any more: its rule is gone or asks for something else, its version is out of use."""
     did = 0
     with database.begin() as conn:
-        open_ones = [a for a in alerts.read(conn, loaded.model) if a.state in ("pending", "firing")]
+        known = [a for a in alerts.read(conn, loaded.model) if a.series.signal not in SCORED]
+        open_ones = [a for a in known if a.state in OPEN]
         out_of_use = _out_of_use(conn, loaded, {a.series.scope.version for a in open_ones})
     for alert in open_ones:
         reason = _why_over(alert, loaded, out_of_use)

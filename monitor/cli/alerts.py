@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from monitor.alerts import deliver, gather, stage
-from monitor.alerts.channels import configured
+from monitor.alerts import deliver, gather, life, stage
+from monitor.alerts.channels import configured, told
+from monitor.alerts.evaluate import OPEN
 from monitor.alerts.evidence import SHOWN_WINDOWS, movement
 from monitor.alerts.wording import figure, subject, unit
+from monitor.cli import alert_deeds
 from monitor.cli.contracts import in_force
-from monitor.cli.moments import moment, time_taken
+from monitor.cli.incidents import is_there as incident_there
+from monitor.cli.incidents import show as show_incident
+from monitor.cli.moments import clock, moment, time_taken
 from monitor.errors import UsageError
 from monitor.records import ALL, Alert, AlertEvent, Baseline, Measurement
 from monitor.settings import Settings
@@ -27,10 +31,14 @@ examples:
   monitor alerts list                                   what is pending or firing
   monitor alerts list --all --model packaging-line      every series that a rule of the model watches
   monitor alerts show packaging-line/brightness-drift   since when, baseline against now, limit, history
+  monitor alerts ack packaging-line/brightness-drift --by "A. Roe" --note "lamp ordered"
+  monitor alerts silence camera=cam-3 --for 8h --by "A. Roe" --reason "lens is being swapped"
+  monitor alerts resolve packaging-line/brightness-drift --by "A. Roe" --note "lamp replaced"
+  monitor alerts history                                what happened and who did what, the newest first
+  monitor alerts test                                   a test message through each channel
   monitor alerts run --at 2026-03-01                    judge and send, as if it were midnight of that day, UTC
 """
-OPEN = ("firing", "pending")
-_STATES = ("firing", "pending", "undecided", "no-data", "resolved", "ok")
+_STATES = ("firing", "flapping", "pending", "undecided", "no-data", "resolved", "ok")
 _SEVERITIES = ("critical", "warning", "info")
 
 
@@ -50,9 +58,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing.add_argument("--json", action="store_true", help="as a JSON array")
     listing.set_defaults(run=run_list)
     show = verbs.add_parser("show", help="everything about one alert")
-    show.add_argument("key", metavar="KEY_OR_PREFIX", help="as `list` prints it, or the beginning of it")
+    show.add_argument("key", metavar="KEY_OR_PREFIX", help="as `list` prints it, or the beginning; an incident's too")
     show.add_argument("--json", action="store_true", help="as a JSON object")
     show.set_defaults(run=run_show)
+    alert_deeds.register(verbs)
     run = verbs.add_parser("run", help="judge what was measured, then send what is due")
     run.add_argument("--at", type=moment, metavar="TIME", help="the time to take as now (default: the clock)")
     run.set_defaults(run=run_run)
@@ -60,35 +69,47 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_list(args: argparse.Namespace, settings: Settings) -> int:
     """Print the open alerts, or all of them."""
+    now = clock()
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         with database.begin() as conn:
             known = alerts.read(conn, args.model)
+            handled = {one.key: one for one in life.standing(conn, now, args.model)}
     chosen = sorted((a for a in known if args.all or a.state in OPEN), key=_urgency)
     if args.json:
-        print(json.dumps([_plain(alert) for alert in chosen], indent=2))
+        print(json.dumps([{**_plain(a), **alert_deeds.plain(handled.get(a.key))} for a in chosen], indent=2))
         return 0
     if chosen:
-        print(table(chosen))
+        print(table(chosen, {key: alert_deeds.handling(one) for key, one in handled.items()}))
         print()
     print(summary(known))
+    if count := sum(one.kind == "incident" for one in handled.values()):
+        print(f"{count} incident{' is' if count == 1 else 's are'} open; `monitor incidents list` prints them")
     return 0
 
 
 def run_show(args: argparse.Namespace, settings: Settings) -> int:
-    """Print one alert with its history."""
+    """Print one alert with its history; an incident as `monitor incidents show` does."""
+    now = clock()
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         with database.begin() as conn:
-            alert = _only(args.key, alerts.read(conn, prefix=args.key))
+            found = alerts.read(conn, prefix=args.key)
+            if not found and incident_there(conn, args.key):
+                return show_incident(conn, args.key, as_json=args.json)
+            alert = _only(args.key, found)
+            one, entries = life.find(conn, alert.key, now), life.history(conn, now, alert.key)
             events = alerts.events(conn, alert.key)
             recent = _recent(conn, alert)
             frozen = {b.id: b for b in baselines.listing(conn, alert.series.scope.model)}
     if args.json:
-        print(json.dumps({**_plain(alert), "events": [_plain(event) for event in events]}, indent=2))
+        told = [_plain(event) for event in events]
+        done = [alert_deeds.plain_entry(entry) for entry in entries]
+        print(json.dumps({**_plain(alert), **alert_deeds.plain(one), "events": told, "history": done}, indent=2))
         return 0
     baseline = frozen.get(recent[-1].baseline_id or 0) if recent else None
-    print("\n".join(portrait(alert, events, recent, baseline)))
+    lines = portrait(alert, events, recent, baseline, alert_deeds.handling(one))
+    print("\n".join([*lines, *alert_deeds.lines("history", entries)]))
     return 0
 
 
@@ -101,21 +122,25 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
         with database.begin() as conn:
             contracts = in_force(conn, settings)
         for model, loaded in contracts.items():
-            did = stage.run(database, loaded, now, channels=[channel.name for channel in channels])
+            did = stage.run(database, loaded, now, channels=told(channels))
             print(f"{model}: {did} alert{'' if did == 1 else 's'} judged")
-            if days := gather.run(database, loaded, now, channels=[channel.name for channel in channels]):
+            if days := gather.run(database, loaded, now, channels=told(channels)):
                 print(f"{model}: {days} day{'' if days == 1 else 's'} gathered into incidents")
         sent = deliver.run(database, channels, now)
         print(f"{sent} message{'' if sent == 1 else 's'} sent")
     return 0
 
 
-def table(chosen: Sequence[Alert]) -> str:
-    """Alerts as aligned columns, a line each, under a line of titles."""
-    rows = [("STATE", "SEVERITY", "SINCE (UTC)", "VALUE", "LIMIT", "FRAMES", "ALERT")]
-    rows += [
-        (a.state, a.severity, _when(a.since), _value(a), f"{a.threshold:.3g}", f"{a.n:,}", a.key) for a in chosen
+def table(chosen: Sequence[Alert], handled: Mapping[str, str]) -> str:
+    """Alerts as aligned columns, a line each, under a line of titles; `handled`: what people did about which key."""
+    rows: list[tuple[str, ...]] = [
+        ("STATE", "SEVERITY", "SINCE (UTC)", "VALUE", "LIMIT", "FRAMES", "HANDLED", "ALERT")
     ]
+    for a in chosen:
+        told = (a.state, a.severity, _when(a.since), _value(a), f"{a.threshold:.3g}", f"{a.n:,}")
+        rows.append((*told, handled.get(a.key) or "-", a.key))
+    if not any(handled.get(a.key) for a in chosen):
+        rows = [(*row[:-2], row[-1]) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -134,7 +159,11 @@ def summary(known: Sequence[Alert]) -> str:
 
 
 def portrait(
-    alert: Alert, events: Sequence[AlertEvent], recent: Sequence[Measurement], baseline: Baseline | None
+    alert: Alert,
+    events: Sequence[AlertEvent],
+    recent: Sequence[Measurement],
+    baseline: Baseline | None,
+    handled: str = "",
 ) -> list[str]:
     """The lines of `monitor alerts show`. `events` are newest first, `recent` windows oldest first."""
     lines = [f"{alert.key}: {alert.state}, {alert.severity}", ""]
@@ -142,6 +171,7 @@ def portrait(
         lines += [str(events[0].evidence.get("sentence", "")), ""]
     last = recent[-1] if recent else None
     facts = {
+        "handled": handled,
         "since": f"{_when(alert.since)} UTC" if alert.since else "",
         "reason": alert.reason,
         "judged": f"up to the window ending {_when(alert.window_end)} UTC",
@@ -157,8 +187,6 @@ def portrait(
     lines += [f"  {name:<9} {said}" for name, said in facts.items() if said]
     if recent:
         lines += ["", "last windows", *_windows(recent)]
-    if events:
-        lines += ["", "history", *(_history(event) for event in events)]
     return lines
 
 
@@ -231,11 +259,6 @@ def _windows(recent: Iterable[Measurement]) -> list[str]:
         mean = "-" if m.now_mean is None else figure(m.now_mean)
         lines.append(f"  {_when(m.window.end):<17} {value:>8} {noise:>8} {m.n:>8,} {mean:>10}  {m.standing}")
     return lines
-
-
-def _history(event: AlertEvent) -> str:
-    said = event.evidence.get("sentence", "")
-    return f"  {_when(event.decided_at)}  {event.to_state:<8}  {said}"
 
 
 def _value(alert: Alert) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from monitor.cli.contracts import contract_of
 from monitor.cli.images import chosen_images, read_images, step
 from monitor.cli.moments import clock, moment
+from monitor.cli.words import words
 from monitor.drift import baseline as freezing
 from monitor.drift.baseline import Frozen
 from monitor.drift.readiness import Readiness, readiness
@@ -91,8 +92,8 @@ def _register_accept(verbs: argparse._SubParsersAction[argparse.ArgumentParser])
     accept.add_argument(
         "--from-now", type=int, metavar="DAYS", help="learn anew from the next midnight on, for so many days"
     )
-    accept.add_argument("--by", required=True, metavar="NAME", help="who accepts it")
-    accept.add_argument("--reason", required=True, help="why")
+    accept.add_argument("--by", required=True, type=words, metavar="NAME", help="who accepts it")
+    accept.add_argument("--reason", required=True, type=words, help="why")
     accept.set_defaults(run=run_accept)
 
 

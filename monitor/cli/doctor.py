@@ -9,22 +9,34 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from monitor.alerts.channels import configured, paging_path
 from monitor.cli.moments import clock
 from monitor.daemon.jobs import JOBS, turns
-from monitor.errors import DependencyAway, MonitorError, NoRoom
+from monitor.errors import DependencyAway, MonitorError, NoRoom, UsageError
 from monitor.ingest.names import NEW_A_DAY
 from monitor.ingest.parse import plain
 from monitor.ingest.spool import SUFFIXES, find_files, find_strangers
 from monitor.settings import Settings
 from monitor.spec.load import Shelf
-from monitor.store import acceptances, baselines, contracts, jobs, migrate, names, reporting, tokens, watched
+from monitor.store import (
+    acceptances,
+    baselines,
+    contracts,
+    jobs,
+    migrate,
+    names,
+    receivers,
+    reporting,
+    tokens,
+    watched,
+)
 from monitor.store.database import Connection, Database, open_database
 
 Mark = Literal["well", "note", "wrong", "away"]
@@ -93,6 +105,7 @@ def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
     yield from _database(settings, now)
     yield from _contracts(settings.contracts_dir)
     yield from _spool(settings.spool_dir)
+    yield _paging(settings)
     yield _model_runtime()
 
 
@@ -164,7 +177,9 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
         issued = tokens.listing(conn)
         beyond = names.beyond(conn)
         yield from _watch(conn)
+        fare = receivers.read(conn)
     yield from _jobs(health, now)
+    yield from _receivers(fare, now)
     for one in sources:
         counts = (
             f"{one.stored:,} stored + {one.duplicate:,} duplicate + {one.rejected:,} rejected + {one.blank:,} blank"
@@ -182,6 +197,32 @@ def _tokens(in_force: list[tokens.Token], now: datetime) -> Iterator[Finding]:
         yield Finding("note", "tokens", said)
     if len(in_force) > len(ending):
         yield Finding("well", "tokens", f"{len(in_force)} in force")
+
+
+def _paging(settings: Settings) -> Finding:
+    """Which path pages people; exactly one may."""
+    try:
+        configured(settings)
+        path = paging_path(settings)
+    except UsageError as error:
+        return Finding("wrong", "paging", str(error))
+    if path == "log":
+        ways = "MONITOR_ALERTMANAGER_URL, MONITOR_WEBHOOK_URL or MONITOR_NOTIFY_URLS, or MONITOR_PAGING=prometheus"
+        return Finding("note", "paging", f"nobody is paged, alerts stand in the log alone; set {ways}")
+    if path == "prometheus":
+        return Finding("well", "paging", "the rules of Prometheus page people; the daemon sends nothing itself")
+    stands_in = f"; {settings.fallback} stands in while it is away" if settings.fallback else ""
+    return Finding("well", "paging", f"{path} pages people, and nothing else does{stands_in}")
+
+
+def _receivers(known: Mapping[str, receivers.Receiver], now: datetime) -> Iterator[Finding]:
+    for one in known.values():
+        if one.failures:
+            since = f", it last took something {one.last_sent_at:%Y-%m-%d %H:%M} UTC" if one.last_sent_at else ""
+            rest = one.closed_until if one.is_closed(now) else None
+            again = f"; it is tried again {rest:%H:%M} UTC" if rest else ""
+            said = f"{one.channel} failed {one.failures} times in a row{since}: {one.last_error}{again}"
+            yield Finding("wrong", "receivers", f"{said}. `monitor alerts test` tries it now")
 
 
 def _room(database: Database) -> Iterator[Finding]:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.cli import golden_sets
+from monitor.cli import golden_runs, golden_sets
 from monitor.cli.written import write_text
 from monitor.errors import UsageError
-from monitor.golden import compare, criteria, dataset, page, report, score, show, thresholds
+from monitor.golden import compare, dataset, page, report, ruling, score, show, thresholds
+from monitor.golden.criteria import SIZE
 from monitor.golden.pictures import Folder
 from monitor.golden.sets import GoldenSet
 from monitor.settings import Settings
@@ -41,8 +42,13 @@ COMPARE_CODES = {compare.HELD: 0, compare.DROP: 1, INSUFFICIENT: 2}
 
 
 def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, example: str
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    example: str,
+    files: str | None = None,
 ) -> argparse.ArgumentParser:
+    """A verb about a golden set; `files`: "?" where the set may be left out."""
     verb: argparse.ArgumentParser = verbs.add_parser(
         name,
         help=text,
@@ -50,7 +56,9 @@ def _verb(
         epilog=f"example:\n  monitor golden {name} {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("truth", type=Path, metavar="TRUTH", help="COCO JSON, or a folder of Pascal VOC files")
+    verb.add_argument(
+        "truth", type=Path, nargs=files, metavar="TRUTH", help="COCO JSON, or a folder of Pascal VOC files"
+    )
     verb.add_argument(
         "--images", type=Path, metavar="FILE", help="with Pascal VOC: the images to take, a name a line"
     )
@@ -70,6 +78,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     golden_sets.register(verbs)
+    golden_runs.register(verbs)
     one = _verb(verbs, "evaluate", "every number of a model on a golden set", "truth.json results.json")
     one.set_defaults(run=run_evaluate)
     two = _verb(verbs, "compare", "whether a version is worse than another", "truth.json active.json candidate.json")
@@ -88,15 +97,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     second.add_argument("--verify-truth", type=Path, metavar="TRUTH", help="another golden set to verify on")
     choice.add_argument("--verify-results", type=Path, metavar="RESULTS", help="the model's results on it")
     choice.set_defaults(run=run_thresholds)
-    words = "whether a model meets its criteria: exit code 0 pass, 1 fail, 2 insufficient data"
-    gate = _verb(verbs, "gate", words, "truth.json results.json --criteria contracts/my-model.toml")
-    gate.add_argument(
-        "--criteria", type=Path, required=True, metavar="FILE", help="a contract, or its [[acceptance]]"
-    )
-    gate.set_defaults(run=run_gate)
+    gate = _gate_verb(verbs)
     told = _report_verb(verbs)
     for verb in (one, choice, gate, told):
-        verb.add_argument("results", type=Path, metavar="RESULTS", help="the model's detections")
+        files = "?" if verb is gate else None
+        verb.add_argument("results", type=Path, nargs=files, metavar="RESULTS", help="the model's detections")
     for verb in (one, choice, told):
         words = "production thresholds: one number for all, CLASS=NUMBER, or a contract file (default: 0.5)"
         verb.add_argument("--thresholds", nargs="+", default=[], metavar="T", help=words)
@@ -121,6 +126,17 @@ def _report_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     told.add_argument("--frames", type=int, default=12, metavar="N", help="worst frames that are shown (default: 12)")
     told.set_defaults(run=run_report)
     return told
+
+
+def _gate_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    words = "whether a model meets its criteria: exit code 0 pass, 1 fail, 2 insufficient data"
+    gate = _verb(verbs, "gate", words, "truth.json results.json --criteria contracts/my-model.toml", "?")
+    gate.add_argument("--criteria", type=Path, metavar="FILE", help="a contract, or its [[acceptance]]")
+    words = "those of the version in use: a drop beyond map_drop_at_most fails"
+    gate.add_argument("--before", type=Path, metavar="RESULTS", help=words)
+    gate.add_argument("--run", dest="run_id", type=int, metavar="ID", help="a run that is kept, in place of files")
+    gate.set_defaults(run=run_gate)
+    return gate
 
 
 def _set(args: argparse.Namespace) -> GoldenSet:
@@ -221,7 +237,7 @@ def _criteria(path: Path, golden: GoldenSet) -> Contract:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); name a contract or a TOML with [[acceptance]]") from None
     classes = "".join(f"[[classes]]\nname = {json.dumps(name)}\n" for name in golden.class_names)
-    names = {*golden.slices, criteria.SIZE} - {"camera"}
+    names = {*golden.slices, SIZE} - {"camera"}
     conditions = "".join(f"[[conditions]]\nname = {json.dumps(name)}\n" for name in sorted(names))
     for head, tables in (
         ("[model]", '[model]\nname = "golden"\n'),
@@ -235,18 +251,33 @@ def _criteria(path: Path, golden: GoldenSet) -> Contract:
 
 def run_gate(args: argparse.Namespace, settings: Settings) -> int:
     """Print every cell; exit 1 if one failed, 2 if one cannot be told."""
+    if args.run_id is not None:
+        return _gate_kept(args, settings)
+    if None in (args.truth, args.results, args.criteria):
+        raise UsageError("name TRUTH, RESULTS and --criteria, or a run that is kept with --run")
     golden = _set(args)
     contract = _criteria(args.criteria, golden)
     if not contract.acceptance:
         raise UsageError(f"{args.criteria} has no [[acceptance]]; without a criterion there is nothing to ask")
     limits = score.thresholds_of(golden, _of_contract(golden, contract))
     found = dataset.read_results(args.results, golden)
-    judge = criteria.Judge(golden, found, limits, args.bootstrap, args.seed)
-    cells = [judge.judge(criterion) for criterion in contract.acceptance]
-    said = criteria.overall(cells)
-    numbers = [report.plain_cell(cell) for cell in cells]
-    _print(args, {"verdict": said, "criteria": numbers}, show.cells(cells, said))
-    return GATE_CODES[said]
+    before = {ruling.ACTIVE: dataset.read_results(args.before, golden)} if args.before else {}
+    said = ruling.plain(ruling.rule(golden, found, contract, limits, before, args.bootstrap, args.seed))
+    _print(args, said, show.ruling(said))
+    return GATE_CODES[said["verdict"]]
+
+
+def _gate_kept(args: argparse.Namespace, settings: Settings) -> int:
+    if (args.truth, args.criteria, args.before) != (None, None, None):
+        raise UsageError("--run names a run that was judged already; leave files and criteria out")
+    run, said = golden_runs.gate_run(args.run_id, settings)
+    if run.status != "done":
+        _print(args, golden_runs.plain(run), f"run {run.id} does not count: {run.status}, {run.reason}")
+        return GATE_CODES[FAIL]
+    if not said["verdict"]:
+        raise UsageError(f"nothing was demanded of run {run.id}; write [[acceptance]] and score again")
+    _print(args, said, show.ruling(said))
+    return GATE_CODES[said["verdict"]]
 
 
 def run_report(args: argparse.Namespace, settings: Settings) -> int:

@@ -7,11 +7,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from monitor.alerts import life
+from monitor.cli import alert_deeds
+from monitor.cli.moments import clock
 from monitor.errors import UsageError
 from monitor.records import AlertEvent
 from monitor.settings import Settings
 from monitor.store import alerts, incidents, migrate
-from monitor.store.database import open_database
+from monitor.store.database import Connection, open_database
 from monitor.store.incidents import Kept
 from monitor.watch import label
 
@@ -63,13 +66,27 @@ def run_show(args: argparse.Namespace, settings: Settings) -> int:
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         with database.begin() as conn:
-            one = _only(args.key, incidents.read(conn, key=args.key))
-            told = [e for e in alerts.events(conn, one.key) if e.episode == one.episode]
-    if args.json:
+            return show(conn, args.key, as_json=args.json)
+
+
+def is_there(conn: Connection, key: str) -> bool:
+    """Whether an incident's key begins so."""
+    return bool(incidents.read(conn, key=key) or incidents.read(conn, key=key.rpartition("#")[0] or key))
+
+
+def show(conn: Connection, key: str, *, as_json: bool) -> int:
+    """Print one incident, what was told of it and what people did about it."""
+    now = clock()
+    one = _only(key, incidents.read(conn, key=key) or incidents.read(conn, key=key.rpartition("#")[0] or key))
+    told = [e for e in alerts.events(conn, one.key) if e.episode == one.episode]
+    handled = life.find(conn, one.name, now)
+    entries = life.history(conn, now, one.name)
+    if as_json:
         events = [{"to": e.to_state, "decided_at": e.decided_at.isoformat(), "evidence": e.evidence} for e in told]
-        print(json.dumps({**_plain(one), "events": events}, indent=2))
+        done = [alert_deeds.plain_entry(entry) for entry in entries]
+        print(json.dumps({**_plain(one), **alert_deeds.plain(handled), "events": events, "history": done}, indent=2))
         return 0
-    print("\n".join(portrait(one, told)))
+    print("\n".join([*portrait(one, told, alert_deeds.handling(handled)), *alert_deeds.lines("history", entries)]))
     return 0
 
 
@@ -87,7 +104,7 @@ def table(found: Sequence[Kept]) -> str:
     )
 
 
-def portrait(one: Kept, told: Sequence[AlertEvent]) -> list[str]:
+def portrait(one: Kept, told: Sequence[AlertEvent], handled: str = "") -> list[str]:
     """The lines of `monitor incidents show`; `told` are its events, newest first."""
     incident = one.incident
     state = "open" if incident.closed_on is None else f"closed on {incident.closed_on}: {incident.closed_because}"
@@ -101,6 +118,7 @@ def portrait(one: Kept, told: Sequence[AlertEvent]) -> list[str]:
             f"            {cause['first']}",
         ]
     lines += [""] if first.get("causes") else []
+    lines += [f"  handled   {handled}"] if handled else []
     lines += [
         f"  onset     {incident.onset}, opened {incident.opened_on}, last alarm {incident.last_alarm_on}",
         f"  members   {', '.join(label(member) or 'all cameras' for member in sorted(incident.members))}",
@@ -108,9 +126,6 @@ def portrait(one: Kept, told: Sequence[AlertEvent]) -> list[str]:
     ]
     for stream in first.get("streams", []):
         lines += ["", *_stream(stream)]
-    if told:
-        lines += ["", "history"]
-        lines += [f"  {e.decided_at:%Y-%m-%d %H:%M}  {e.to_state:<8}  {e.evidence.get('sentence', '')}" for e in told]
     return lines
 
 

@@ -14,6 +14,7 @@ from monitor.cli import (
     backtest,
     baseline,
     daemon,
+    dashboards,
     db,
     doctor,
     drift,
@@ -50,6 +51,7 @@ NOUNS = (
     rollups,
     retention,
     tokens,
+    dashboards,
     daemon,
 )
 

@@ -17,6 +17,7 @@ EPILOG = """\
 examples:
   monitor tokens create line-7 --scope ingest --source line-7    for the cameras' host; writes as that source only
   monitor tokens create desk --scope review --source desk        for the tool in which people review frames
+  monitor tokens create on-call --scope operate                  who acknowledges, silences and resolves alerts
   monitor tokens create grafana --scope read --days 90           for the page and /metrics on another address
   monitor tokens list                                            who has one, until when, last used when
   monitor tokens revoke line-7                                   ends it within seconds
@@ -30,7 +31,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add `monitor tokens` and its verbs."""
     noun = subparsers.add_parser(
         "tokens",
-        help="who may send frames over HTTP, and who may read",
+        help="who may send frames over HTTP, read, or see to alerts",
         description="Tokens of access: each with its scopes, and a source of its own if it may send frames.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -16,6 +16,7 @@ with FrameLogger("state/spool/incoming") as logger:
 """
 
 from monitor.client.logger import FrameLogger
+from monitor.client.proof import input_proof
 from monitor.client.record import frame_record
 from monitor.imaging.preprocess import Preprocess, preprocess, tensor_sha256
 from monitor.imaging.stats import ImageStats, image_stats
@@ -26,6 +27,7 @@ __all__ = [
     "Preprocess",
     "frame_record",
     "image_stats",
+    "input_proof",
     "preprocess",
     "tensor_sha256",
 ]

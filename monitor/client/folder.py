@@ -18,6 +18,7 @@ from types import ModuleType
 
 import numpy as np
 
+from monitor.imaging.resize import resized
 from monitor.imaging.stats import ImageStats, Pixels, image_stats, recipe_name
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
@@ -179,6 +180,28 @@ def _pixels(source: Path | BytesIO, turned: bool) -> Pixels:
         plain = image.convert("L" if image.mode in _GREY_MODES else "RGB")
         way = getattr(pillow.Transpose, _TURNS.get(image.getexif().get(_ORIENTATION), ""), None) if turned else None
         return np.asarray(plain if way is None else plain.transpose(way))
+
+
+def scaled(pixels: Pixels, width: int, height: int, kernel: str, antialias: bool) -> Pixels:
+    """What `monitor.imaging.resize.resized` gives, by Pillow where that gives the same bits sooner."""
+    filters = {"area": "BOX", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "lanczos": "LANCZOS"}
+    if kernel not in filters or not (antialias or kernel == "area") or min(width, height) < 1:
+        return resized(pixels, width, height, kernel, antialias)
+    pillow = _pillow()
+    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    image, way = pillow.fromarray(np.ascontiguousarray(flat)), getattr(pillow.Resampling, filters[kernel])
+    # In two steps: Pillow's releases differ in which side comes first.
+    made = np.asarray(image.resize((width, image.height), way).resize((width, height), way))
+    return made.reshape(height, width, *pixels.shape[2:])
+
+
+def decoder_name() -> str:
+    """Which release of what decodes: levels of a JPEG may differ by one from library to library."""
+    pillow = _pillow()
+    from PIL import features
+
+    turbo = features.version("libjpeg_turbo")
+    return f"pillow {pillow.__version__}, " + (f"libjpeg-turbo {turbo}" if turbo else "libjpeg")
 
 
 def _pillow() -> ModuleType:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from monitor.alerts import deliver, gather
 from monitor.alerts import stage as alerts
+from monitor.alerts.channels import told
 from monitor.alerts.links import Links
 from monitor.daemon.context import Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, MonitorError
+from monitor.golden import stage as golden
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
 from monitor.records import EPOCH
 from monitor.review import impact
 from monitor.review import stage as review
 from monitor.spec.load import LoadedContract
-from monitor.store import contracts, frames, jobs
+from monitor.store import contracts, days, frames, jobs
 
 _log = logging.getLogger(__name__)
 
+DAYS_AT_ONCE = 5000
+"""Days of cameras that are looked up at a time, to be merged."""
 DAYS_AHEAD = 7
 """Daily partitions are there this long before their day."""
 
@@ -87,14 +92,14 @@ def _review(context: Context, now: datetime) -> int:
 
 
 def _judge(context: Context, now: datetime) -> int:
-    names, links = [channel.name for channel in context.channels], _links(context)
+    names, links = told(context.channels), _links(context)
     return _for_each_model(
         context, lambda loaded: alerts.run(context.database, loaded, now, channels=names, links=links)
     )
 
 
 def _gather(context: Context, now: datetime) -> int:
-    names, links = [channel.name for channel in context.channels], _links(context)
+    names, links = told(context.channels), _links(context)
     return _for_each_model(
         context, lambda loaded: gather.run(context.database, loaded, now, channels=names, links=links)
     )
@@ -102,6 +107,14 @@ def _gather(context: Context, now: datetime) -> int:
 
 def _links(context: Context) -> Links:
     return Links(context.settings.page_url, context.settings.grafana_url or "")
+
+
+def _score(context: Context, now: datetime) -> int:
+    names = told(context.channels)
+    return _for_each_model(
+        context,
+        lambda loaded: golden.run(context.database, loaded, now, channels=names, stopping=context.stopping),
+    )
 
 
 def _deliver(context: Context, now: datetime) -> int:
@@ -112,8 +125,26 @@ def _refresh_metrics(context: Context, now: datetime) -> int:
     return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now)
 
 
+def _merge_days(context: Context, now: datetime) -> int:
+    done = 0
+    while not context.stopping.is_set():
+        with context.database.begin() as conn:
+            due = days.undone(conn, now, DAYS_AT_ONCE)
+        by_day = [list(cameras) for _, cameras in groupby(due, key=lambda one: one.day)]
+        # A day that is cut off by the limit comes whole next time round.
+        for cameras in by_day if len(due) < DAYS_AT_ONCE or len(by_day) == 1 else by_day[:-1]:
+            with context.database.begin() as conn:
+                days.merge(conn, cameras)
+            done += len(cameras)
+        if len(due) < DAYS_AT_ONCE:
+            break
+    return done
+
+
 def _take_away(context: Context, now: datetime) -> int:
-    return retention.run(context.database, context.shelf.contracts, now).total
+    taken = retention.run(context.database, context.shelf.contracts, now).total
+    with context.database.begin() as conn:
+        return taken + days.take_away(conn)
 
 
 def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:
@@ -185,6 +216,14 @@ JOBS = (
         needs_contracts=True,
         after="intake",
     ),
+    Job(
+        "golden",
+        timedelta(seconds=60),
+        _score,
+        "scores golden and challenge sets, each night at the contract's time",
+        needs_contracts=True,
+    ),
+    Job("days", timedelta(minutes=10), _merge_days, "makes one row of every series of a day that is over"),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
     Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period", needs_contracts=True),

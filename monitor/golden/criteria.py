@@ -86,10 +86,7 @@ class Judge:
         if criterion.measure == "latency_p95_ms":
             return Cell(criterion, INSUFFICIENT, None, None, None, 0, None, "results carry no latency")
         if criterion.measure in AVERAGES:
-            if size:
-                note = f"{criterion.measure} is not cut by {SIZE}; precision, recall and f1 are"
-                return Cell(criterion, INSUFFICIENT, None, None, None, 0, None, note)
-            return self._average(criterion, label, among)
+            return self._average(criterion, label, among, size)
         if criterion.measure == "calibration_error":
             return self._calibration(criterion, label, among)
         return self._share(criterion, label, among, size)
@@ -131,13 +128,13 @@ class Judge:
         low, high = (of.low, of.high) if known else (None, None)
         return Cell(criterion, said, of.value, low, high, of.n, wanted, "" if known else "there is no case of it")
 
-    def _average(self, criterion: AcceptanceCriterion, label: int | None, among: Bools | None) -> Cell:
+    def _average(self, criterion: AcceptanceCriterion, label: int | None, among: Bools | None, size: int) -> Cell:
         table = self._table(matching.OVERLAPS)
         levels = AVERAGES[criterion.measure]
         pick = (slice(None), slice(None, levels), slice(None) if label is None else slice(label, label + 1))
-        drawn = bootstrap.over_classes(bootstrap.resampled([table], self._times, self._seed, among)[0][pick])
+        drawn = bootstrap.over_classes(bootstrap.resampled([table], self._times, self._seed, among, size)[0][pick])
         once = np.ones(table.images, dtype=np.int64) if among is None else among.astype(np.int64)
-        value = float(bootstrap.over_classes(bootstrap.weighted_ap(bootstrap.weighable(table), once)[pick[1:]]))
+        value = float(bootstrap.over_classes(bootstrap.weighted_ap(bootstrap.weighable(table, size), once)[pick[1:]]))
         return _resampled(criterion, value, drawn, int(once.sum()), bootstrap.FEWEST_IMAGES)
 
     def _calibration(self, criterion: AcceptanceCriterion, label: int | None, among: Bools | None) -> Cell:

@@ -306,3 +306,14 @@ def read_results(path: Path, of: GoldenSet) -> Found:
         np.array([one.bbox for one in results], dtype=np.float64).reshape(-1, 4),
         np.array([one.score for one in results], dtype=np.float64),
     )
+
+
+def results_of(found: Found, of: GoldenSet) -> list[dict[str, object]]:
+    """Detections in COCO's results format, by image and score downwards."""
+    order = np.lexsort((found.label, -found.score, found.image))
+    columns = (found.image[order], found.label[order], found.box[order], found.score[order])
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [
+        {"image_id": of.images[image], "category_id": of.classes[label], "bbox": box, "score": score}
+        for image, label, box, score in rows
+    ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitor.golden.compare import Comparison
 from monitor.golden.criteria import Cell
 from monitor.golden.frames import Frame
-from monitor.golden.report import Changes, Report
+from monitor.golden.report import Changes, Report, plain_cell
 from monitor.golden.thresholds import Choice
 
 ABSENT = "-"
@@ -138,22 +138,41 @@ def comparison(of: Comparison) -> str:
     return "\n".join([head, *columns(rows), f"verdict: {of.verdict}"])
 
 
+def cells(of: Sequence[Cell], said: str) -> str:
+    """The table of a gate's cells and its verdict."""
+    return "\n".join([*_table([plain_cell(cell) for cell in of]), f"verdict: {said}"])
+
+
 def bound(of: Cell) -> str:
     """What a cell's criterion asks: ">= 0.95"."""
-    at_least, at_most = of.criterion.at_least, of.criterion.at_most
+    return _bound(plain_cell(of))
+
+
+def _bound(cell: Mapping[str, Any]) -> str:
+    at_least, at_most = cell["at_least"], cell["at_most"]
     return f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}"
 
 
-def cells(of: Sequence[Cell], said: str) -> str:
-    """The table of a gate's cells and its verdict."""
+def _table(of: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Cells, as `plain_cell` gives them, as lines."""
     rows = [("criterion", "cell", "bound", "value", "n", "verdict")]
     for cell in of:
-        word = cell.verdict + (f", {cell.settles_at:,} would settle it" if cell.settles_at else "")
-        word += f" ({cell.note})" if cell.note else ""
-        rows.append(
-            (cell.criterion.name, cell.name, bound(cell), between(cell.value, cell.low, cell.high), str(cell.n), word)
-        )
-    return "\n".join([*columns(rows, left=2), f"verdict: {said}"])
+        word = cell["verdict"] + (f", {cell['settles_at']:,} would settle it" if cell["settles_at"] else "")
+        word += f" ({cell['note']})" if cell["note"] else ""
+        value = between(cell["value"], cell["low"], cell["high"])
+        rows.append((cell["name"], cell["cell"], _bound(cell), value, str(cell["n"]), word))
+    return columns(rows, left=2)
+
+
+def ruling(of: Mapping[str, Any]) -> str:
+    """A ruling, as `monitor.golden.ruling.plain` gives it: its cells, its comparisons, and every cell that failed."""
+    lines = _table(of["criteria"])
+    for name, one in of["comparisons"].items():
+        moved = one["rows"][0]["difference"]
+        said = f"{moved['value']:+.3f} [{moved['low']:+.3f}, {moved['high']:+.3f}]" if moved else ABSENT
+        lines.append(f"against the {name}: map50_95 {said}, margin {one['margin']:g}: {one['verdict']}")
+    lines += [f"failed: {name}" for name in of["failed"]]
+    return "\n".join([*lines, f"verdict: {of['verdict']}"])
 
 
 def choices(of: Sequence[Choice]) -> str:

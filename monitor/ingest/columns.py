@@ -1,35 +1,23 @@
-"""Checked records → columns, judging every detection of the batch at once by its model's contract."""
+"""What checked records say → columns, judging every detection of the batch at once by its model's contract."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import astuple
 
 from monitor.imaging.stats import HISTOGRAM_BINS
-from monitor.records import (
-    OTHER,
-    PIXEL_WEIGHT,
-    DetectionRecord,
-    Floats,
-    FrameColumns,
-    FrameRecord,
-    ImageStatsRecord,
-    Ints,
-)
+from monitor.ingest.flat import OF_IMAGE, Flags, Flat, Pairs
+from monitor.records import OTHER, PIXEL_WEIGHT, DetectionRecord, FrameColumns, Ints
 from monitor.stats.histogram import weigh
 
 if TYPE_CHECKING:  # what reads lines must not load what reads contracts
     from monitor.spec.contract import Contract
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +69,12 @@ class Part:
 
 @dataclass(slots=True)
 class _Detections:
-    """Every detection of the batch: its frame [d], box [d, 4] float64, and the reason for setting it aside [d]."""
+    """Every detection of the batch: its frame [d], box [d, 4] float32, and the reason for setting it aside [d]."""
 
     frame: Ints
-    box: Floats
+    box: npt.NDArray[np.float32]
     reason: Ints
     """0: there is none; otherwise the number of the reason, from 1."""
-
-    @property
-    def refused(self) -> Flags:
-        """[d] whether it was set aside."""
-        return self.reason > 0
 
 
 _REASONS = ("", "unknown_class", "box_degenerate", "box_outside_image")
@@ -100,106 +83,65 @@ _REMEDY = {
     "box_degenerate": "write x1, y1, x2, y2 with x2 > x1 and y2 > y1",
     "box_outside_image": "write boxes in pixels of the original image, or set clip_boxes in [output]",
 }
+_AS_SAID = (
+    *("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri", "shadow"),
+    *("camera_meta", "embedding", "captured_us", "width", "height", "latency_ms", "queue_depth"),
+)
 
 
-def columns_of(
-    records: Sequence[FrameRecord], digests: Sequence[bytes], rules: Mapping[str, Rules]
-) -> tuple[FrameColumns, list[Part]]:
-    """The records as columns, without the detections that their contract does not admit; those come beside them."""
-    said = transposed(FrameRecord, records)
-    detections = list(chain.from_iterable(said["detections"]))
-    of_detection = transposed(DetectionRecord, detections)
-    width, height = (np.array(said[name], dtype=np.int64) for name in ("width", "height"))
-    frame = np.repeat(np.arange(len(records)), np.fromiter(map(len, said["detections"]), np.int64, len(records)))
-    judged = _judge(frame, of_detection, np.column_stack((width, height)), [rules[name] for name in said["model"]])
-    refused = np.flatnonzero(judged.refused)
-    kept = np.flatnonzero(~judged.refused)
-    classes = of_detection["class_name"]
-    as_said: dict[str, Any] = {name: list(said[name]) for name in _AS_SAID}
+def columns_of(said: Flat, digests: Sequence[bytes], rules: Mapping[str, Rules]) -> tuple[FrameColumns, list[Part]]:
+    """The frames as columns, without the detections that their contract does not admit; those come beside them."""
+    judged = _judge(said, rules)
+    refused = judged.reason > 0
+    as_said: dict[str, Any] = {name: getattr(said, name) for name in _AS_SAID}
     columns = FrameColumns(
         **as_said,
-        captured_us=microseconds_of(said["captured_at"]),
-        shadow=np.array(said["shadow"], dtype=bool),
-        slices=_slices(said["slices"], said["model"], rules),
-        width=width,
-        height=height,
-        latency_ms=floats(said["latency_ms"]),
-        queue_depth=floats(said["queue_depth"]),
-        **_image_columns(said["image"]),
-        boxes_rejected=np.bincount(judged.frame[refused], minlength=len(records)).astype(np.int64),
-        left_out=np.zeros(len(records), dtype=np.int64),
-        camera_said=[""] * len(records),
-        det_frame=judged.frame[kept],
-        det_class=[classes[i] for i in kept.tolist()] if len(refused) else list(classes),
-        det_confidence=floats(of_detection["confidence"])[kept],
-        det_box=judged.box[kept].astype(np.float32),
+        slices=_slices(said.slices, said.model, rules),
+        **_image_columns(said),
+        boxes_rejected=np.bincount(judged.frame[refused], minlength=len(said)).astype(np.int64),
+        left_out=np.zeros(len(said), dtype=np.int64),
+        camera_said=[""] * len(said),
+        det_frame=judged.frame,
+        det_class=said.det_class,
+        det_confidence=said.det_confidence,
+        det_box=judged.box,
         digest=list(digests),
     )
-    return columns, [_part(judged, detections[i], i) for i in refused.tolist()]
+    if not refused.any():
+        return columns, []
+    kept = np.flatnonzero(~refused)
+    columns.det_frame, columns.det_box = judged.frame[kept], judged.box[kept]
+    columns.det_class = [said.det_class[i] for i in kept.tolist()]
+    columns.det_confidence = said.det_confidence[kept]
+    return columns, [_part(judged, said, i) for i in np.flatnonzero(refused).tolist()]
 
 
-_AS_SAID = (
-    *("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri"),
-    *("camera_meta", "embedding"),
-)
-_OF_IMAGE = ("brightness", "contrast", "sharpness", "red_balance", "blue_balance")
-
-
-def transposed(kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> dict[str, tuple[Any, ...]]:
-    """The fields of records of one kind, each as a column."""
-    names = kind.__struct_fields__
-    if not records:
-        return dict.fromkeys(names, ())
-    return dict(zip(names, zip(*map(astuple, records), strict=True), strict=True))
-
-
-def microseconds_of(times: Sequence[datetime]) -> Ints:
-    """Aware times as microseconds since 1970-01-01 UTC; from 1970 to 2255 a double holds each exactly."""
-    seconds = np.fromiter(map(datetime.timestamp, times), dtype=np.float64, count=len(times))
-    return np.rint(seconds * 1e6).astype(np.int64)
-
-
-def floats(values: Sequence[float | None]) -> Floats:
-    """Numbers; NaN for None."""
-    return np.array(values, dtype=np.float64)
-
-
-def _image_columns(images: Sequence[ImageStatsRecord | None]) -> dict[str, Any]:
+def _image_columns(said: Flat) -> dict[str, Any]:
     """The columns of the image statistics, of frames that may have none."""
-    known = [image for image in images if image is not None]
-    said = transposed(ImageStatsRecord, known)
-    counts = np.fromiter(chain.from_iterable(said["histogram"]), np.int64, len(known) * HISTOGRAM_BINS)
-    weighed = weigh(counts.reshape(-1, HISTOGRAM_BINS), PIXEL_WEIGHT)
-    if len(known) == len(images):
-        whole: dict[str, Any] = {name: floats(said[name]) for name in _OF_IMAGE}
-        return {"brightness_histogram": weighed, "recipe": list(said["recipe"]), **whole}
-    seen = np.array([image is not None for image in images], dtype=bool)
-    histogram = np.zeros((len(images), HISTOGRAM_BINS), dtype=np.int64)
+    seen = said.has_image
+    weighed = weigh(said.histogram, PIXEL_WEIGHT)
+    if seen.all():
+        of_image = dict(zip(OF_IMAGE, np.ascontiguousarray(said.image.T), strict=True))
+        return {"brightness_histogram": weighed, "recipe": said.recipe, **of_image}
+    histogram = np.zeros((len(said), HISTOGRAM_BINS), dtype=np.int64)
     histogram[seen] = weighed
     columns: dict[str, Any] = {"brightness_histogram": histogram}
-    for name in _OF_IMAGE:
-        columns[name] = np.full(len(images), np.nan)
-        columns[name][seen] = said[name]
-    recipes = iter(said["recipe"])
+    for place, name in enumerate(OF_IMAGE):
+        columns[name] = np.full(len(said), np.nan)
+        columns[name][seen] = said.image[:, place]
+    recipes = iter(said.recipe)
     columns["recipe"] = [next(recipes) if each else "" for each in seen.tolist()]
     return columns
 
 
-def _slices(
-    said: Sequence[dict[str, str]], models: Sequence[str], rules: Mapping[str, Rules]
-) -> list[dict[str, str]]:
+def _slices(said: Sequence[Pairs], models: Sequence[str], rules: Mapping[str, Rules]) -> list[dict[str, str]]:
     """What records say of the conditions that are declared, by name; what is not declared is not kept.
 
     Few combinations are ever said, so each is looked up once.
     """
-    known: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, str]] = {}
-    found = []
-    for slices, model in zip(said, models, strict=True):
-        key = model, tuple(slices.items())
-        if (kept := known.get(key)) is None:
-            kept = known[key] = _declared(slices, rules[model].conditions)
-        found.append(kept)
-    return found
+    keys = list(zip(models, said, strict=True))
+    kept = {(model, pairs): _declared(dict(pairs), rules[model].conditions) for model, pairs in set(keys)}
+    return list(map(kept.__getitem__, keys))
 
 
 def _declared(said: dict[str, str], conditions: Mapping[str, frozenset[str] | None]) -> dict[str, str]:
@@ -210,40 +152,50 @@ def _declared(said: dict[str, str], conditions: Mapping[str, frozenset[str] | No
     }
 
 
-def _part(judged: _Detections, said: DetectionRecord, i: int) -> Part:
+def _part(judged: _Detections, said: Flat, i: int) -> Part:
     reason = _REASONS[judged.reason[i]]
     detail = f"the detection was set aside and its frame kept; {_REMEDY[reason]}"
-    return Part(int(judged.frame[i]), reason, detail, msgspec.json.encode(said))
+    x1, y1, x2, y2 = said.det_box[i].tolist()
+    record = DetectionRecord(said.det_class[i], float(said.det_confidence[i]), (x1, y1, x2, y2))
+    return Part(int(judged.frame[i]), reason, detail, msgspec.json.encode(record))
 
 
-def _judge(frame: Ints, said: Mapping[str, tuple[Any, ...]], size: Ints, frame_rules: Sequence[Rules]) -> _Detections:
-    """Judge the classes and boxes of all detections; boxes are cut to the image where the contract says so.
-
-    `frame` [d] is the row of each detection's frame, `size` [n, 2] the frames' width and height.
-    """
-    box = np.fromiter(chain.from_iterable(said["box"]), dtype=np.float64).reshape(-1, 4)
-    clip = np.array([rule.clip for rule in frame_rules], dtype=bool)[frame]
-    slack = np.array([rule.tolerance for rule in frame_rules], dtype=np.float64)[frame]
-    limit = np.tile(size.astype(np.float64), 2)[frame]
-    degenerate = ~_has_area(box)
-    outside = ((box < -slack[:, None]) | (box > limit + slack[:, None])).any(axis=1)
-    box = np.where(clip[:, None], np.clip(box, 0, limit), box)
-    outside = np.where(clip, ~_has_area(box), outside)
+def _judge(said: Flat, rules: Mapping[str, Rules]) -> _Detections:
+    """Judge the classes and boxes of all detections; boxes are cut to the image where the contract says so."""
+    frame = np.repeat(np.arange(len(said)), said.detections)
+    models = list(dict.fromkeys(said.model))
+    own = [rules[name] for name in models]
+    place = {name: i for i, name in enumerate(models)}
+    rule = np.fromiter(map(place.__getitem__, said.model), np.int64, len(said))[frame]
+    clip = np.array([each.clip for each in own], dtype=bool)[rule]
+    slack = np.array([each.tolerance for each in own], dtype=np.float64)[rule]
+    # Side by side, x1 of all, then y1 of all, ...: numpy is slow along an axis of four.
+    sides = np.ascontiguousarray(said.det_box.T)
+    limit = np.stack((said.width, said.height)).astype(np.float64)[:, frame][[0, 1, 0, 1]]
+    degenerate = ~_has_area(sides)
+    outside = ((sides < -slack) | (sides > limit + slack)).any(axis=0)
+    sides = np.where(clip, np.minimum(np.maximum(sides, 0), limit), sides)
+    outside = np.where(clip, ~_has_area(sides), outside)
     # Boxes are stored in single precision, where a sliver may have no width left.
-    degenerate |= ~outside & ~_has_area(np.where(outside[:, None], 0, box).astype(np.float32))
-    unknown = _unknown_class(frame, said["class_name"], frame_rules)
-    return _Detections(frame, box, np.select([unknown, degenerate, outside], [1, 2, 3], default=0))
+    box = np.where(outside, 0, sides).astype(np.float32)
+    degenerate |= ~outside & ~_has_area(box)
+    unknown = _unknown_class(said.det_class, rule, own)
+    reason = np.select([unknown, degenerate, outside], [1, 2, 3], default=0)
+    return _Detections(frame, np.ascontiguousarray(box.T), reason)
 
 
-def _has_area(box: npt.NDArray[np.floating[Any]]) -> Flags:
-    return (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
+def _has_area(sides: npt.NDArray[np.floating[Any]]) -> Flags:
+    """[d] of [4, d]."""
+    area: Flags = (sides[2] > sides[0]) & (sides[3] > sides[1])
+    return area
 
 
-def _unknown_class(frame: Ints, classes: Sequence[str], frame_rules: Sequence[Rules]) -> Flags:
-    known = {rule.classes for rule in frame_rules}
-    if all(each is None or each.issuperset(classes) for each in known):
-        return np.zeros(len(frame), dtype=bool)
-    asked = [frame_rules[i].classes for i in frame.tolist()]
+def _unknown_class(classes: Sequence[str], rule: Ints, rules: Sequence[Rules]) -> Flags:
+    """[d] whether the class is none of those in `rules` at `rule` [d]."""
+    said = set(classes)
+    if all(each.classes is None or each.classes >= said for each in rules):
+        return np.zeros(len(classes), dtype=bool)
+    asked = [rules[i].classes for i in rule.tolist()]
     return np.array(
         [each is not None and name not in each for each, name in zip(asked, classes, strict=True)], dtype=bool
     )

@@ -10,14 +10,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+import numpy as np
 
 from monitor.errors import RecordRejected
 from monitor.ingest.columns import Rules, columns_of
-from monitor.records import FrameColumns, FrameRecord, Reject
+from monitor.ingest.flat import Flat
+from monitor.records import FrameColumns, FrameRecord, Reject, microseconds
 
 if TYPE_CHECKING:  # what reads lines must not load what reads contracts
     from monitor.spec.load import LoadedContract
@@ -33,8 +34,8 @@ MAX_NAME_BYTES = 256
 """Bytes of a name in UTF-8: the names of one series together must fit into one index entry of Postgres."""
 MAX_NUMBER = 1e9
 """Largest size of a number without limits of its own; sums over an hour then stay far within 64 bits."""
-PART = 2_000
-"""Lines that are read at a time."""
+PART = 200
+"""Lines that are read at a time: so few that their records stay in the processor's cache until they are columns."""
 _BOM = b"\xef\xbb\xbf"
 MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
@@ -49,8 +50,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 class Parsed:
     """What a batch of lines holds: lines = frames + duplicate + whole-line rejects + blank."""
 
-    parts: list[FrameColumns]
-    """The frames in order, some thousands at a time; one part at least."""
+    columns: FrameColumns
+    """The frames in order."""
     line_number: list[int]
     """[n] the line of each frame."""
     rejects: list[Reject]
@@ -59,11 +60,6 @@ class Parsed:
     duplicate: int
     """Lines that say again what an earlier line of the batch says."""
     blank: int
-
-    @property
-    def columns(self) -> FrameColumns:
-        """All frames together."""
-        return FrameColumns.joined(self.parts)
 
 
 def rules_of(contracts: Mapping[str, LoadedContract], now: datetime) -> dict[str, Rules]:
@@ -83,17 +79,19 @@ def parse(
     A line longer than MAX_LINE may be given cut to MAX_LINE + 1 bytes or more. `rules` are by model. `only`: the
     numbers of the lines to look at (None: all). Never raises on account of a line.
     """
-    numbered: Iterable[tuple[int, bytes]] = enumerate(lines, first_line)
+    numbers: Sequence[int] = range(first_line, first_line + len(lines))
     if only is not None:
-        only = frozenset(only)
-        numbered = ((number, line) for number, line in numbered if number in only)
+        chosen = frozenset(only)
+        numbers = [number for number in numbers if number in chosen]
+        lines = [lines[number - first_line] for number in numbers]
     reader = _Reader(rules, now)
-    # A part is so small that it stays in the processor's cache from the line to its columns.
-    while part := list(islice(numbered, PART)):
-        reader.read(part)
-    looked_at = len(lines) if only is None else len(only)
-    parts = reader.parts or [columns_of([], [], rules)[0]]
-    return Parsed(parts, reader.line_number, reader.rejects, looked_at, reader.duplicate, reader.blank)
+    for at in range(0, len(numbers), PART):
+        reader.read(numbers[at : at + PART], lines[at : at + PART])
+    columns, aside = columns_of(Flat.joined(reader.parts or [Flat.of([])]), reader.digests, rules)
+    rejects = reader.rejects + [
+        Reject(reader.line_number[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in aside
+    ]
+    return Parsed(columns, reader.line_number, rejects, len(numbers), reader.duplicate, reader.blank)
 
 
 @dataclass(slots=True)
@@ -102,44 +100,44 @@ class _Reader:
 
     rules: Mapping[str, Rules]
     now: datetime
-    parts: list[FrameColumns] = field(default_factory=list)
+    parts: list[Flat] = field(default_factory=list)
     line_number: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    """[n] of each frame's content."""
     rejects: list[Reject] = field(default_factory=list)
     seen: dict[str, bytes] = field(default_factory=dict)
     """The digest of each frame's content by its id."""
     duplicate: int = 0
     blank: int = 0
 
-    def read(self, part: Sequence[tuple[int, bytes]]) -> None:
+    def read(self, numbers: Sequence[int], lines: Sequence[bytes]) -> None:
         """Read some lines, each with its number."""
-        if (records := self._read_together([line for _, line in part])) is None:
-            self._read_singly(part)
-            return
-        numbers = [number for number, _ in part]
-        self._keep(records, numbers, [self.seen[record.event_id] for record in records])
+        if not self._read_together(numbers, lines):
+            self._read_singly(numbers, lines)
 
-    def _read_together(self, lines: Sequence[bytes]) -> list[FrameRecord] | None:
-        """The records of lines with which nothing is wrong, or None: then each has to be looked at by itself."""
+    def _read_together(self, numbers: Sequence[int], lines: Sequence[bytes]) -> bool:
+        """Read lines with which nothing is wrong; False: each has to be looked at by itself."""
         text = b"".join(lines)
-        if not text.isascii() or b"\\u" in text or max(map(len, lines)) > MAX_LINE:
-            return None
+        if not text.isascii() or b"\\u" in text or (len(text) > MAX_LINE and max(map(len, lines)) > MAX_LINE):
+            return False
         try:
             records = list(map(_decode, lines))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return None
-        ids = {record.event_id for record in records}
-        if len(ids) < len(records) or not self.seen.keys().isdisjoint(ids):
-            return None
-        if not all_good(records, self.rules, self.now):
-            return None
-        self.seen |= zip([record.event_id for record in records], _digests(records), strict=True)
-        return records
+            return False
+        said = Flat.of(records)
+        ids = set(said.event_id)
+        if len(ids) < len(said) or not self.seen.keys().isdisjoint(ids) or not all_good(said, self.rules, self.now):
+            return False
+        digests = _digests(records)
+        self.seen |= zip(said.event_id, digests, strict=True)
+        self._keep(said, numbers, digests)
+        return True
 
-    def _read_singly(self, part: Sequence[tuple[int, bytes]]) -> None:
+    def _read_singly(self, numbers: Sequence[int], lines: Sequence[bytes]) -> None:
         records: list[FrameRecord] = []
-        numbers: list[int] = []
+        kept: list[int] = []
         digests: list[bytes] = []
-        for number, line in part:
+        for number, line in zip(numbers, lines, strict=True):
             if not line or line.isspace():
                 self.blank += 1
                 continue
@@ -157,17 +155,14 @@ class _Reader:
                 self.duplicate += 1
                 continue
             records.append(record)
-            numbers.append(number)
+            kept.append(number)
             digests.append(digest)
-        self._keep(records, numbers, digests)
+        self._keep(Flat.of(records), kept, digests)
 
-    def _keep(self, records: Sequence[FrameRecord], numbers: Sequence[int], digests: Sequence[bytes]) -> None:
-        columns, aside = columns_of(records, digests, self.rules)
-        self.rejects.extend(
-            Reject(numbers[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in aside
-        )
+    def _keep(self, said: Flat, numbers: Iterable[int], digests: Iterable[bytes]) -> None:
+        self.parts.append(said)
         self.line_number += numbers
-        self.parts.append(columns)
+        self.digests += digests
 
 
 def conflict(event_id: str) -> RecordRejected:
@@ -285,28 +280,19 @@ def _check(record: FrameRecord, rules: Mapping[str, Rules], now: datetime) -> No
     _check_numbers(record)
 
 
-def all_good(records: Sequence[FrameRecord], rules: Mapping[str, Rules], now: datetime) -> bool:
+def all_good(said: Flat, rules: Mapping[str, Rules], now: datetime) -> bool:
     """Whether `_check` surely finds nothing in any of these records; False: each has to be asked."""
-    places = {(record.model, record.camera, record.stage) for record in records}
+    places = set(zip(said.model, said.camera, said.stage, strict=True))
     for model, camera, stage in places:
         rule = rules.get(model)
         if rule is None or stage not in rule.stages or not (rule.cameras is None or camera in rule.cameras):
             return False
-    times = [record.captured_at for record in records]
-    if max(times) > now + AHEAD or min(times) < max(OLDEST, *(rules[model].oldest for model, _, _ in places)):
+    oldest = max(OLDEST, *(rules[model].oldest for model in set(said.model)))
+    if said.captured_us.min() < microseconds(oldest) or said.captured_us.max() > microseconds(now + AHEAD):
         return False
-    return not any(map(_is_odd, records))
-
-
-def _is_odd(record: FrameRecord) -> bool:
-    """Whether the numbers of a record are worth a closer look."""
-    if record.camera_meta or record.embedding or (record.latency_ms or 0) > MAX_NUMBER:
-        return True
-    if (image := record.image) is None:
+    if any(said.camera_meta) or any(said.embedding) or (said.latency_ms > MAX_NUMBER).any():
         return False
-    farthest = max(image.sharpness, -image.sharpness, image.red_balance, image.blue_balance)
-    lowest = min(image.red_balance, image.blue_balance)
-    return farthest > MAX_NUMBER or lowest < -MAX_NUMBER or not any(image.histogram)
+    return bool((np.abs(said.image) <= MAX_NUMBER).all() and said.histogram.any(axis=1).all())
 
 
 def _check_time(record: FrameRecord, rule: Rules, now: datetime) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,13 +72,13 @@ def prepare(
     else none. A roll-up for each of ten thousand made-up cameras would only be thrown away.
     """
     parsed = parse(lines, first, rules, now, only)
-    parts, open_names, others = _bounded(parsed.parts, rules, beyond or ())
+    columns, open_names, others = _bounded(parsed.columns, rules, beyond or ())
     if beyond is None and (every := assumed(open_names)):
-        parts, _, others = _bounded(parsed.parts, rules, every)
+        columns, _, others = _bounded(parsed.columns, rules, every)
     # First what takes the most memory on the way to its end.
-    rollups = rollup_rows(roll_up(FrameColumns.joined(parts)))
+    rollups = rollup_rows(roll_up(columns))
     return Prepared(
-        frames=frame_rows(source, [thinned(part) for part in parts]),
+        frames=frame_rows(source, thinned(columns)),
         rollups=rollups,
         line_number=np.array(parsed.line_number, dtype=np.int64),
         rejects=parsed.rejects,
@@ -103,23 +102,12 @@ def assumed(open_names: Collection[OpenName]) -> set[OpenName]:
 
 
 def _bounded(
-    parts: Sequence[FrameColumns], rules: Mapping[str, Rules], beyond: Collection[OpenName]
-) -> tuple[list[FrameColumns], list[OpenName], dict[tuple[str, str], list[int]]]:
+    columns: FrameColumns, rules: Mapping[str, Rules], beyond: Collection[OpenName]
+) -> tuple[FrameColumns, list[OpenName], dict[tuple[str, str], list[int]]]:
     """The frames with `__other__` for the names `beyond`; every name that no contract lists; the rows renamed."""
-    bounded: list[FrameColumns] = []
-    names: dict[OpenName, None] = {}
-    others: dict[tuple[str, str], list[int]] = defaultdict(list)
-    first = 0
-    for columns in parts:
-        said = said_by(columns, rules)
-        names |= dict.fromkeys(said)
-        if beyond:
-            columns, renamed = without(columns, said, beyond)
-            for name, rows in renamed.items():
-                others[name] += [first + row for row in rows]
-        bounded.append(columns)
-        first += len(columns)
-    return bounded, list(names), dict(others)
+    said = said_by(columns, rules)
+    bounded, others = without(columns, said, beyond) if beyond else (columns, {})
+    return bounded, list(said), others
 
 
 class _Wire(msgspec.Struct, array_like=True):
@@ -137,19 +125,19 @@ class _Wire(msgspec.Struct, array_like=True):
     others: dict[str, list[int]]
     sizes: list[int]
     """Bytes of each array. Of int64: order, captured_us, numbers, claim, line_number, the sizes of the rows; of
-    bytes: digests, the rows. Rows are keys, roll-ups, then frames part by part."""
+    bytes: digests, the rows. Rows are frames, keys, roll-ups."""
 
 
 _HEAD = struct.Struct(">Q")
-_WHOLE = 5
-"""Arrays of int64 before the sizes of the rows."""
+_INTS = 8
+"""Arrays of int64, which come first."""
 _unpack = msgspec.msgpack.Decoder(_Wire).decode
 
 
 def pack(prepared: Prepared) -> list[memoryview]:
     """A batch as bytes, one piece after the other."""
     frames, rollups = prepared.frames, prepared.rollups
-    rows = (frames.keys, rollups.rows, *frames.parts)
+    rows = (frames.rows, frames.keys, rollups.rows)
     numbers = (frames.order, frames.captured_us, rollups.numbers, rollups.claim, prepared.line_number)
     arrays = [*numbers, *(each.size for each in rows), frames.digests, *(each.flat for each in rows)]
     pieces = [memoryview(np.ascontiguousarray(each).data).cast("B") for each in arrays]
@@ -178,14 +166,13 @@ def unpack(said: bytearray) -> Prepared:
     wire = _unpack(view[_HEAD.size : start])
     ends = [start + end for end in accumulate(wire.sizes)]
     arrays = [view[end - size : end] for end, size in zip(ends, wire.sizes, strict=True)]
-    rows = (len(arrays) - _WHOLE - 1) // 2
-    numbers = [np.frombuffer(each, dtype=np.int64) for each in arrays[: _WHOLE + rows]]
+    numbers = [np.frombuffer(each, dtype=np.int64) for each in arrays[:_INTS]]
     order, captured_us, series, claim, line_number, *sizes = numbers
-    digests, *flat = (np.frombuffer(each, dtype=np.uint8) for each in arrays[_WHOLE + rows :])
-    keys, rollups, *parts = (Ragged(size, each) for size, each in zip(sizes, flat, strict=True))
+    digests, *flat = (np.frombuffer(each, dtype=np.uint8) for each in arrays[_INTS:])
+    rows, keys, rollups = (Ragged(size, each) for size, each in zip(sizes, flat, strict=True))
     others = ((name.split("\0"), rows) for name, rows in wire.others.items())
     return Prepared(
-        frames=FrameRows(parts, keys, order, wire.event_ids, captured_us, digests),
+        frames=FrameRows(rows, keys, order, wire.event_ids, captured_us, digests),
         rollups=RollupRows(rollups, series, wire.names, wire.claims, claim),
         line_number=line_number,
         rejects=wire.rejects,

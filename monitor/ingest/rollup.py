@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from monitor.imaging.stats import HISTOGRAM_BINS
 from monitor.records import ALL, FrameColumns, Ints, Scope
 from monitor.signals import SIGNALS, Signal
 from monitor.upkeep import RollupColumns
@@ -33,12 +32,13 @@ Thing = TypeVar("Thing", bound=Hashable)
 class _Members:
     """k memberships of a unit (frame or detection) in a group; `scopes` says what each group stands for.
 
-    Of frames `unit` and `frame` are the same array.
+    Of frames `unit` and `frame` are the same array. `of` numbers the membership of its frame that each belongs to.
     """
 
     unit: Ints
     frame: Ints
     group: Ints
+    of: Ints
     scopes: list[str]
 
 
@@ -150,7 +150,7 @@ def _members(columns: FrameColumns) -> _Members:
         model, version, stage, name, shadow = cameras[code // len(pairs)]
         slice_name, slice_value = pairs[code % len(pairs)]
         scopes.append("\0".join(Scope(model, version, stage, name, slice_name, slice_value, shadow).parts))
-    return _Members(frame, frame, group, scopes)
+    return _Members(frame, frame, group, np.arange(len(frame)), scopes)
 
 
 def _of_detections(frames: _Members, columns: FrameColumns) -> _Members:
@@ -158,7 +158,8 @@ def _of_detections(frames: _Members, columns: FrameColumns) -> _Members:
     counts = np.bincount(columns.det_frame, minlength=len(columns))
     each = counts[frames.frame]
     unit = _runs((np.cumsum(counts) - counts)[frames.frame], each)
-    return _Members(unit, np.repeat(frames.frame, each), np.repeat(frames.group, each), frames.scopes)
+    of = np.repeat(frames.of, each)
+    return _Members(unit, frames.frame[of], frames.group[of], of, frames.scopes)
 
 
 def _lane(name: str, members: _Members, columns: FrameColumns, minutes: int) -> _Lane:
@@ -181,8 +182,11 @@ def _lane(name: str, members: _Members, columns: FrameColumns, minutes: int) -> 
         named.append((scope, ALL, text) if name == "image" else (scope, text, ""))
     frames = squares = np.bincount(row, minlength=len(codes))
     if members.unit is not members.frame:
-        pairs, units = np.unique(row * len(columns) + members.frame, return_counts=True)
-        pair_row = pairs // max(len(columns), 1)
+        # The units of one frame in one row are those of one of its memberships with one label.
+        which = members.of * len(distinct) + label
+        pairs, pair = _numbered(which, (int(members.of.max(initial=-1)) + 1) * len(distinct))
+        units, pair_row = np.bincount(pair, minlength=len(pairs)), np.zeros(len(pairs), dtype=np.int64)
+        pair_row[pair] = row
         frames, squares = np.bincount(pair_row, minlength=len(codes)), np.zeros(len(codes), dtype=np.int64)
         np.add.at(squares, pair_row, units * units)
     return _Lane(
@@ -206,23 +210,28 @@ def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
         n = lane.frames
     elif signal.per == "pixel":
         has = (columns.brightness_histogram.sum(axis=1) > 0)[lane.unit]
-        row, histogram = lane.row[has], columns.brightness_histogram[lane.unit[has]]
+        row, unit = lane.row[has], lane.unit[has]
         n = np.bincount(row, minlength=rows)
+        dense = np.zeros((rows, width), dtype=np.int64)
+        # Bin by bin, for a frame gives a value to each; floats hold such sums exactly.
+        for place, counts in enumerate(np.ascontiguousarray(columns.brightness_histogram.T, dtype=np.float64), 1):
+            dense[:, place] = np.bincount(row, counts[unit], minlength=rows)
         middle = np.rint(signal.edges.middles()[1:-1] * signal.scale).astype(np.int64)
-        np.add.at(total, row, histogram @ middle)
-        cell = row[:, None] * width + np.arange(1, HISTOGRAM_BINS + 1)
-        cells, counts = _count(cell.ravel(), histogram.ravel(), rows * width)
+        total = dense[:, 1:-1] @ middle
+        cells = np.flatnonzero(dense)
+        counts = dense.ravel()[cells]
     else:
         values = signal.reader(columns)
         silent = np.isnan(values)
         if silent.all():
             return _Tally(signal, lane, *(np.zeros(0, dtype=np.int64),) * 8)
-        known = np.where(silent, 0.0, values)
-        chosen = ~silent[lane.unit]
-        row, unit = lane.row[chosen], lane.unit[chosen]
+        known, row, unit = values, lane.row, lane.unit
+        if silent.any():
+            known, chosen = np.where(silent, 0.0, values), ~silent[unit]
+            row, unit = row[chosen], unit[chosen]
         n = np.bincount(row, minlength=rows)
         np.add.at(total, row, np.rint(known * signal.scale).astype(np.int64)[unit])
-        cells, counts = _count(row * width + signal.edges.bin_of(known)[unit], None, rows * width)
+        cells, counts = _count(row * width + signal.edges.bin_of(known)[unit], rows * width)
     # A frame gives a frame's signal one value at most; detections always have all of theirs.
     frames, squares = (lane.frames, lane.squares) if signal.per == "detection" else (n, n)
     held = np.flatnonzero(n)
@@ -240,17 +249,13 @@ def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
     )
 
 
-def _count(cell: Ints, weight: Ints | None, size: int) -> tuple[Ints, Ints]:
-    """The cells that are not empty, ascending, and what they hold. Sums stay far below 2^53, so floats are exact."""
-    if size <= min(_DENSE_CELLS, _THIN * len(cell)):
-        dense = np.bincount(cell, weight, minlength=size)
-        filled = np.flatnonzero(dense)
-        return filled, dense[filled].astype(np.int64)
-    if weight is None:
+def _count(cell: Ints, size: int) -> tuple[Ints, Ints]:
+    """The cells that are not empty, ascending, and how many values each holds."""
+    if size > min(_DENSE_CELLS, _THIN * len(cell)):
         return np.unique(cell, return_counts=True)
-    filled, place = np.unique(cell, return_inverse=True)
-    counts = np.bincount(place, weight).astype(np.int64)
-    return filled[counts > 0], counts[counts > 0]
+    dense = np.bincount(cell, minlength=size)
+    filled = np.flatnonzero(dense)
+    return filled, dense[filled]
 
 
 def _gathered(tallies: list[_Tally]) -> RollupColumns:

@@ -24,7 +24,7 @@ _BOUND = (
 
 def _psi(signals: str) -> str:
     return (
-        'SELECT window_end AS "time", signal, max(value) AS psi FROM reporting.measured'
+        'SELECT window_end AS "time", signal AS metric, max(value) AS psi FROM reporting.measured'
         f" WHERE $__timeFilter(window_end) AND {EVERYWHERE} AND class_name = '' AND measure = 'psi'"
         f" AND signal IN ({signals}) AND value IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     )

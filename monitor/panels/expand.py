@@ -56,7 +56,8 @@ def expand(sql: str, view: View, everything: Mapping[str, str]) -> str:
         KeyError: the text names a variable that the view does not have.
     """
     chosen = _VARIABLE.sub(lambda found: _value(found[1], found[2], view, everything), sql)
-    spans = chosen.replace("$__interval", f"{view.interval}s")
+    milliseconds = chosen.replace("$__interval_ms", str(1000 * view.interval))
+    spans = milliseconds.replace("$__interval", f"{view.interval}s")
     return _MACRO.sub(lambda found: _macro(found[1], found[2], view), spans)
 
 

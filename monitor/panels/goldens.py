@@ -5,7 +5,10 @@ from __future__ import annotations
 from monitor.panels.observable import MONTH, Board, Observable, Query
 from monitor.panels.sql import FOR_MODEL
 
-_GOLDEN = f"FROM reporting.measured WHERE $__timeFilter(window_end) AND {FOR_MODEL} AND signal = 'golden'"
+_GOLDEN = (
+    f"FROM reporting.measured WHERE $__timeFilter(window_end) AND {FOR_MODEL} AND signal = 'golden' AND camera = ''"
+    " AND slice = 'all'"
+)
 _NONE = "The golden set has not been scored in this time range."
 _STEPS = (
     "Same model and frames, other digest: the runtime or the preprocessing has changed; hold the"

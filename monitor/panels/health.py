@@ -7,7 +7,6 @@ from monitor.panels.sql import (
     BUCKET,
     LIVE,
     ON_CAMERAS,
-    SCOPE,
     baseline_mean,
     baseline_quantile,
     bound,
@@ -207,7 +206,7 @@ OBSERVABLES = (
         ),
         queries=(
             Query(
-                'SELECT class_name AS "kind of error", sum(n) AS frames, max(start_at) AS "last hour" '
+                'SELECT class_name AS "kind of error", sum(n) AS frames '
                 f"{rollup('status', ERRORS)}"
                 " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12"
             ),
@@ -271,8 +270,7 @@ OBSERVABLES = (
             Query(
                 f"SELECT CASE stage WHEN '' THEN 'the only one' ELSE stage END AS stage, {FRAMES} AS frames,"
                 f' {FAILED} * 1.0 / nullif({FRAMES}, 0) AS "error rate", {FRAMES} AS n'
-                f" FROM reporting.rollup WHERE $__timeFilter(start_at) AND {SCOPE} AND {LIVE} AND signal = 'status'"
-                " GROUP BY 1 ORDER BY 2 DESC LIMIT 12"
+                f" {rollup('status', '')} GROUP BY 1 ORDER BY 2 DESC LIMIT 12"
             ),
         ),
         unit="short",

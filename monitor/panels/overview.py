@@ -6,41 +6,43 @@ from dataclasses import replace
 
 from monitor.panels import health, overrides, predictions
 from monitor.panels.observable import MONTH, Board, Observable, Query
-from monitor.panels.sql import CORRECTED, LIVE, ON_CAMERAS, SCOPE
+from monitor.panels.sql import CORRECTED, LIVE, ON_CAMERAS, rollups, verdicts
 
 _WEEK_AGO = "$__timeTo()::timestamptz - interval '7 days'"
-_FAILED_PART = "CASE WHEN class_name IN ('', 'ok') THEN 0 ELSE n END"
-_ALL_OF = "CASE WHEN class_name = '' THEN n ELSE 0 END"
-_PARTS = (
-    ("frames a day", "status", "sum(n)", "NULL", "class_name = ''"),
-    ("mean confidence", "confidence", "sum(sum)", "sum(n)", "class_name = ''"),
-    ("detections a frame", "detections", "sum(sum)", "sum(n)", "class_name = ''"),
-    ("mean latency, ms", "latency_ms", "sum(sum)", "sum(n)", "class_name = ''"),
-    ("error rate", "status", f"sum({_FAILED_PART})", f"sum({_ALL_OF})", "true"),
-    ("brightness, grey level", "brightness", "sum(sum)", "sum(n)", "class_name = ''"),
-    ("sharpness, ln variance", "sharpness", "sum(sum)", "sum(n)", "class_name = ''"),
+_MEANS = (
+    ("confidence", "mean confidence"),
+    ("detections", "detections a frame"),
+    ("latency_ms", "mean latency, ms"),
+    ("brightness", "brightness, grey level"),
+    ("sharpness", "sharpness, ln variance"),
 )
-_DAILY = " UNION ALL ".join(
-    f"(SELECT {place} AS place, '{what}' AS what, date_trunc('day', start_at, 'UTC') AS day,"
-    f" ({total})::double precision AS total, ({n})::double precision AS n"
-    f" FROM reporting.rollup WHERE $__timeFilter(start_at) AND {SCOPE} AND {LIVE} AND signal = '{signal}' AND {only}"
-    " GROUP BY day)"
-    for place, (what, signal, total, n, only) in enumerate(_PARTS)
+_SIGNALS = ", ".join(f"'{signal}'" for signal, _ in _MEANS)
+_NAMED = ", ".join(f"('{signal}', {place}, '{what}')" for place, (signal, what) in enumerate(_MEANS, 3))
+_DAILY = (
+    "daily AS (SELECT signal, day, sum(n) FILTER (WHERE class_name = '')::double precision AS n,"
+    " sum(sum) FILTER (WHERE class_name = '') AS sum,"
+    " sum(n) FILTER (WHERE class_name NOT IN ('', 'ok'))::double precision AS failed "
+    + rollups(f"(signal = 'status' OR signal IN ({_SIGNALS}) AND class_name = '')")
+    + " GROUP BY 1, 2),"
+    f" verdicts AS (SELECT date_trunc('day', start_at, 'UTC') AS day, {CORRECTED}::double precision AS corrected,"
+    f" sum(reviewed)::double precision AS n {verdicts(overrides.DETECTIONS)} GROUP BY 1),"
+    " named AS (SELECT 1 AS place, 'frames a day' AS what, day, n AS total, NULL AS n FROM daily"
+    " WHERE signal = 'status' UNION ALL SELECT 2, 'error rate', day, coalesce(failed, 0), n FROM daily"
+    " WHERE signal = 'status' UNION ALL SELECT place, what, day, sum, n FROM daily"
+    f" JOIN (VALUES {_NAMED}) AS mean (signal, place, what) USING (signal)"
+    " UNION ALL SELECT 9, 'override rate', day, corrected, n FROM verdicts),"
 )
-_OVERRIDDEN = (
-    f"(SELECT {len(_PARTS)}, 'override rate', date_trunc('day', start_at, 'UTC') AS day,"
-    f" ({CORRECTED})::double precision, sum(reviewed)::double precision FROM reporting.verdict"
-    f" WHERE $__timeFilter(start_at) AND {SCOPE} AND NOT shadow AND band >= 0 GROUP BY day)"
-)
-_TRENDS = (
-    f"WITH daily AS ({_DAILY} UNION ALL {_OVERRIDDEN}),"
-    " spans AS (SELECT place, what,"
+_SPANS = (
+    "spans AS (SELECT place, what, coalesce(sum(n), sum(total)) AS n,"
     f" sum(total) FILTER (WHERE day >= {_WEEK_AGO}) / nullif(coalesce(sum(n) FILTER (WHERE day >= {_WEEK_AGO}),"
     f" count(*) FILTER (WHERE day >= {_WEEK_AGO})), 0) AS now,"
     f" sum(total) FILTER (WHERE day < {_WEEK_AGO}) / nullif(coalesce(sum(n) FILTER (WHERE day < {_WEEK_AGO}),"
     f" count(*) FILTER (WHERE day < {_WEEK_AGO})), 0) AS before,"
-    f" stddev_samp(total / coalesce(nullif(n, 0), 1)) FILTER (WHERE day < {_WEEK_AGO}) AS spread,"
-    " coalesce(sum(n), sum(total)) AS n FROM daily GROUP BY place, what)"
+    f" stddev_samp(total / coalesce(nullif(n, 0), 1)) FILTER (WHERE day < {_WEEK_AGO}) AS spread"
+    " FROM named GROUP BY place, what)"
+)
+_TRENDS = (
+    f"WITH {_DAILY} {_SPANS}"
     ' SELECT what, before AS "the weeks before", now AS "last 7 days",'
     " CASE WHEN now IS NULL OR spread IS NULL THEN '… too short' WHEN now - before > spread THEN '▲ rising'"
     " WHEN before - now > spread THEN '▼ falling' ELSE '▬ steady' END AS trend, n AS n FROM spans ORDER BY place"
@@ -49,7 +51,7 @@ _TRENDS = (
 
 def _of(board: Board, name: str) -> Observable:
     found = next(one for one in board.observables if one.name == name)
-    return replace(found, name=f"overview-{name}", width=4, height=5)
+    return replace(found, name=f"overview-{name}", width=8, height=4)
 
 
 OBSERVABLES = (

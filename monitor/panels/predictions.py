@@ -5,12 +5,12 @@ from __future__ import annotations
 from monitor.panels.observable import Board, Observable, Query
 from monitor.panels.sql import (
     BUCKET,
-    LIVE,
     OF_CLASS,
     SCOPE,
     baseline_mean,
     bound,
     bound_query,
+    cells,
     mean_over_time,
     rollup,
 )
@@ -22,10 +22,7 @@ _LOOK = (
     "Look at frames of low confidence from that time: a new product, a new packaging, or an image that has changed?",
     "Image changed: see the drift dashboard. New product: send the frames to labelling.",
 )
-_BUCKETS = (
-    f"FROM reporting.bucket WHERE $__timeFilter(start_at) AND {SCOPE} AND {LIVE} AND signal = 'confidence'"
-    " AND class_name = ''"
-)
+_BUCKETS = cells("confidence")
 _BASELINE_BUCKETS = f"FROM reporting.baseline_bucket WHERE {SCOPE} AND signal = 'confidence' AND class_name = ''"
 _BASELINE_LOW = f"(SELECT sum(count) FILTER (WHERE {LOW}) * 1.0 / nullif(sum(count), 0) {_BASELINE_BUCKETS})"
 _BY_CLASS = rollup("confidence", OF_CLASS)
@@ -73,7 +70,7 @@ OBSERVABLES = (
                 f" {_BASELINE_LOW} AS baseline, sum(count) AS n {_BUCKETS} HAVING sum(count) > 0"
             ),
         ),
-        threshold=bound_query("confidence", "low_share"),
+        threshold=bound_query("confidence", "low_share", baseline=_BASELINE_LOW),
         judged=("low confidence",),
         unit="percentunit",
         units={"n": "short"},
@@ -123,9 +120,9 @@ OBSERVABLES = (
         title="Mean confidence over time",
         question="Since when is the model less sure?",
         good="flat, beside the dashed baseline.",
-        bad="a slow slide (the image ages) or a step (a deployment, a new product).",
+        bad="a slow slide (the image ages) or a step (a deployment, a new product), down to the dashed bound.",
         next_steps=("Read the time of the change, then look for a deployment mark and open incidents.", *_LOOK),
-        queries=(Query(mean_over_time("confidence", "mean confidence")),),
+        queries=(Query(mean_over_time("confidence", "mean confidence", "below")),),
         unit="percentunit",
         units={"n": "short"},
         no_value=_NONE,
@@ -142,7 +139,8 @@ OBSERVABLES = (
         queries=(
             Query(
                 f'SELECT {BUCKET}, sum(count) FILTER (WHERE {LOW}) * 1.0 / nullif(sum(count), 0) AS "low confidence",'
-                f" {_BASELINE_LOW} AS baseline, {bound('confidence', 'low_share')} AS threshold, sum(count) AS n"
+                f" {_BASELINE_LOW} AS baseline, {bound('confidence', 'low_share', baseline=_BASELINE_LOW)} AS"
+                " threshold, sum(count) AS n"
                 f" {_BUCKETS} GROUP BY 1 ORDER BY 1"
             ),
         ),

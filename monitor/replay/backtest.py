@@ -126,7 +126,7 @@ def of_rule(rule: AlertRule, history: Iterable[Measurement], contract_hash: str)
             known[key] = decision.alert
             if decision.left is None:
                 continue
-            if decision.alert.state == "firing":
+            if decision.alert.state in evaluate.ACTIVE:
                 told[decision.alert.key] = _of_alert(decision.alert, window)
             elif decision.alert.key in told:
                 pages.append(replace(told.pop(decision.alert.key), until=window.end))

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from monitor.spec.golden import GoldenSpec
 from monitor.spec.rules import COUNTED, READY, WATCHED, AlertRule, AnySignal, ReadyRule, WatchedSignal, with_defaults
 from monitor.spec.sections import (
     DAY,
@@ -24,7 +25,6 @@ from monitor.spec.sections import (
     Settle,
     Share,
     Text,
-    TimeOfDay,
     Tumbling,
     Whole,
     one_of,
@@ -230,21 +230,6 @@ class AcceptanceCriterion(Section):
     """One-sided confidence of the bound."""
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Overlap from which a detection is a hit (precision, recall, f1)."""
-
-
-class GoldenSpec(Section):
-    """[golden]: the sets that every version is scored on each night."""
-
-    manifest: Label = ""
-    """Path of the golden set's manifest; empty: none yet."""
-    challenge_manifest: Label = ""
-    at: TimeOfDay = "02:00"
-    """UTC."""
-    allow_cpu: bool = False
-    """Without a GPU: score on the CPU (true) or report an error (false)."""
-    score_floor: Share = 0.01
-    min_decoded: Share = 0.99
-    """Share of the images that must decode for a run to count."""
 
 
 class ShadowSpec(Section):

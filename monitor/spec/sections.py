@@ -27,9 +27,11 @@ _DURATION = r"^[0-9]{1,5}[dhm]$"
 _NAME = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
 _LABEL = r"^[^\x00-\x1f\x7f]*$"
 _TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_SHA256 = r"^([0-9a-f]{64})?$"
 PATTERNS = {
     _NAME: "text without control characters and without space at its ends",
     _LABEL: "one line of text without control characters",
+    _SHA256: "a SHA-256: 64 hexadecimal digits in small letters, as sha256sum writes them",
     _TIME: 'a time of day from "00:00" to "23:59"',
 }
 """What each pattern asks for, in words."""
@@ -87,6 +89,8 @@ Name = Annotated[str, Field(min_length=1, max_length=128, pattern=_NAME)]
 Label = Annotated[str, Field(max_length=128, pattern=_LABEL)]
 """One line that may be empty."""
 TimeOfDay = Annotated[str, Field(pattern=_TIME)]
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
+"""That of a file; may be empty."""
 Text = Annotated[str, Field(max_length=10_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

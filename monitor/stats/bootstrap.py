@@ -35,7 +35,7 @@ def draws(images: int, times: int, seed: int, among: Bools | None = None) -> Ite
 
 @dataclass(frozen=True, slots=True)
 class Weighable:
-    """What a weighted average precision needs of a match table; sizes are not told apart.
+    """What a weighted average precision needs of a match table, at one range of sizes.
 
     Hits lie by segment (overlap, class), score downwards: `hit_image` [hits], segments begin at `starts` [segments +
     1]. Detections up to a hit are counted as those of `image` [detections] up to `upto` [hits] less those up to
@@ -57,23 +57,23 @@ class Weighable:
     truth_label: Ints
 
 
-def weighable(table: Table) -> Weighable:
-    """Prepare a table, once, for any number of weights."""
+def weighable(table: Table, size: int = 0) -> Weighable:
+    """Prepare a table, once, for any number of weights; `size` is the range of sizes (0: all)."""
     near = np.flatnonzero(table.rank[table.near] < MOST)
     rows = table.near[near]
     own = table.found.label[rows]
-    state = table.state[near, 0].T
-    outside = table.outside[rows, 0]
+    state = table.state[near, size].T
+    outside = table.outside[rows, size]
     level, who = np.nonzero(state == HIT)
     odd = np.flatnonzero(((state == HIT) & outside) | ((state == IGNORED) & ~outside))
     segment = level * table.classes + own[who]
     counts = np.bincount(segment, minlength=table.overlaps.size * table.classes)
-    inside = ~table.outside[:, 0] & (table.rank < MOST)
+    inside = ~table.outside[:, size] & (table.rank < MOST)
     before = np.concatenate(([0], np.cumsum(inside)))
     since = before[np.searchsorted(table.found.label, np.arange(table.classes))]
     firsts = np.searchsorted(own, np.arange(table.classes))
     begins = (np.arange(table.overlaps.size)[:, None] * near.size + firsts).ravel()
-    kept = ~table.skipped[:, 0]
+    kept = ~table.skipped[:, size]
     return Weighable(
         table.classes,
         table.overlaps.size,
@@ -98,7 +98,7 @@ def _sums(weights: Ints) -> Ints:
 def weighted_ap(of: Weighable, weights: Ints) -> Floats:
     """Average precision [overlaps, classes] with each image counting `weights` [images] times, whole numbers.
 
-    At most 100 detections of an image and class, all sizes; NaN for a class without truth among the weighted images.
+    At most 100 detections of an image and class; NaN for a class without truth among the weighted images.
     """
     counts = np.diff(of.starts)
     gained = weights[of.hit_image]
@@ -119,12 +119,14 @@ def weighted_ap(of: Weighable, weights: Ints) -> Floats:
     return np.where(positives > 0, values, np.nan)
 
 
-def resampled(tables: Sequence[Table], times: int = 1000, seed: int = 0, among: Bools | None = None) -> Floats:
+def resampled(
+    tables: Sequence[Table], times: int = 1000, seed: int = 0, among: Bools | None = None, size: int = 0
+) -> Floats:
     """Average precision [tables, times, overlaps, classes] of sets drawn anew, the same draw for every table.
 
-    The tables are of the same images; `among` [images] picks those that are drawn from.
+    The tables are of the same images; `among` [images] picks those that are drawn from, `size` a range of sizes.
     """
-    prepared = [weighable(table) for table in tables]
+    prepared = [weighable(table, size) for table in tables]
     shape = (len(prepared), times, tables[0].overlaps.size, tables[0].classes)
     values = np.empty(shape)
     for i, weights in enumerate(draws(tables[0].images, times, seed, among)):

@@ -58,7 +58,7 @@ def read(conn: Connection, model: str = ALL, *, rule: str = "", version: str = "
         text(
             "SELECT alert_key, model, version, stage, camera, slice_name, slice_value, signal, class_name, rule,"
             " measure, severity, state, episode, breaches, clears, since, window_end, value, threshold, n, reason,"
-            " revision"
+            " revision, calm_since"
             " FROM alert WHERE (:model = '' OR model = :model) AND (:rule = '' OR rule = :rule)"
             " AND (:version = '' OR version = :version) AND starts_with(alert_key, :prefix) ORDER BY alert_key"
         ),
@@ -75,13 +75,14 @@ def save(conn: Connection, alert: Alert) -> bool:
     statement = text(
         "INSERT INTO alert (alert_key, model, version, stage, camera, slice_name, slice_value, signal, class_name,"
         " rule, measure, severity, state, episode, breaches, clears, since, window_end, value, threshold, n, reason,"
-        " revision)"
+        " revision, calm_since)"
         " VALUES (:key, :model, :version, :stage, :camera, :slice_name, :slice_value, :signal, :class_name, :rule,"
         " :measure, :severity, :state, :episode, :breaches, :clears, :since, :window_end, :value, :threshold, :n,"
-        " :reason, :revision + 1) ON CONFLICT (alert_key) DO UPDATE SET signal = :signal, measure = :measure,"
+        " :reason, :revision + 1, :calm_since) ON CONFLICT (alert_key) DO UPDATE SET"
+        " signal = :signal, measure = :measure,"
         " severity = :severity, state = :state, episode = :episode, breaches = :breaches, clears = :clears,"
         " since = :since, window_end = :window_end, value = :value, threshold = :threshold, n = :n, reason = :reason,"
-        " revision = alert.revision + 1 WHERE alert.revision = :revision RETURNING 1"
+        " calm_since = :calm_since, revision = alert.revision + 1 WHERE alert.revision = :revision RETURNING 1"
     )
     series = alert.series
     scope = {name: getattr(series.scope, name) for name in _SCOPE}
@@ -121,6 +122,18 @@ def events(conn: Connection, alert_key: str, limit: int = 100) -> list[AlertEven
             " n, evidence, event_id FROM alert_event WHERE alert_key = :key ORDER BY event_id DESC LIMIT :limit"
         ),
         {"key": alert_key, "limit": limit},
+    )
+    return [event_of(tuple(row)) for row in rows]
+
+
+def latest_events(conn: Connection, limit: int = 100) -> list[AlertEvent]:
+    """What was told last, of any alert, newest first."""
+    rows = conn.execute(
+        text(
+            "SELECT alert_key, episode, from_state, to_state, window_start, window_end, decided_at, value, threshold,"
+            " n, evidence, event_id FROM alert_event ORDER BY event_id DESC LIMIT :limit"
+        ),
+        {"limit": limit},
     )
     return [event_of(tuple(row)) for row in rows]
 

@@ -1,5 +1,8 @@
 """Columns → rows of PostgreSQL's binary COPY format, assembled column by column in numpy.
 
+Most columns have one width in all rows of a batch. Neighbours of that kind are one block: a template, of which every
+row is a copy, and the values that are then laid over it.
+
 The format (PostgreSQL manual, COPY, "Binary Format"): a header; for each row the number of its fields (int16) and for
 each field its length in bytes (int32, -1 for NULL) and its value in the type's binary form, big-endian; a trailer.
 """
@@ -7,7 +10,7 @@ each field its length in bytes (int32, -1 for NULL) and its value in the type's 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
@@ -23,6 +26,8 @@ INT2, INT4, INT8, TEXT, FLOAT4, FLOAT8 = 21, 23, 20, 25, 700, 701
 _FORMS = {INT2: ">i2", INT4: ">i4", INT8: ">i8", FLOAT4: ">f4", FLOAT8: ">f8"}
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
+_STRIP = 512
+"""Rows that are put together at a time: few enough to stay in the processor's cache meanwhile."""
 _WIDEST = 1 << 16
 """Widths below this are listed by counting, others by sorting."""
 _FIRST_FIELD = 6
@@ -38,14 +43,57 @@ class Ragged:
     size: Ints
     flat: Bytes
 
+    @property
+    def width(self) -> int | None:
+        """The one size that all have (-1: all are NULL), None if they differ or there are none."""
+        size = self.size
+        return int(size[0]) if len(size) and (size == size[0]).all() else None
 
-def encode(fields: Sequence[Ragged]) -> Ragged:
-    """Rows of these fields, as they stand between `HEADER` and `TRAILER`."""
-    rows = len(fields[0].size)
-    parts = [fixed(np.full(rows, len(fields)), INT2)]
-    for field in fields:
-        parts += [fixed(field.size, INT4), field]
-    return _beside(parts)
+
+@dataclass(slots=True)
+class Alike:
+    """One byte string in every row."""
+
+    value: bytes
+
+
+@dataclass(slots=True)
+class _Block:
+    """Neighbouring columns of one width each: what every row begins as, and the values: where, how wide, bytes."""
+
+    template: bytearray = field(default_factory=bytearray)
+    values: list[tuple[int, int, Bytes]] = field(default_factory=list)
+
+    def add(self, width: int, flat: Bytes) -> None:
+        """Put the next `width` bytes of each row, if any, where the template ends."""
+        if width > 0:
+            self.values.append((len(self.template), width, flat))
+            self.template += bytes(width)
+
+    def fill(self, out: Bytes, first: int) -> None:
+        """Write the rows from `first` on over `out` [rows, width]."""
+        out[:] = np.frombuffer(self.template, dtype=np.uint8)
+        for at, width, flat in self.values:
+            place = np.ndarray(len(out), f"V{width}", out, at, out.strides[:1])
+            place[:] = flat[first * width : (first + len(out)) * width].view(place.dtype)
+
+
+def encode(fields: Sequence[Ragged | Alike]) -> Ragged:
+    """Rows of these fields, one of them at least no `Alike`, as they stand between `HEADER` and `TRAILER`."""
+    rows = next(len(each.size) for each in fields if isinstance(each, Ragged))
+    parts: list[_Block | Ragged] = [block := _Block(bytearray(len(fields).to_bytes(2, "big")))]
+    for each in fields:
+        if isinstance(each, Alike):
+            block.template += len(each.value).to_bytes(4, "big") + each.value
+        elif (width := each.width) is not None:
+            block.template += width.to_bytes(4, "big", signed=True)
+            block.add(width, each.flat)
+        else:
+            block.add(4, fixed(each.size, INT4).flat)
+            parts += [each, block := _Block()]
+    if len(parts) == 1:
+        return _uniform(rows, block)
+    return _beside(rows, [part for part in parts if isinstance(part, Ragged) or part.template])
 
 
 def stamp(rows: Ragged, values: Ints) -> None:
@@ -90,8 +138,6 @@ def times(microseconds: Ints) -> Ragged:
 
 def texts(values: Sequence[str]) -> Ragged:
     """Texts; they must hold no NUL."""
-    if len(values) and values[0] == values[-1] and values.count(values[0]) == len(values):
-        return same(values[0], len(values))
     joined = "".join(values)
     flat = joined.encode()
     if len(flat) != len(joined):
@@ -100,10 +146,11 @@ def texts(values: Sequence[str]) -> Ragged:
     return Ragged(size, np.frombuffer(flat, dtype=np.uint8))
 
 
-def same(value: str, count: int) -> Ragged:
-    """One text in `count` rows."""
-    said = np.frombuffer(value.encode(), dtype=np.uint8)
-    return Ragged(np.full(count, len(said), dtype=np.int64), np.tile(said, count))
+def texts_or_alike(values: Sequence[str]) -> Ragged | Alike:
+    """Texts, of which all may be the same."""
+    if len(values) and values.count(values[0]) == len(values):
+        return Alike(values[0].encode())
+    return texts(values)
 
 
 def raw(values: Sequence[bytes]) -> Ragged:
@@ -114,10 +161,26 @@ def raw(values: Sequence[bytes]) -> Ragged:
 
 def arrays(elements: Ragged, counts: Ints, oid: int) -> Ragged:
     """Arrays of one dimension: counts [n] elements each, out of `elements` in order; the lower bound is 1."""
-    sized = _beside([fixed(elements.size, INT4), elements])
+    each = _Block()
+    if (width := elements.width) is None or width < 0:
+        each.add(4, fixed(elements.size, INT4).flat)
+        sized = _beside(len(elements.size), [each, elements])
+    else:
+        each.template += width.to_bytes(4, "big")
+        each.add(width, elements.flat)
+        sized = _uniform(len(elements.size), each)
     ends = np.cumsum(counts)
     before = np.concatenate(([0], np.cumsum(sized.size)))
-    return _beside([_heads(counts, oid), Ragged(before[ends] - before[ends - counts], sized.flat)])
+    return _headed(counts, oid, Ragged(before[ends] - before[ends - counts], sized.flat))
+
+
+def _headed(counts: Ints, oid: int, elements: Ragged) -> Ragged:
+    """Arrays of elements that have their sizes before them."""
+    if (width := elements.width) and (counts == counts[0]).all():
+        block = _Block(bytearray(_heads(counts[:1], oid).flat.tobytes()))
+        block.add(width, elements.flat)
+        return _uniform(len(counts), block)
+    return _beside(len(counts), [_heads(counts, oid), elements])
 
 
 def _heads(counts: Ints, oid: int) -> Ragged:
@@ -139,7 +202,7 @@ def number_arrays(values: npt.NDArray[np.generic], counts: Ints, oid: int) -> Ra
     elements = np.empty(len(values), dtype=[("size", ">i4"), ("value", form)])
     elements["size"] = form.itemsize
     elements["value"] = values
-    return _beside([_heads(counts, oid), Ragged(counts * elements.itemsize, elements.view(np.uint8))])
+    return _headed(counts, oid, Ragged(counts * elements.itemsize, elements.view(np.uint8)))
 
 
 def text_arrays(values: Sequence[Sequence[str]]) -> Ragged:
@@ -164,17 +227,37 @@ def sparse(present: Ragged, where: Flags) -> Ragged:
     return Ragged(size, present.flat)
 
 
-def _beside(parts: Sequence[Ragged]) -> Ragged:
+def _beside(rows: int, parts: Sequence[_Block | Ragged]) -> Ragged:
     """Row by row, the bytes of each part one after the other."""
-    parts = _fused(parts)
-    sizes = [np.maximum(part.size, 0) for part in parts]
-    size = np.sum(sizes, axis=0)
-    at = np.cumsum(size) - size
-    out = np.empty(int(size.sum()), dtype=np.uint8)
-    for part, each in zip(parts, sizes, strict=True):
-        _put(out, at, each, part.flat, np.cumsum(each) - each)
-        at += each
+    size = np.full(rows, sum(len(part.template) for part in parts if isinstance(part, _Block)), dtype=np.int64)
+    for part in parts:
+        if isinstance(part, Ragged):
+            size += np.maximum(part.size, 0)
+    ends = np.cumsum(size)
+    out = np.empty(int(ends[-1]) if rows else 0, dtype=np.uint8)
+    at = ends - size
+    for part in parts:
+        if isinstance(part, Ragged):
+            own = np.maximum(part.size, 0)
+            _put(out, at, own, part.flat, np.cumsum(own) - own)
+            at += own
+        else:
+            width = len(part.template)
+            for first in range(0, rows, _STRIP):
+                strip = at[first : first + _STRIP]
+                block = np.empty((len(strip), width), dtype=np.uint8)
+                part.fill(block, first)
+                _items(out, width)[strip] = block.view(f"V{width}")[:, 0]
+            at += width
     return Ragged(size, out)
+
+
+def _uniform(rows: int, block: _Block) -> Ragged:
+    """The rows of one block."""
+    out = np.empty((rows, len(block.template)), dtype=np.uint8)
+    for first in range(0, rows, _STRIP):
+        block.fill(out[first : first + _STRIP], first)
+    return Ragged(np.full(rows, len(block.template), dtype=np.int64), out.ravel())
 
 
 def _put(out: Bytes, at: Ints, size: Ints, flat: Bytes, before: Ints) -> None:
@@ -188,27 +271,3 @@ def _put(out: Bytes, at: Ints, size: Ints, flat: Bytes, before: Ints) -> None:
 def _items(flat: Bytes, width: int) -> npt.NDArray[np.void]:
     """A view of `flat` that has an item of `width` bytes starting at every byte."""
     return np.ndarray((len(flat) - width + 1,), dtype=f"V{width}", buffer=flat, strides=(1,))
-
-
-def _fused(parts: Sequence[Ragged]) -> list[Ragged]:
-    """Neighbours that have one width in every row become one part; what has no bytes is left out."""
-    fused: list[Ragged] = []
-    run: list[Bytes] = []
-
-    def close() -> None:
-        if run:
-            block = np.hstack(run)
-            fused.append(Ragged(np.full(len(block), block.shape[1], dtype=np.int64), block.ravel()))
-            run.clear()
-
-    for part in parts:
-        rows = len(part.size)
-        if rows and not len(part.flat):
-            continue
-        if rows and part.size[0] > 0 and (part.size == part.size[0]).all():
-            run.append(part.flat.reshape(rows, -1))
-        else:
-            close()
-            fused.append(part)
-    close()
-    return fused

@@ -83,8 +83,7 @@ def insert_frames(conn: Connection, batch_id: int, source: str, rows: FrameRows)
     placed = Placed(np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool), {})
     gone = _on_dropped_days(conn, rows.captured_us)
     placed.dropped = np.flatnonzero(gone).tolist()
-    for part in rows.parts:
-        encoding.stamp(part, np.full(len(part.size), batch_id))
+    encoding.stamp(rows.rows, np.full(count, batch_id))
     _place(conn, source, rows, rows.order[~gone[rows.order]], placed)
     return placed
 
@@ -119,12 +118,8 @@ def _insert(conn: Connection, source: str, rows: FrameRows, chosen: Ints, placed
     """Keys, then frames; returns which were new."""
     new = chosen if _claim_all(conn, rows, chosen) else _claim_each(conn, source, rows, chosen, placed)
     if len(new):
-        parts = rows.parts
-        if len(new) < len(rows):
-            ends = np.cumsum([len(part.size) for part in parts])
-            stored = np.split(_mask(len(rows), new), ends[:-1])
-            parts = [encoding.take(part, part_of) for part, part_of in zip(parts, stored, strict=True)]
-        binary.copy_rows(conn, "frame", FRAME, *parts)
+        sent = rows.rows if len(new) == len(rows) else encoding.take(rows.rows, _mask(len(rows), new))
+        binary.copy_rows(conn, "frame", FRAME, sent)
     return new
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from monitor.feedback import BUSINESS_MEASURES, REVIEW_MEASURES
 from monitor.records import Measurement, Scope, SeriesKey, Window, microseconds
+from monitor.scoring import SCORING_MEASURES
 from monitor.store import binary, encoding
 from monitor.store.database import Connection
 from monitor.watch import WATCH_MEASURES
@@ -94,7 +95,7 @@ def claim_window(conn: Connection, model: str, version: str, measured: MeasuredW
             "DELETE FROM measurement WHERE model = :model AND version = :version AND window_start = :start"
             " AND window_end = :end AND NOT shadow AND measure <> ALL(:watch)"
         ),
-        {**key, "watch": [*WATCH_MEASURES, *REVIEW_MEASURES, *BUSINESS_MEASURES]},
+        {**key, "watch": [*WATCH_MEASURES, *REVIEW_MEASURES, *BUSINESS_MEASURES, *SCORING_MEASURES]},
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import text
 
 from monitor.records import Scope, SeriesKey
-from monitor.store import histograms
+from monitor.store import days, histograms
 from monitor.store.database import Connection, Database
 from monitor.store.rows import rollup_rows
 from monitor.upkeep import RollupCell, RollupColumns, RollupPlace
@@ -136,8 +136,9 @@ def measure_again(conn: Connection, model: str, version: str, start: datetime, e
     )
     values = {"model": model, "version": version, "start": start, "end": end}
     conn.execute(update, values)
-    days = (
+    watched = (
         "UPDATE watched_day SET frames = -1 WHERE model = :model AND version = :version"
         " AND day < :end AT TIME ZONE 'UTC' AND day + 1 > :start AT TIME ZONE 'UTC'"
     )
-    conn.execute(text(days), values)
+    conn.execute(text(watched), values)
+    days.forget(conn, model, version, start, end)

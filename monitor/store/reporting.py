@@ -111,7 +111,7 @@ _ALERTS = text("""
         ORDER BY event_id DESC LIMIT 1) e ON true
     WHERE a.state = ANY(:states) AND (a.model, a.rule) IN (
         SELECT * FROM unnest(CAST(:models AS text[]), CAST(:rules AS text[])))
-    ORDER BY a.state = 'firing' DESC, array_position(ARRAY['critical', 'warning', 'info'], a.severity),
+    ORDER BY a.state IN ('firing', 'flapping') DESC, array_position(ARRAY['critical', 'warning', 'info'], a.severity),
         a.since NULLS LAST, a.alert_key LIMIT :limit
 """)
 

@@ -89,7 +89,7 @@ def models(conn: Connection) -> list[str]:
 # groups or a mended signal. A superseded baseline, or one of a version out of use, keeps its own histograms alone.
 _HOLDS = text("""
     WITH open AS (
-        SELECT * FROM alert WHERE state IN ('pending', 'firing')
+        SELECT * FROM alert WHERE state IN ('pending', 'firing', 'flapping')
     ),
     compared AS (
         SELECT DISTINCT o.alert_key, m.baseline_id FROM open o JOIN measurement m

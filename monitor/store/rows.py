@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from monitor.records import FrameColumns, Ints
 from monitor.store import encoding
-from monitor.store.encoding import Ragged
+from monitor.store.encoding import Alike, Ragged
 from monitor.upkeep import RollupColumns
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -40,8 +39,8 @@ _HOUR_US = 3_600_000_000
 class FrameRows:
     """n frames of one source, ready to be sent."""
 
-    parts: list[Ragged]
-    """Rows of `frame`, some thousands at a time."""
+    rows: Ragged
+    """Rows of `frame`."""
     keys: Ragged
     """Rows of `frame_key`, in the order of `order`."""
     order: Ints
@@ -70,25 +69,20 @@ class RollupRows:
     """[r] the place of each row's hour among them."""
 
 
-def frame_rows(source: str, parts: Sequence[FrameColumns]) -> FrameRows:
+def frame_rows(source: str, columns: FrameColumns) -> FrameRows:
     """Frames as rows; the batch is to be stamped in."""
-    event_id = list(chain.from_iterable(part.event_id for part in parts))
+    event_id = columns.event_id
     order = np.array(sorted(range(len(event_id)), key=event_id.__getitem__), dtype=np.int64)
-    captured_us = np.concatenate([part.captured_us for part in parts])
-    digests = np.frombuffer(b"".join(chain.from_iterable(part.digest for part in parts)), dtype=np.uint8)
+    digests = np.frombuffer(b"".join(columns.digest), dtype=np.uint8)
     keys = (
-        encoding.same(source, len(order)),
+        Alike(source.encode()),
         encoding.texts([event_id[i] for i in order.tolist()]),
-        encoding.times(captured_us[order]),
+        encoding.times(columns.captured_us[order]),
         encoding.fixed_bytes(digests.reshape(-1, DIGEST_BYTES)[order]),
     )
-    sent = [_frame_rows(source, part) for part in parts]
-    return FrameRows(sent, encoding.encode(keys), order, "\0".join(event_id), captured_us, digests)
-
-
-def _frame_rows(source: str, columns: FrameColumns) -> Ragged:
-    fields = {"source": encoding.same(source, len(columns)), **_plain(columns), **_arrays(columns)}
-    return encoding.encode([fields[name] for name in FRAME])
+    fields = {"source": Alike(source.encode()), **_plain(columns), **_arrays(columns)}
+    rows = encoding.encode([fields[name] for name in FRAME])
+    return FrameRows(rows, encoding.encode(keys), order, "\0".join(event_id), columns.captured_us, digests)
 
 
 def rollup_rows(columns: RollupColumns) -> RollupRows:
@@ -127,12 +121,12 @@ def _series(name: str) -> tuple[int, str, str]:
     return series_number(name), model, camera
 
 
-def _plain(c: FrameColumns) -> dict[str, Ragged]:
+def _plain(c: FrameColumns) -> dict[str, Ragged | Alike]:
     """The columns of one value a frame."""
     texts = ("model", "version", "stage", "camera", "site", "line", "status", "recipe", "event_id", "image_uri")
     numbers = ("latency_ms", "queue_depth", "brightness", "contrast", "sharpness", "red_balance", "blue_balance")
     counts = ("width", "height", "boxes_rejected", "left_out")
-    fields = {name: encoding.texts(getattr(c, name)) for name in texts}
+    fields: dict[str, Ragged | Alike] = {name: encoding.texts_or_alike(getattr(c, name)) for name in texts}
     fields |= {name: encoding.nullable(getattr(c, name)) for name in numbers}
     fields |= {name: encoding.fixed(getattr(c, name), encoding.INT4) for name in counts}
     fields["batch_id"] = encoding.fixed(np.zeros(len(c), dtype=np.int64), encoding.INT8)

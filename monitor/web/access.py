@@ -40,6 +40,13 @@ ROUTES: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/frames"): "ingest",
     ("POST", "/v1/reviews"): "review",
     ("POST", "/v1/events"): "ingest",
+    ("GET", "/v1/alerts"): "read",
+    ("GET", "/v1/alerts/{key:path}"): "read",
+    ("POST", "/v1/alerts/{key:path}/ack"): "operate",
+    ("POST", "/v1/alerts/{key:path}/resolve"): "operate",
+    ("GET", "/v1/silences"): "read",
+    ("POST", "/v1/silences"): "operate",
+    ("DELETE", "/v1/silences/{number}"): "operate",
 }
 """(method, path) → the right it asks for."""
 HEADERS = {

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from monitor.errors import MonitorError
 from monitor.store import migrate
 from monitor.web.access import ROUTES, Door
+from monitor.web.alerts import add_alerts
 from monitor.web.api import add_intake
 from monitor.web.metrics import CONTENT_TYPE, Metrics
 from monitor.web.openapi import document
@@ -71,6 +72,7 @@ def routes(site: Site, metrics: Metrics) -> FastAPI:
 
     _add_pages(app, site)
     _add_figures(app, site, metrics)
+    add_alerts(app, site)
     add_intake(app, site)
 
     @app.get("/openapi.json")

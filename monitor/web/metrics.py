@@ -24,7 +24,7 @@ from monitor.store.jobs import health
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUDGET = 2000
-_ALL_STATES = ("firing", "pending", "resolved", "ok", "undecided", "no-data")
+_ALL_STATES = ("firing", "flapping", "pending", "resolved", "ok", "undecided", "no-data")
 ACTIVE_LABELS = ("alertname", "rule", "severity", "model", "camera", "class_name")
 SCORE_LABELS = ("rule", "model", "camera", "class_name")
 _log = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
     # Version, stage and slice are no labels: of alerts that differ in nothing else the newest and then the worst
     # stands for all, since a label set may occur once.
     for row in sorted(rows, key=lambda one: (one.window_end, (one.value or 0.0) - one.threshold)):
-        if row.state == "firing":
+        if row.state in ("firing", "flapping"):
             severities[row.severity] = severities.get(row.severity, 0) + 1
             labels = (
                 _alert_name(row.rule),

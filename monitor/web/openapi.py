@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 
 from monitor.feedback import EventRecord, ReviewRecord
 from monitor.records import FrameRecord
-from monitor.web import bodies
+from monitor.web import alerts, bodies
 from monitor.web.access import OPEN
 from monitor.web.api import MEDIA_TYPE, Taken
 from monitor.web.problem import MEDIA_TYPE as PROBLEM_TYPE
@@ -40,6 +40,17 @@ _RECORDS: dict[str, type[msgspec.Struct]] = {
     "/v1/events": EventRecord,
 }
 """What one line of a body is."""
+_COMMAND_REFUSALS = {
+    400: "The body is not what is described here.",
+    401: _REFUSALS[401],
+    403: _REFUSALS[403],
+    404: "There is no such alert, incident or silence in force.",
+    408: f"The body has not arrived within {alerts.SECONDS:g} s.",
+    409: "It stands otherwise: what is asked cannot be done to it.",
+    413: f"More than {alerts.MOST_BYTES} bytes.",
+    421: _REFUSALS[421],
+    503: "The database is away, or somebody else was faster; come back after Retry-After seconds.",
+}
 
 
 def document(app: FastAPI, rights: Mapping[tuple[str, str], str], version: str) -> bytes:
@@ -50,21 +61,30 @@ def document(app: FastAPI, rights: Mapping[tuple[str, str], str], version: str) 
         routes=app.routes,
         description="Takes frames, reviews and business events in; shows what became of them.",
     )
-    _, records = msgspec.json.schema_components(_RECORDS.values(), ref_template=_REF)
+    bodies_said = [*_RECORDS.values(), *(record for record in alerts.COMMANDS.values() if record is not None)]
+    _, records = msgspec.json.schema_components(bodies_said, ref_template=_REF)
     models = {
         model.__name__: model.model_json_schema(ref_template="#/components/schemas/{model}")
         for model in (Problem, Taken)
     }
     nested = {name: schema for model in models.values() for name, schema in model.pop("$defs", {}).items()}
     found["components"] = {
-        "schemas": {**records, **nested, **models},
+        "schemas": {**found.get("components", {}).get("schemas", {}), **records, **nested, **models},
         "securitySchemes": {
             "token": {"type": "http", "scheme": "bearer"},
             "password": {"type": "http", "scheme": "basic", "description": "A read token as password, any name."},
         },
     }
     for (method, path), right in rights.items():
-        _complete(found["paths"][path][method.lower()], right, _RECORDS.get(path))
+        operation = found["paths"][path.replace(":path", "")][method.lower()]
+        if (method, path) in alerts.COMMANDS:
+            _complete_command(operation, alerts.COMMANDS[method, path])
+        else:
+            _complete(operation, right, _RECORDS.get(path))
+            if "{" in path:
+                _refuse(operation, {404: _COMMAND_REFUSALS[404]})
+    for gone in ("HTTPValidationError", "ValidationError"):
+        found["components"]["schemas"].pop(gone, None)
     return json.dumps(found).encode()
 
 
@@ -83,10 +103,23 @@ def _complete(operation: dict[str, Any], right: str, record: type[msgspec.Struct
     operation["security"] = [] if right == OPEN else [{"token": []}] if writes else [{"token": []}, {"password": []}]
     if record is not None:
         operation["requestBody"] = _body(record)
+    _refuse(operation, {status: _REFUSALS[status] for status in refusals})
+
+
+def _complete_command(operation: dict[str, Any], record: type[msgspec.Struct] | None) -> None:
+    """The same of an operation that does something about alerts."""
+    operation["security"] = [{"token": []}]
+    if record is not None:
+        content = {"application/json": {"schema": {"$ref": _REF.format(name=record.__name__)}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    _refuse(operation, _COMMAND_REFUSALS)
+
+
+def _refuse(operation: dict[str, Any], refusals: Mapping[int, str]) -> None:
     operation["responses"].pop("422", None)
-    for status in refusals:
+    for status, description in refusals.items():
         said: dict[str, Any] = {
-            "description": _REFUSALS[status],
+            "description": description,
             "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}},
         }
         if status in (429, 503):

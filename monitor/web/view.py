@@ -235,7 +235,7 @@ def status(conn: Connection, site: Site, asked: Asked) -> Status | Surroundings:
         trend=trend,
         incidents=told.incidents_of(conn, of),
         watch=told.watch_of(conn, of, baseline),
-        alerts=tuple(reporting.alerts(conn, ("firing", "pending"), in_force)),
+        alerts=tuple(reporting.alerts(conn, ("firing", "flapping", "pending"), in_force)),
         resolved=tuple(reporting.alerts(conn, ("resolved",), in_force, limit=5)),
     )
 

@@ -44,6 +44,7 @@ def surroundings(tmp_path: Path) -> dict[str, str]:
         "MONITOR_STATE_DIR": str(tmp_path / "state"),
         "MONITOR_CONTRACTS_DIR": str(tmp_path / "contracts"),
         "MONITOR_WEBHOOK_URL": f"http://user:{URL_CANARY}@127.0.0.1:{closed_port()}/{URL_CANARY}?t={URL_CANARY}",
+        "MONITOR_PRIVATE_RECEIVERS": "127.0.0.1",
         "MONITOR_WEBHOOK_SECRET_FILE": str(tmp_path / "secret"),
         "PYTHONUNBUFFERED": "1",
     }

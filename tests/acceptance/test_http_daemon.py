@@ -146,6 +146,7 @@ def test_no_secret_comes_out_anywhere(surroundings, tmp_path, database, sender, 
         "MONITOR_DATABASE_URL": url.render_as_string(hide_password=False),
         "MONITOR_WEBHOOK_SECRET": CANARIES[1],
         "MONITOR_WEBHOOK_URL": f"http://127.0.0.1:9/{CANARIES[2]}",
+        "MONITOR_PRIVATE_RECEIVERS": "127.0.0.1",
     }
     basic = base64.b64encode(f"me:{CANARIES[4]}".encode()).decode()
     told = []

@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import NoReturn
 
 import packing
-import psycopg
 import pytest
+from packing import Filled, Served
 
-from monitor.daemon.context import Context
 from monitor.settings import Settings
 from monitor.store import migrate
-from monitor.store.database import Database, open_database
-
-
-@dataclass
-class Served:
-    """A database with its port open, and how the reading role gets in."""
-
-    database: Database
-    settings: Settings
-
-    def reader(self, name: str = "monitor") -> psycopg.Connection:
-        """A new connection as `monitor_reader`."""
-        assert self.database.postgres is not None
-        password = self.database.postgres.password_file.read_text().strip()
-        port = self.database.engine.url.query["port"]
-        address = f"host=127.0.0.1 port={port} dbname={name}"
-        return psycopg.connect(address, user="monitor_reader", password=password, autocommit=True)
-
-
-@dataclass
-class Filled(Served):
-    """The same with a plant in it."""
-
-    plant: packing.Plant
-    context: Context
+from monitor.store.database import open_database
 
 
 def _served(folder_of: pytest.TempPathFactory, missing: Callable[[str, str], NoReturn]) -> Iterator[Served]:

@@ -316,12 +316,12 @@ def test_of_two_writers_of_one_alert_the_second_loses(database: Database) -> Non
 def test_workers_side_by_side_tell_everything_once(database: Database) -> None:
     number = freeze(database)
     cameras = 4
-    for day in range(16):
-        measure(database, day, brightness(*[0.9 if day // 4 % 2 == 0 else 0.1] * cameras), number)
+    for day in range(24):
+        measure(database, day, brightness(*[0.9 if day % 14 < 4 else 0.1] * cameras), number)
     with ThreadPoolExecutor(4) as pool:
         for _ in range(3):
             list(pool.map(lambda _: judge(database), range(4)))
-    expected = {("firing", 1), ("resolved", 5), ("firing", 9), ("resolved", 13)}
+    expected = {("firing", 1), ("resolved", 5), ("firing", 15), ("resolved", 19)}
     by_camera = [{(s, d) for k, s, d in turns(database) if f"cam-{c}/" in k} for c in range(1, cameras + 1)]
     assert by_camera == [expected] * cameras
     assert len(turns(database)) == 4 * cameras

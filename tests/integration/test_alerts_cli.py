@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -128,7 +129,7 @@ def test_show_says_everything(drifted: Settings, capsys: pytest.CaptureFixture[s
     windows = [line.split()[2] for line in said if line.endswith(("  steady", "  beyond chance"))]
     assert windows == ["0.100", "0.610", "0.720"]
     assert said[-2] == "history"
-    assert said[-1].startswith("  2026-03-04 02:00  firing    Brightness of cam-1")
+    assert said[-1].startswith("  2026-03-04 02:00  firing        Brightness of cam-1")
 
 
 def test_show_as_json_holds_the_evidence(drifted: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,3 +157,79 @@ def test_an_alert_that_never_fired_can_be_shown(drifted: Settings, capsys: pytes
     said = capsys.readouterr().out
     assert "12 frames are fewer than the 50 that the rule asks for" in said
     assert "history" not in said
+
+
+def test_what_people_do_about_an_alert(drifted: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    run(drifted, "run", "--at", "2026-03-04T02:00")
+    run(drifted, "ack", KEY[:40], "--by", "A.  Roe", "--note", "lamp\nordered")
+    run(drifted, "silence", "camera=cam-1", "--for", "8h", "--by", "A. Roe", "--reason", "lens swap")
+    said = capsys.readouterr().out
+    assert f"{KEY}: acknowledged by A. Roe" in said
+    assert "silence 1 until " in said
+    assert "of what is open now 1 fit it" in said
+    run(drifted, "list")
+    lines = capsys.readouterr().out.splitlines()
+    assert "HANDLED" in lines[0]
+    assert "acknowledged by A. Roe, silenced until" in lines[1]
+    assert " -  " in lines[2]
+    run(drifted, "list", "--json")
+    first = json.loads(capsys.readouterr().out)[0]
+    assert (first["acknowledged"]["by"], first["acknowledged"]["note"], first["silenced"]["id"]) == (
+        "A. Roe",
+        "lamp ordered",
+        1,
+    )
+    run(drifted, "show", KEY)
+    shown = capsys.readouterr().out
+    assert "handled   acknowledged by A. Roe, silenced until" in shown
+    assert "acknowledged  A. Roe (command line): lamp ordered" in shown
+    run(drifted, "silences")
+    assert "camera=cam-1  A. Roe: lens swap" in capsys.readouterr().out
+    run(drifted, "unsilence", "1", "--by", "A. Roe")
+    run(drifted, "silences", "--json")
+    run(drifted, "resolve", KEY, "--by", "A. Roe", "--note", "lamp replaced")
+    said = capsys.readouterr().out
+    assert "silence 1 (camera=cam-1) is over" in said
+    assert f"{KEY} is resolved; the note is on record" in said
+    run(drifted, "history", KEY)
+    told = [line.split("  ")[1] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(told) == ["acknowledged", "firing", "resolved", "resolved", "silenced", "unsilenced"]
+    run(drifted, "history", "--last", "2", "--json")
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ack", KEY, "--by", "a\x1b[31mred"),
+        ("ack", KEY, "--by", " \n "),
+        ("silence", "camera=cam-1", "--for", "8 hours", "--by", "A", "--reason", "x"),
+        ("silence", "camera=cam-1", "--by", "A", "--reason", "x"),
+        ("resolve", KEY, "--by", "A"),
+    ],
+)
+def test_what_is_no_word_of_a_person_is_refused(drifted: Settings, words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(drifted, *words)
+    assert ended.value.code == 2
+
+
+def test_a_silence_of_more_than_a_week_and_a_key_of_many_are_refused(drifted: Settings) -> None:
+    run(drifted, "run", "--at", "2026-03-04T02:00")
+    with pytest.raises(UsageError, match="within 7 days"):
+        run(drifted, "silence", "camera=cam-1", "--for", "8d", "--by", "A", "--reason", "x")
+    with pytest.raises(UsageError, match="2 keys begin with"):
+        run(drifted, "ack", "packaging-line/", "--by", "A")
+    with pytest.raises(UsageError, match="there is no alert or incident"):
+        run(drifted, "ack", "nowhere", "--by", "A")
+
+
+def test_a_test_message_goes_through_each_channel(drifted: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(drifted, "test") == 0
+    assert capsys.readouterr().out.splitlines() == ["paging path: log", "log             taken: written"]
+    # Nothing listens on port 1 of this machine, which is no public address either.
+    away = replace(drifted, webhook_url="http://127.0.0.1:1/hook")
+    assert run(away, "test") == 1
+    assert "webhook         NOT TAKEN: the webhook is at an address that is not public" in capsys.readouterr().out
+    assert run(replace(away, private_receivers="127.0.0.1"), "test") == 1
+    assert "NOT TAKEN: the webhook cannot be reached (ConnectError)" in capsys.readouterr().out

@@ -17,13 +17,15 @@ import pytest
 from sqlalchemy import text
 
 from monitor.alerts import deliver
-from monitor.alerts.channels import DeliveryFailed, LogChannel, WebhookChannel, sign
+from monitor.alerts.channels import LogChannel
 from monitor.alerts.evaluate import alert_key
+from monitor.alerts.webhook import WebhookChannel, sign
+from monitor.alerts.wire import DeliveryFailed, Guard, Wire
 from monitor.records import Alert, AlertEvent, Scope, SeriesKey, Window
 from monitor.settings import Settings
 from monitor.store import alerts, outbox
 from monitor.store.database import Database, open_database
-from monitor.store.outbox import Delivery
+from monitor.store.outbox import Parcel
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
@@ -47,8 +49,15 @@ class Receiver:
     @property
     def said(self) -> list[tuple[str, str]]:
         """(camera, state) of every message, in order."""
-        found = [json.loads(body)["data"] for _, body in self.got]
-        return [(data["alert_key"].split("/")[3], data["to"]) for data in found]
+        found = [one["annotations"] for _, body in self.got for one in json.loads(body)["alerts"]]
+        return [(said["alert"].split("/")[3], said["state"]) for said in found]
+
+
+LOCAL = Wire(Guard.of("127.0.0.1"))
+
+
+def hook(receiver: Receiver, secret: str | None = None) -> WebhookChannel:
+    return WebhookChannel(receiver.url, secret, LOCAL)
 
 
 @pytest.fixture
@@ -111,7 +120,7 @@ def rows(database: Database) -> list[tuple[int, bool, bool, str]]:
 def test_a_message_is_tried_again_after_a_failure_under_the_same_key(database: Database, receiver: Receiver) -> None:
     tell(database, "cam-1", "firing")
     receiver.answers = [(500, {})]
-    channel = WebhookChannel(receiver.url, SECRET)
+    channel = hook(receiver, SECRET)
     assert deliver.run(database, [channel], NOW) == 0
     assert rows(database) == [(1, False, False, "the webhook answered 500")]
     assert deliver.run(database, [channel], NOW + timedelta(seconds=1)) == 0
@@ -119,7 +128,7 @@ def test_a_message_is_tried_again_after_a_failure_under_the_same_key(database: D
     assert deliver.run(database, [channel], NOW + DAY) == 0
     assert rows(database) == [(2, True, False, "")]
     (first, first_body), (second, second_body) = receiver.got
-    assert first["webhook-id"] == second["webhook-id"] == json.loads(second_body)["delivery_key"]
+    assert first["webhook-id"] == second["webhook-id"] == json.loads(second_body)["deliveryKey"]
     assert first_body == second_body
     for headers, body in receiver.got:
         assert headers["webhook-signature"] == sign(
@@ -133,7 +142,7 @@ def test_one_alerts_messages_keep_their_order(database: Database, receiver: Rece
     tell(database, "cam-2", "firing")
     # 400 is about this one message: the receiver is there, and other alerts go on.
     receiver.answers = [(400, {})]
-    channel = WebhookChannel(receiver.url)
+    channel = hook(receiver)
     assert deliver.run(database, [channel], NOW) == 1
     assert receiver.said == [("cam-1", "firing"), ("cam-2", "firing")]
     assert deliver.run(database, [channel], NOW + MINUTE) == 3
@@ -143,7 +152,7 @@ def test_one_alerts_messages_keep_their_order(database: Database, receiver: Rece
 def test_one_channel_does_not_wait_for_another(database: Database, receiver: Receiver) -> None:
     tell(database, "cam-1", "firing", "resolved", channels=("log", "webhook"))
     receiver.answers = [(503, {})]
-    assert deliver.run(database, [LogChannel(), WebhookChannel(receiver.url)], NOW) == 2
+    assert deliver.run(database, [LogChannel(), hook(receiver)], NOW) == 2
     assert [row[1] for row in rows(database)].count(True) == 2
     assert len(receiver.got) == 1
 
@@ -154,14 +163,14 @@ def test_a_receiver_that_is_away_is_left_alone_for_the_rest_of_the_run(
     for number in range(5):
         tell(database, f"cam-{number}", "firing")
     receiver.answers = [(503, {})] * 5
-    assert deliver.run(database, [WebhookChannel(receiver.url)], NOW) == 0
+    assert deliver.run(database, [hook(receiver)], NOW) == 0
     assert len(receiver.got) == 1
 
 
 def test_a_receiver_that_asks_for_time_gets_it(database: Database, receiver: Receiver) -> None:
     tell(database, "cam-1", "firing")
     receiver.answers = [(429, {"Retry-After": "600"})]
-    channel = WebhookChannel(receiver.url)
+    channel = hook(receiver)
     deliver.run(database, [channel], NOW)
     assert deliver.run(database, [channel], NOW + 9 * MINUTE) == 0
     assert deliver.run(database, [channel], NOW + 11 * MINUTE) == 1
@@ -170,7 +179,7 @@ def test_a_receiver_that_asks_for_time_gets_it(database: Database, receiver: Rec
 def test_redirects_are_not_followed(database: Database, receiver: Receiver) -> None:
     tell(database, "cam-1", "firing")
     receiver.answers = [(307, {"Location": f"http://127.0.0.1:{receiver.port}/elsewhere"})]
-    assert deliver.run(database, [WebhookChannel(receiver.url)], NOW) == 0
+    assert deliver.run(database, [hook(receiver)], NOW) == 0
     assert len(receiver.got) == 1
     assert rows(database)[0][3] == "the webhook redirects, which is not followed"
 
@@ -180,7 +189,7 @@ def test_after_a_day_it_is_given_up_and_the_next_one_goes(
 ) -> None:
     tell(database, "cam-1", "firing", "resolved")
     receiver.answers = [(404, {}), (404, {})]
-    channel = WebhookChannel(receiver.url, SECRET)
+    channel = hook(receiver, SECRET)
     with caplog.at_level(logging.DEBUG):
         deliver.run(database, [channel], NOW)
         assert rows(database)[0][:3] == (1, False, False)
@@ -205,19 +214,20 @@ def test_a_kill_between_sending_and_marking_sends_again_under_the_same_key(
     tell(database, "cam-1", "firing", "resolved")
 
     class Deadly(WebhookChannel):
-        def send(self, delivery: Delivery, now: datetime) -> None:
-            super().send(delivery, now)
+        def send(self, parcel: Parcel, now: datetime) -> str:
+            super().send(parcel, now)
             os.kill(os.getpid(), signal.SIGKILL)
+            return "never"
 
     child = os.fork()
     if child == 0:
         try:
             with open_database(settings) as own:
-                deliver.run(own, [Deadly(receiver.url)], NOW)
+                deliver.run(own, [Deadly(receiver.url, None, LOCAL)], NOW)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    channel = WebhookChannel(receiver.url)
+    channel = hook(receiver)
     # Until the dead worker's claim ends, nobody touches the message, nor the one behind it.
     assert deliver.run(database, [channel], NOW + deliver.CLAIM - timedelta(seconds=10)) == 0
     assert deliver.run(database, [channel], NOW + deliver.CLAIM + timedelta(seconds=10)) == 2
@@ -236,14 +246,16 @@ def test_in_a_long_run_a_claim_counts_from_its_own_moment(database: Database) ->
 
     class Slow:
         name = "webhook"
+        is_fallback = False
 
-        def send(self, delivery: Delivery, now: datetime) -> None:
+        def send(self, parcel: Parcel, now: datetime) -> str:
             stamps.append(now - NOW)
             passed[0] += 0.75 * deliver.CLAIM.total_seconds()
             with database.begin() as conn:
                 at = NOW + timedelta(seconds=passed[0])
                 held = text("SELECT count(*) FROM outbox WHERE attempts = 1 AND sent_at IS NULL AND not_before > :at")
                 found.append(conn.execute(held, {"at": at}).scalar_one())
+            return "taken"
 
     assert deliver.run(database, [Slow()], NOW, stopwatch=lambda: 100 + passed[0]) == 4
     assert found == [1, 1, 1, 1]
@@ -255,15 +267,17 @@ def test_nothing_is_sent_within_a_transaction(database: Database) -> None:
 
     class Looking:
         name = "webhook"
+        is_fallback = False
         busy = -1
 
-        def send(self, delivery: Delivery, now: datetime) -> None:
+        def send(self, parcel: Parcel, now: datetime) -> str:
             with database.begin() as conn:
                 others = text(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                     " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND backend_type = 'client backend'"
                 )
                 self.busy = conn.execute(others).scalar_one()
+            return "taken"
 
     looking = Looking()
     assert deliver.run(database, [looking], NOW) == 1
@@ -280,13 +294,13 @@ def test_two_workers_never_claim_one_message(database: Database) -> None:
         third = outbox.claim(other, ["webhook"], NOW, until)
     assert first is not None
     assert second is not None
-    assert [d.event.alert_key.split("/")[3] for d in (first, second)] == ["cam-1", "cam-2"]
+    assert [p.deliveries[0].event.alert_key.split("/")[3] for p in (first, second)] == ["cam-1", "cam-2"]
     assert third is None
     with database.begin() as conn:
-        outbox.mark_sent(conn, first.key, NOW)
+        outbox.mark_sent(conn, [first.key], NOW)
         behind = outbox.claim(conn, ["webhook"], NOW, until)
     assert behind is not None
-    assert behind.event.to_state == "resolved"
+    assert behind.state == "resolved"
 
 
 def test_a_channel_that_fails_says_so_and_loses_nothing(database: Database) -> None:
@@ -294,8 +308,9 @@ def test_a_channel_that_fails_says_so_and_loses_nothing(database: Database) -> N
 
     class Away:
         name = "webhook"
+        is_fallback = False
 
-        def send(self, delivery: Delivery, now: datetime) -> None:
+        def send(self, parcel: Parcel, now: datetime) -> str:
             raise DeliveryFailed("the line is dead", away=True)
 
     for attempt in range(1, 4):

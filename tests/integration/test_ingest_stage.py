@@ -267,7 +267,7 @@ def test_the_same_id_with_other_content_or_time_is_a_conflict_and_not_stored(
 
 
 def test_what_postgres_refuses_is_found_and_the_rest_is_stored(database: Database, contracts: Contracts) -> None:
-    (columns,) = parse([json.dumps(record(n)).encode() for n in range(40)], 1, rules_of(contracts, NOW), NOW).parts
+    columns = parse([json.dumps(record(n)).encode() for n in range(40)], 1, rules_of(contracts, NOW), NOW).columns
     for row in (3, 17, 18):
         columns.image_uri[row] = "a\0b"  # the parser would have found it
     with database.begin() as conn:
@@ -275,7 +275,7 @@ def test_what_postgres_refuses_is_found_and_the_rest_is_stored(database: Databas
     with database.begin() as conn:
         batch_id = ledger.open_batch(conn, "s", "b", "f", b"h", NOW)
         assert batch_id is not None
-        placed = frames.insert_frames(conn, batch_id, "s", frame_rows("s", [columns]))
+        placed = frames.insert_frames(conn, batch_id, "s", frame_rows("s", columns))
     assert sorted(placed.refused) == [3, 17, 18]
     assert "0x00" in placed.refused[3]
     assert placed.new.sum() == 37 == count(database, "SELECT count(*) FROM frame")

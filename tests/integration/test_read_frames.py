@@ -82,7 +82,7 @@ def test_every_field_comes_back_as_it_was(database: Database, tmp_path: Path) ->
         frames.make_days(conn, frames.days_of(columns.captured_us))
         batch_id = ledger.open_batch(conn, "s", "b", "f", b"h", NOW)
         assert batch_id is not None
-        frames.insert_frames(conn, batch_id, "s", frame_rows("s", [columns]))
+        frames.insert_frames(conn, batch_id, "s", frame_rows("s", columns))
     with database.begin() as conn:
         (read,) = frames.read_frames(conn, NOW - timedelta(days=1), NOW)
         assert plain(read) == plain(columns)

@@ -21,31 +21,37 @@ from monitor.store.database import Database, open_database
 
 VIEWS = {
     "alert",
+    "alert_deed",
     "alert_event",
     "baseline_acceptance",
     "baseline_bucket",
     "baseline_in_force",
     "baseline_sum",
     "bucket",
+    "bucket_day",
     "business_event",
     "camera",
     "delivery",
     "deployment",
     "edge",
     "frames_by_hour",
+    "golden_run",
     "incident",
     "intake",
     "measured",
     "measurement",
+    "merged",
     "review_by_hour",
     "rollup",
+    "rollup_day",
     "series",
     "signal_by_hour",
+    "silence",
     "threshold",
     "told",
     "verdict",
 }
-ALWAYS = {"edge": sum(signal.edges.count + 2 for signal in SIGNALS.values())}
+ALWAYS = {"edge": sum(signal.edges.count + 2 for signal in SIGNALS.values()), "merged": 1}
 """Rows of views that hold what the product itself brings."""
 SERIES = text("""
     INSERT INTO series

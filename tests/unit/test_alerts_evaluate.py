@@ -82,7 +82,8 @@ def walk(letters: str, the_rule: AlertRule) -> tuple[list[Alert], list[tuple[int
         ("bbccc", "pending firing firing resolved ok"),
         ("bbccm", "pending firing firing resolved resolved"),
         ("bbccu", "pending firing firing resolved undecided"),
-        ("bbccbb", "pending firing firing resolved pending firing"),
+        ("bbccbb", "pending firing firing resolved pending flapping"),
+        ("bbcc" + "m" * 8 + "bb", "pending firing firing resolved" + 8 * " resolved" + " pending firing"),
         ("unc", "undecided no-data ok"),
     ],
 )
@@ -110,9 +111,28 @@ def test_breaches_that_lie_too_far_apart_do_not_add_up() -> None:
 
 def test_a_rule_of_one_window_fires_and_resolves_at_once() -> None:
     rows, told = walk("bcb", rule(for_windows=1, clear_windows=1))
-    assert [row.state for row in rows] == ["firing", "resolved", "firing"]
+    assert [row.state for row in rows] == ["firing", "resolved", "flapping"]
     assert [row.episode for row in rows] == [1, 1, 2]
-    assert told == [(0, "firing"), (1, "resolved"), (2, "firing")]
+    assert told == [(0, "firing"), (1, "resolved"), (2, "flapping")]
+
+
+@pytest.mark.parametrize("turn", ["bc", "bbcc", "bbbcccc", "bbmccuu"])
+def test_what_goes_to_and_fro_a_hundred_times_is_told_three_times(turn: str) -> None:
+    the_rule = rule(for_windows=1, clear_windows=1) if len(turn) == 2 else rule()
+    rows, told = walk(turn * 100, the_rule)
+    assert [state for _, state in told] == ["firing", "resolved", "flapping"]
+    assert rows[-1].state == "flapping"
+    assert "flapping" in rows[-1].reason
+    assert "flapping" in rows[told[2][0]].reason
+    # Then it comes to rest, and that is told once.
+    calm = turn * 100 + "c" * 12
+    assert [state for _, state in walk(calm, the_rule)[1]] == ["firing", "resolved", "flapping", "resolved"]
+
+
+def test_flapping_is_over_after_five_times_as_many_clear_windows_and_starts_afresh() -> None:
+    rows, told = walk("bbccbb" + "c" * 9 + "bb" + "c" * 10 + "bb", rule())
+    assert told == [(1, "firing"), (3, "resolved"), (5, "flapping"), (26, "resolved"), (28, "firing")]
+    assert [row.episode for row in rows][-1] == 3
 
 
 @pytest.mark.parametrize(
@@ -243,20 +263,22 @@ counts = st.integers(1, 4)
 @settings(derandomize=True, max_examples=300)
 @given(letters, counts, counts)
 def test_laws_of_a_life(said: str, for_windows: int, clear_windows: int) -> None:
-    """Firing and resolved take turns; neither comes before enough windows spoke for it, in a row."""
+    """Firing (or flapping) and resolved take turns; neither comes before enough windows spoke for it, in a row."""
     rows, told = walk(said, rule(for_windows=for_windows, clear_windows=clear_windows))
-    assert [state for _, state in told] == [("firing", "resolved")[i % 2] for i in range(len(told))]
-    for day, state in told:
+    active = ("firing", "flapping")
+    assert all((state in active) == (i % 2 == 0) for i, (_, state) in enumerate(told))
+    for i, (day, state) in enumerate(told):
         spoken = [letter for letter in said[: day + 1] if letter in "bcm"]
-        wanted, count = ("b", for_windows) if state == "firing" else ("c", clear_windows)
+        calm = 5 * clear_windows if told[i - 1][1] == "flapping" else clear_windows
+        wanted, count = ("b", for_windows) if state in active else ("c", calm)
         assert spoken[-count:] == [wanted] * count
     keys = [(rows[day].episode, state) for day, state in told]
     assert len(set(keys)) == len(keys)
     firing = False
     for day, row in enumerate(rows):
-        firing = (dict(told).get(day) == "firing") or (firing and dict(told).get(day) != "resolved")
-        assert (row.state == "firing") is firing
-        assert (row.since is not None) == (row.state in ("pending", "firing", "resolved"))
+        firing = (dict(told).get(day) in active) or (firing and dict(told).get(day) != "resolved")
+        assert (row.state in active) is firing
+        assert (row.since is not None) == (row.state in ("pending", "resolved", *active))
         assert row.state != "ok" or said[day] in "cm"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.alerts import incidents
 from monitor.alerts.incidents import Alarm, Day, Incident, Scope, State, advance
 from monitor.drift.lanes import LANES, OVERRIDE
+from monitor.spec.contract import CameraSpec
 
 CAMERAS: list[Scope] = [("v1", site, f"{site}-{i}") for site in ("north", "south") for i in range(10)]
 START = date(2026, 3, 2)
@@ -123,3 +125,36 @@ def test_one_open_incident_a_scope_and_cause_in_any_order(found: list[tuple[int,
         order.shuffle(shuffled[day_number])  # type: ignore[attr-defined]
     assert play(shuffled, 10) == played
     assert len(told(played)) <= len(found)
+
+
+def plant(policy: str, *cameras: tuple[str, str, str]) -> CameraSpec:
+    """Cameras as (name, site, group)."""
+    listed = [{"name": name, "site": site, "group": group} for name, site, group in cameras]
+    return CameraSpec.model_validate({"policy": policy, "list": listed})
+
+
+PRESSES = (("cam-1", "north", "line-1"), ("cam-2", "north", "line-2"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "cameras", "scope", "why"),
+    [
+        ("declared", PRESSES, ("north", "line-1", "cam-1"), None),
+        ("declared", PRESSES, ("north", "line-1"), None),
+        ("declared", PRESSES, (), None),
+        ("declared", PRESSES, ("north", "line-2", "cam-1"), "camera cam-1 hangs elsewhere in the contract now"),
+        ("declared", PRESSES, ("cam-1",), "camera cam-1 hangs elsewhere in the contract now"),
+        ("declared", PRESSES, ("north", "line-1", "cam-9"), "north / line-1 / cam-9 is not in the contract any more"),
+        ("declared", PRESSES, ("south",), "south is not in the contract any more"),
+        ("open", PRESSES, ("", "", "cam-9"), None),
+        ("open", PRESSES, ("",), None),
+        ("open", PRESSES, ("north", "line-1", "cam-9"), "north / line-1 / cam-9 is not in the contract any more"),
+        ("open", (), ("cam-9",), None),
+        ("open", (), ("north", "line-1", "cam-1"), "north / line-1 / cam-1 is not in the contract any more"),
+        ("declared", (), ("cam-9",), "cam-9 is not in the contract any more"),
+    ],
+)
+def test_an_incident_has_its_place_in_the_contract_or_closes(
+    policy: str, cameras: tuple[tuple[str, str, str], ...], scope: Scope, why: str | None
+) -> None:
+    assert incidents.homeless(scope, plant(policy, *cameras)) == why

@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 
-from monitor.alerts.channels import DeliveryFailed, LogChannel, WebhookChannel, configured, message, sign
-from monitor.alerts.deliver import backoff
+from monitor.alerts.channels import LogChannel, configured
 from monitor.alerts.evaluate import decide
 from monitor.alerts.evidence import Case, evidence, moved_together, movement, sentence
+from monitor.alerts.labels import labels_of
+from monitor.alerts.retry import backoff
+from monitor.alerts.webhook import WebhookChannel, message, sign
+from monitor.alerts.wire import DeliveryFailed, Guard, Wire
 from monitor.alerts.wording import figure, subject
 from monitor.errors import UsageError
 from monitor.records import Alert, AlertEvent, Baseline, Measurement, Scope, SeriesKey, Window
 from monitor.settings import Settings
 from monitor.spec.rules import AlertRule
-from monitor.store.outbox import Delivery, delivery_key
+from monitor.store.outbox import Delivery, Parcel, delivery_key
 
 START = datetime(2026, 9, 14, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -168,7 +171,11 @@ def delivery(attempts: int = 1) -> Delivery:
     event = AlertEvent(
         alert.key, 1, "pending", "firing", found.window, START + 2 * DAY, 0.61, 0.38, 60, evidence(case()), 7
     )
-    return Delivery(delivery_key(alert.key, 1, "firing", "webhook"), "webhook", attempts, event)
+    return Delivery(delivery_key(alert.key, 1, "firing", "webhook"), "webhook", attempts, event, event, START)
+
+
+def parcel(*deliveries: Delivery) -> Parcel:
+    return Parcel(deliveries[0].key, "webhook", deliveries)
 
 
 def test_the_signature_is_the_one_of_the_specification() -> None:
@@ -180,11 +187,42 @@ def test_the_signature_is_the_one_of_the_specification() -> None:
 
 
 def test_a_message_carries_its_key_and_the_evidence() -> None:
-    said = json.loads(json.dumps(message(delivery())))
-    assert said["type"] == "alert.firing"
-    assert said["delivery_key"] == delivery().key
-    assert said["timestamp"] == "2026-09-16T00:00:00+00:00"
-    assert said["data"]["evidence"]["sentence"].startswith("Brightness of cam-2")
+    said = json.loads(json.dumps(message(parcel(delivery()))))
+    assert (said["version"], said["status"], said["receiver"]) == ("4", "firing", "webhook")
+    assert said["deliveryKey"] == said["alerts"][0]["deliveryKey"] == delivery().key
+    [alert] = said["alerts"]
+    assert (alert["status"], alert["startsAt"]) == ("firing", "2026-09-16T00:00:00+00:00")
+    assert alert["endsAt"].startswith("0001-01-01"), "no end yet, as Alertmanager writes it"
+    assert alert["annotations"]["summary"].startswith("Brightness of cam-2")
+    assert json.loads(alert["annotations"]["baseline"])["n"] == 1680
+    assert alert["labels"] == said["commonLabels"]
+    assert said["groupLabels"] == {"alertname": "BrightnessDrift", "model": "packaging-line"}
+
+
+def test_labels_say_which_alert_it_is_and_never_what_was_measured() -> None:
+    told = delivery().event
+    found = labels_of(told)
+    assert found == {
+        "alertname": "BrightnessDrift",
+        "rule": "brightness-drift",
+        "severity": "warning",
+        "pillar": "input",
+        "model": "packaging-line",
+        "camera": "cam-2",
+        "version": "v1",
+    }
+    later = replace(told, value=9.9, n=7, threshold=0.1, decided_at=START + 9 * DAY)
+    assert labels_of(later) == found
+
+
+def test_of_many_alerts_the_message_names_what_they_share() -> None:
+    one = delivery()
+    elsewhere = {**one.event.evidence, "scope": {**one.event.evidence["scope"], "camera": "cam-3"}}
+    event = replace(one.event, alert_key="other", evidence=elsewhere)
+    said = message(parcel(one, replace(one, key="k2", event=event, opening=event)))
+    assert [alert["labels"]["camera"] for alert in said["alerts"]] == ["cam-2", "cam-3"]
+    assert said["commonLabels"] == {name: value for name, value in labels_of(one.event).items() if name != "camera"}
+    assert len({alert["fingerprint"] for alert in said["alerts"]}) == 2
 
 
 def test_keys_of_deliveries_differ_by_what_they_stand_for() -> None:
@@ -202,7 +240,7 @@ def test_a_name_cannot_forge_a_line_of_the_log(caplog: pytest.LogCaptureFixture)
     forged = delivery()
     forged.event.evidence["sentence"] = "all is well\nERROR everything is on fire"
     with caplog.at_level(logging.INFO, "monitor.alerts"):
-        LogChannel().send(forged, START)
+        LogChannel().send(parcel(forged), START)
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert "\n" not in record.getMessage()
@@ -211,9 +249,9 @@ def test_a_name_cannot_forge_a_line_of_the_log(caplog: pytest.LogCaptureFixture)
 
 def test_neither_address_nor_key_stands_in_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     # Port 1 of this machine: nothing listens there.
-    channel = WebhookChannel(f"http://127.0.0.1:1/hook/{CANARY}", f"secret-{CANARY}")
+    channel = WebhookChannel(f"http://127.0.0.1:1/hook/{CANARY}", f"secret-{CANARY}", Wire(Guard.of("127.0.0.1")))
     with caplog.at_level(logging.DEBUG), pytest.raises(DeliveryFailed) as failure:
-        channel.send(delivery(), START)
+        channel.send(parcel(delivery()), START)
     assert failure.value.away
     assert CANARY not in str(failure.value)
     assert failure.value.__suppress_context__

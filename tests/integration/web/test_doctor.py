@@ -41,6 +41,7 @@ def test_all_is_well_after_the_jobs_ran(plant, now):
         "jobs": ["well"],
         "contracts": ["well"],
         "spool": ["well"],
+        "paging": ["note"],
         "runtime": ["well"],
     }
     assert "presses, contract" in found["contracts"][0].sentence

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 
 from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
@@ -29,7 +30,7 @@ DEPLOYED = datetime(2026, 3, 29, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 CAMERAS = ("cam-1", 'o\'brien "x"', "cam-3")
 CLASSES = ("carton", "pouch")
-AN_HOUR = 8
+AN_HOUR = 5
 """Frames a camera and hour."""
 CONTRACT = """
 [model]
@@ -70,6 +71,30 @@ class Plant:
     events: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass
+class Served:
+    """A database with its port open, and how the reading role gets in."""
+
+    database: Database
+    settings: Settings
+
+    def reader(self, name: str = "monitor") -> psycopg.Connection:
+        """A new connection as `monitor_reader`."""
+        assert self.database.postgres is not None
+        password = self.database.postgres.password_file.read_text().strip()
+        port = self.database.engine.url.query["port"]
+        address = f"host=127.0.0.1 port={port} dbname={name}"
+        return psycopg.connect(address, user="monitor_reader", password=password, autocommit=True)
+
+
+@dataclass
+class Filled(Served):
+    """The same with a plant in it."""
+
+    plant: Plant
+    context: Context
+
+
 def records() -> Plant:
     """Frames, reviews and events, the same at every call. One camera darkens from the middle of March on."""
     plant, draw = Plant(), np.random.default_rng(7)
@@ -77,7 +102,7 @@ def records() -> Plant:
     for hour in range(hours):
         for place, camera in enumerate(CAMERAS):
             for number in range(AN_HOUR):
-                at = START + hour * HOUR + timedelta(minutes=7 * number + place, seconds=11)
+                at = START + hour * HOUR + timedelta(minutes=11 * number + place, seconds=11)
                 if at <= NOW:
                     plant.frames.append(_frame(at, camera, f"{hour}-{place}-{number}", draw))
     for frame in plant.frames[::40]:

@@ -1,0 +1,181 @@
+"""What a run has people told of: it did not count, the answer moved, accuracy fell, production's inputs differ.
+
+Each is an alert like any other, with its own short life: it fires with the first run that shows it (a night is long
+enough to wait once, and a paired comparison has its error already) and is resolved by the first that does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from monitor.golden.measured import day_of
+from monitor.records import Alert, AlertState, Scope, SeriesKey, Window
+from monitor.scoring import ANSWER_CHANGED, INPUT_DIFFERS, NOT_SCORED, ScoringRun
+
+RUNBOOKS = "dashboards/runbooks"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A rule of the product's own and whether a run breaks it."""
+
+    rule: str
+    measure: str
+    severity: str
+    holds: bool
+    sentence: str
+    first: str
+    """What to do first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An alert's next row, the state that it left where people are to be told, and the evidence."""
+
+    alert: Alert
+    left: str | None
+    evidence: dict[str, Any]
+
+
+def alarms(run: ScoringRun, ruling: Mapping[str, Any] | None) -> Iterator[Alarm]:
+    """Every alarm that a finished run speaks of."""
+    subject = f"{run.kind} set {run.set_name} {run.set_version}".strip() + f" ({run.model} {run.version})"
+    counted = run.status == "done"
+    said = "was scored" if counted else f"was not scored as asked for: {run.reason}"
+    yield Alarm(
+        f"{run.kind}-not-scored",
+        NOT_SCORED,
+        "warning",
+        not counted,
+        f"The {subject} {said}",
+        "Mend what the sentence names, then `monitor golden run`; until then nothing says whether the model works.",
+    )
+    if not counted:
+        return
+    if run.sameness:
+        because = "; changed since: " + ", ".join(run.changed) if run.changed else "; nothing recorded has changed"
+        moved = run.sameness == "other"
+        said = (
+            f"gave another answer for the same images than the run before{because}" if moved else "answered as before"
+        )
+        first = "Look at what changed first: runtime, driver, decoder and preprocessing before the plant."
+        yield Alarm(f"{run.kind}-answer-changed", ANSWER_CHANGED, "warning", moved, f"The {subject} {said}", first)
+    if ruling is None:
+        return
+    failed = list(ruling["failed"])
+    last = ruling["comparisons"].get("last run", {})
+    failed += [
+        f"{row['measure']} {row['class_name']}".strip() for row in last.get("rows", ()) if row["verdict"] == "drop"
+    ]
+    yield Alarm(
+        f"{run.kind}-accuracy",
+        "map50_95",
+        "critical",
+        bool(failed),
+        f"The {subject} " + (f"fails: {', '.join(failed)}" if failed else "meets what is asked of it"),
+        f"`monitor golden gate --run {run.id}` lists every cell with its interval; was there a release since?",
+    )
+
+
+def input_alarm(run: ScoringRun, differences: Sequence[str]) -> Alarm:
+    """Whether production makes the inputs that scoring makes; `differences` name the fields."""
+    said = f"other than in scoring: {'; '.join(differences[:5])}" if differences else "the same as in scoring"
+    return Alarm(
+        "input-parity",
+        INPUT_DIFFERS,
+        "critical",
+        bool(differences),
+        f"Production's inputs of {run.model} {run.version} are {said}",
+        "Bring [input] of the contract and the service's preprocessing together: `monitor.client.preprocess`.",
+    )
+
+
+def key_of(run: ScoringRun, rule: str) -> str:
+    """The alert's name, as all alerts are named: model/rule/version/camera/slice/class."""
+    return f"{run.model}/{rule}/{run.version}/-/-/-"
+
+
+def turn(run: ScoringRun, before: Alert | None, alarm: Alarm, value: float, n: int) -> Turn:
+    """What an alarm does to its alert."""
+    window = day_of(run.due_at or run.started_at)
+    old = before or _unseen(run, alarm, window)
+    state = _next(old.state, alarm.holds)
+    opened = state == "firing" and old.state != "firing"
+    after = replace(
+        old,
+        state=state,
+        severity=alarm.severity,
+        episode=old.episode + opened,
+        breaches=old.breaches + 1 if alarm.holds else 0,
+        clears=0 if alarm.holds else old.clears + 1,
+        since=window.start if opened else old.since,
+        window_end=window.end,
+        value=value,
+        n=n,
+        reason=alarm.sentence,
+    )
+    told = state != old.state and state in ("firing", "resolved")
+    return Turn(after, old.state if told else None, _evidence(run, after, alarm, window))
+
+
+def _next(state: AlertState, holds: bool) -> AlertState:
+    if holds:
+        return "firing"
+    return "resolved" if state == "firing" else "ok"
+
+
+def _unseen(run: ScoringRun, alarm: Alarm, window: Window) -> Alert:
+    series = SeriesKey(Scope(run.model, run.version), run.kind)
+    return Alert(
+        key_of(run, alarm.rule),
+        series,
+        alarm.rule,
+        alarm.measure,
+        alarm.severity,
+        "ok",
+        0,
+        0,
+        0,
+        None,
+        window.start,
+        None,
+        0.0,
+        0,
+        "",
+    )
+
+
+def _evidence(run: ScoringRun, alert: Alert, alarm: Alarm, window: Window) -> dict[str, Any]:
+    """What the decision rests on, under the names that every alert's evidence has."""
+    return {
+        "sentence": f"{alarm.sentence}.",
+        "reason": alarm.sentence,
+        "rule": alarm.rule,
+        "severity": alarm.severity,
+        "signal": run.kind,
+        "measure": alarm.measure,
+        "scope": {
+            "model": run.model,
+            "version": run.version,
+            "stage": "",
+            "camera": "",
+            "slice_name": "",
+            "slice_value": "",
+            "class": "",
+        },
+        "pillar": "golden",
+        "owner": "",
+        "unit": "share",
+        "value": alert.value,
+        "n": alert.n,
+        "since": alert.since.isoformat() if alert.since else None,
+        "threshold": {"value": 0.0, "contract_hash": run.contract_hash, "rule": alarm.rule},
+        "current": {"window": {"start": window.start.isoformat(), "end": window.end.isoformat()}, "n": alert.n},
+        "what_to_do_first": alarm.first,
+        "runbook": f"{RUNBOOKS}/{alarm.rule}.md",
+        "run": run.id,
+        "digest": run.digest,
+        "changed": list(run.changed),
+    }

@@ -1,0 +1,287 @@
+"""Scores what is due: each night every set of every contract, once; and what somebody asks for.
+
+A run is entered before it begins and closed in one transaction with its artifacts, measurements and alerts. One that
+a kill cut off is begun again the same night, three times at most; one that ended in an error is told of and waits for
+the next night.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from monitor.client.proof import FILE
+from monitor.errors import UsageError
+from monitor.golden import alarms, job, ruling
+from monitor.golden.digest import changed
+from monitor.golden.job import Job
+from monitor.golden.measured import day_of, differing, measured
+from monitor.golden.parity import parity
+from monitor.golden.run import Interrupted, Limits, Result, score
+from monitor.imaging.preprocess import Preprocess
+from monitor.records import AlertEvent, Measurement
+from monitor.scoring import SCORED, Kind, ScoringRun
+from monitor.spec.load import LoadedContract
+from monitor.store import alerts, outbox, scorings
+from monitor.store.database import Connection, Database
+
+LOGGED = ("log",)
+DAY = timedelta(days=1)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be scored: which set, and which file as which version."""
+
+    kind: Kind
+    version: str
+    model: Path
+    model_sha256: str
+    manifest: Path
+    images: Path
+
+
+def asked(loaded: LoadedContract, kind: Kind, model: Path | None = None, version: str = "") -> Asked | None:
+    """What the contract names for a set; None: it names no such set. `model` and `version` stand in for its own.
+
+    Raises:
+        UsageError: it names a set and no model, or a version has no name.
+    """
+    said = loaded.contract.golden
+    manifest = said.manifest if kind == "golden" else said.challenge_manifest
+    if not manifest:
+        return None
+    folder = loaded.path.resolve().parent
+    if model is None and not said.model:
+        raise UsageError(f"{loaded.file}: [golden] names a set and no model; name the ONNX file and its model_sha256")
+    if not (version or said.version):
+        raise UsageError(f"{loaded.file}: [golden] names no version; write it as it stands in the records")
+    images = said.images if kind == "golden" else said.challenge_images
+    there = folder / manifest
+    own = model is None
+    path = folder / said.model if model is None else model
+    # A file that is given by hand is scored as it is; the contract's own has to be the one that it names.
+    sha256 = said.model_sha256 if own else _sha256(path)
+    return Asked(kind, version or said.version, path, sha256, there, folder / images if images else there.parent)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def due(at: str, now: datetime) -> datetime:
+    """The last moment, at or before `now`, that was `at` ("02:00") o'clock UTC."""
+    hour, minute = map(int, at.split(":"))
+    tonight = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return tonight if tonight <= now else tonight - DAY
+
+
+def run(
+    database: Database,
+    loaded: LoadedContract,
+    now: datetime,
+    *,
+    channels: Sequence[str] = LOGGED,
+    stopping: threading.Event | None = None,
+) -> int:
+    """Score every set whose night has come and is not done; returns how many runs came to their end."""
+    did = 0
+    for kind in SCORED:
+        what = asked(loaded, kind)
+        if what is None:
+            continue
+        night = due(loaded.contract.golden.at, now)
+        with database.begin() as conn:
+            last = scorings.done_nights(conn, loaded.model, kind)
+        if last is not None and last >= night:
+            continue
+        entered = begun(loaded, what, now, night)
+        with database.begin() as conn:
+            run_id = scorings.begin(conn, entered)
+        if run_id is None:
+            continue
+        try:
+            _carry_out(database, loaded, what, replace(entered, id=run_id), channels, stopping or threading.Event())
+        except Interrupted:
+            _log.info("scoring of %s is cut off by the stop; the next start does it", loaded.model)
+            return did
+        did += 1
+    return did
+
+
+def score_now(
+    database: Database,
+    loaded: LoadedContract,
+    what: Asked,
+    now: datetime,
+    *,
+    channels: Sequence[str] = LOGGED,
+    tell: Callable[[str], None] = lambda line: None,
+    limits: Limits | None = None,
+) -> tuple[ScoringRun, Result]:
+    """Score because somebody asks, and keep how it ended."""
+    with database.begin() as conn:
+        run_id = scorings.begin(conn, begun(loaded, what, now))
+    if run_id is None:
+        raise AssertionError("a run that is due at no night is always entered")
+    entered = replace(begun(loaded, what, now), id=run_id)
+    return _carry_out(database, loaded, what, entered, channels, threading.Event(), tell, limits)
+
+
+def _carry_out(
+    database: Database,
+    loaded: LoadedContract,
+    what: Asked,
+    entered: ScoringRun,
+    channels: Sequence[str],
+    stopping: threading.Event,
+    tell: Callable[[str], None] = lambda line: None,
+    limits: Limits | None = None,
+) -> tuple[ScoringRun, Result]:
+    """Score what was entered; raises Interrupted when `stopping` is set, and leaves the run open."""
+    now = entered.started_at
+    with database.begin() as conn:
+        last, before = _before(conn, loaded, what)
+    result = score(job_of(loaded, what), limits or limits_of(loaded), before, stopping=stopping, tell=tell)
+    over = ended(entered, result, last, now)
+    with database.begin() as conn:
+        found = _keep(conn, over, result)
+        # A candidate that fails is the gate's answer to whoever asked, and no alarm.
+        if what.version == loaded.contract.golden.version:
+            told = [*alarms.alarms(over, _plain(result.artifacts, job.RULING))]
+            told += _hold_inputs(conn, loaded, over, result, found) if what.kind == "golden" else []
+            for alarm in told:
+                tell_people(conn, over, alarm, found, channels, now)
+    level = logging.INFO if over.status == "done" else logging.WARNING
+    _log.log(level, "%s set of %s %s: %s %s", what.kind, loaded.model, what.version, over.status, over.reason)
+    return over, result
+
+
+def begun(loaded: LoadedContract, what: Asked, now: datetime, due_at: datetime | None = None) -> ScoringRun:
+    """A run that begins."""
+    return ScoringRun(loaded.model, what.version, what.kind, loaded.hash, now, due_at)
+
+
+def job_of(loaded: LoadedContract, what: Asked) -> Job:
+    """What the process that scores is told."""
+    return Job(loaded.text, str(what.manifest), str(what.images), str(what.model), what.model_sha256)
+
+
+def limits_of(loaded: LoadedContract) -> Limits:
+    """The limits that a contract gives."""
+    said = loaded.contract.golden
+    return Limits(said.time_limit.total_seconds(), said.memory_limit_mib)
+
+
+def _before(conn: Connection, loaded: LoadedContract, what: Asked) -> tuple[ScoringRun | None, dict[str, bytes]]:
+    """The version's run before this one, and the detections to compare with by name."""
+    manifest = _sha256(what.manifest)
+    versions = {ruling.LAST: what.version, ruling.ACTIVE: loaded.contract.golden.version}
+    if what.version == versions[ruling.ACTIVE]:
+        del versions[ruling.ACTIVE]
+    last, files = None, {}
+    for name, version in versions.items():
+        found = scorings.newest(
+            conn, loaded.model, kind=what.kind, version=version, status="done", manifest_sha256=manifest
+        )
+        body = scorings.artifact(conn, found[0].id, job.DETECTIONS) if found else None
+        if body is not None:
+            files[name] = body
+            last = found[0] if name == ruling.LAST else last
+    return last, files
+
+
+def ended(run: ScoringRun, result: Result, last: ScoringRun | None, now: datetime) -> ScoringRun:
+    """How a run ended, against the one before it on the same images, if there is one."""
+    of = result.outcome
+    return replace(
+        run,
+        finished_at=now + timedelta(seconds=result.seconds),
+        status=of.status,
+        reason=of.reason[:2000],
+        verdict=of.verdict if of.status == "done" else "",
+        digest=of.digest,
+        deterministic=of.deterministic,
+        sameness=of.sameness if of.status == "done" and last is not None else "",
+        changed=tuple(changed(last.environment, of.environment)) if last is not None and of.environment else (),
+        set_name=of.set_name,
+        set_version=of.set_version,
+        manifest_sha256=of.manifest_sha256,
+        images=of.images,
+        decoded=of.decoded,
+        seconds=of.seconds,
+        run_seconds=of.run_seconds,
+        environment=of.environment,
+    )
+
+
+def _keep(conn: Connection, run: ScoringRun, result: Result) -> list[Measurement]:
+    scorings.finish(conn, run, result.artifacts)
+    found = measured(run, _plain(result.artifacts, job.EVALUATION))
+    scorings.measure(conn, found)
+    return found
+
+
+def _hold_inputs(
+    conn: Connection, loaded: LoadedContract, run: ScoringRun, result: Result, found: list[Measurement]
+) -> list[alarms.Alarm]:
+    """Compare what production logged of its inputs since the night before with this run's."""
+    kept = _plain(result.artifacts, job.INPUTS)
+    if kept is None or run.status != "done":
+        return []
+    proofs = scorings.proofs(conn, run.model, run.version, FILE, run.started_at - DAY)
+    block = Preprocess(**loaded.contract.input.model_dump())
+    said = parity(block, kept["inputs"], proofs)
+    if not said.compared:
+        return []
+    found.append(differing(run, said.differing, said.compared))
+    scorings.measure(conn, found[-1:])
+    return [alarms.input_alarm(run, said.differences)]
+
+
+def _plain(artifacts: Mapping[str, bytes], name: str) -> dict[str, Any] | None:
+    return json.loads(artifacts[name]) if name in artifacts else None
+
+
+def tell_people(
+    conn: Connection,
+    run: ScoringRun,
+    alarm: alarms.Alarm,
+    found: Sequence[Measurement],
+    channels: Sequence[str],
+    now: datetime,
+) -> None:
+    """Bring an alarm's alert up to date, and write to people where it turned."""
+    known = alerts.read(conn, run.model, rule=alarm.rule, version=run.version)
+    own = next((m for m in found if m.measure == alarm.measure and not m.key.class_name), None)
+    value = own.value if own is not None and own.value is not None else float(alarm.holds)
+    turn = alarms.turn(run, known[0] if known else None, alarm, value, own.n if own is not None else run.images)
+    if not alerts.save(conn, turn.alert) or turn.left is None:
+        return
+    alert = turn.alert
+    day = day_of(run.due_at or run.started_at)
+    event = AlertEvent(
+        alert.key,
+        alert.episode,
+        turn.left,
+        alert.state,
+        day,
+        now,
+        alert.value,
+        alert.threshold,
+        alert.n,
+        turn.evidence,
+    )
+    outbox.add(conn, alerts.add_event(conn, event), event, channels, now)

@@ -1,0 +1,17 @@
+"""Everything that is generated, as texts by path below `dashboards/`."""
+
+from __future__ import annotations
+
+import json
+
+from monitor.panels import grafana
+from monitor.panels.registry import BOARDS
+
+
+def built(grafana_url: str = "") -> dict[str, str]:
+    """Path → text of every generated file. `grafana_url` is what links to panels begin with (`""`: on that host)."""
+    return {f"grafana/{board.uid}.json": _json(grafana.dashboard(board)) for board in BOARDS}
+
+
+def _json(thing: object) -> str:
+    return json.dumps(thing, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,6 @@
+import type * as P from './node_modules/@grafana/schema/dist/types/raw/composable/timeseries/panelcfg/x/types.gen';
+
+export interface Root {
+  options: P.Options;
+  custom: P.FieldConfig;
+}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from urllib.parse import urlencode
-from zlib import crc32
 
+from monitor.panels.grafana import panel_id
 from monitor.records import Scope, Window
 
 BOARDS = {
@@ -66,7 +66,7 @@ class Links:
         last = window.end + (window.end - window.start)
         asked = {"from": _ms(first), "to": _ms(last), "var-model": scope.model, "var-version": scope.version}
         asked |= {"var-camera": scope.camera} if scope.camera else {}
-        return f"{self.grafana.rstrip('/')}/d/{board}/?{urlencode(asked | {'viewPanel': str(_number(name))})}"
+        return f"{self.grafana.rstrip('/')}/d/{board}/?{urlencode(asked | {'viewPanel': str(panel_id(name))})}"
 
 
 HERE = Links()
@@ -75,8 +75,3 @@ HERE = Links()
 
 def _ms(at: object) -> str:
     return str(int(at.timestamp() * 1000))  # type: ignore[attr-defined]
-
-
-def _number(name: str) -> int:
-    """A panel's number follows from its name alone, as where the dashboards are made."""
-    return 1 + crc32(name.encode()) % 99_991

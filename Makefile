@@ -10,9 +10,10 @@ BENCH  ?= all
 ARENA  ?=
 SEED   ?= 1
 FUZZ_S ?= 20
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-server chaos fuzz lint audit lock format bench expected wheel clean
+.PHONY: secrets pin-images verify-grafana help demo test test-server chaos fuzz lint audit lock format bench expected wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -27,8 +28,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## run the example plant: fourteen weeks in minutes (SERVE=1 leaves the page up)
 	$(BIN)/python examples/packaging-line/story.py $(if $(SERVE),--serve)
 
-test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest -q
+test: $(STAMP) ## run every test, JOBS files at a time
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 # What speaks to Postgres most, on the distribution's server in place of the embedded one.
 SERVER_TESTS = $(wildcard $(addprefix tests/integration/,test_ingest_*.py test_migrate*.py test_rejects.py \
@@ -84,6 +85,16 @@ expected: $(STAMP) ## regenerate examples/packaging-line/expected
 
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+secrets: ## write the secrets that docker-compose.yml reads, once
+	deploy/secrets.sh secrets
+
+pin-images: ## write the digests of the images into docker-compose.yml and Dockerfile (needs Docker)
+	deploy/pin-images.sh
+
+verify-grafana: $(STAMP) secrets ## bring the compose up and ask Grafana for every dashboard and query (needs Docker)
+	docker compose --profile demo up --build --detach --wait
+	$(BIN)/python deploy/verify_grafana.py
 
 clean: ## remove environments, caches and the demo's state
 	rm -rf $(VENV) $(BENCH_VENV) $(LOCK_VENV) state dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,6 +13,7 @@ from typing import Any
 BENCHES = (
     "intake",
     "http",
+    "metrics",
     "layout",
     "drift",
     "backtest",

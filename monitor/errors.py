@@ -64,6 +64,12 @@ class TryAgain(MonitorError):
     exit_code = 3
 
 
+class NotLeading(MonitorError):
+    """Another process leads now; nothing of the transaction was kept, and that process does what is to be done."""
+
+    exit_code = 3
+
+
 class RecordRejected(MonitorError):
     """One record cannot be taken in. `reason` is a stable word, the message a sentence for a person."""
 

@@ -30,12 +30,18 @@ class Settings:
     """MiB of the embedded Postgres' disk that loads leave free; None: by its size (MONITOR_DISK_RESERVE_MIB)."""
     ballast_mib: int | None = None
     """MiB of the file given up when a full disk keeps the embedded Postgres down; 0: none (MONITOR_BALLAST_MIB)."""
+    lease_s: float = 10.0
+    """How long a leader that is not heard of goes on leading; another takes over a look later (MONITOR_LEASE_S)."""
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    series_budget: int = 2000
+    """Series that /metrics holds at most (MONITOR_SERIES_BUDGET)."""
     webhook_url: str | None = field(default=None, repr=False)
     """Where alert events are posted (MONITOR_WEBHOOK_URL or MONITOR_WEBHOOK_URL_FILE)."""
     webhook_secret: str | None = field(default=None, repr=False)
     """Key of the HMAC-SHA256 signature of a webhook's body."""
+    deadman_url: str | None = field(default=None, repr=False)
+    """Posted to every minute while all is well (MONITOR_DEADMAN_URL or MONITOR_DEADMAN_URL_FILE)."""
     alertmanager_url: str | None = field(default=None, repr=False)
     """Alertmanager that alerts are pushed to (MONITOR_ALERTMANAGER_URL)."""
     notify_urls: str | None = field(default=None, repr=False)
@@ -46,7 +52,6 @@ class Settings:
     """The path that stands in while the one that pages is away (MONITOR_FALLBACK)."""
     private_receivers: str = ""
     """Receivers that are no public addresses: networks, addresses, names (MONITOR_PRIVATE_RECEIVERS)."""
-
     public_url: str | None = None
     """Where people reach the built-in page, for links in messages (MONITOR_PUBLIC_URL); None: by host and port."""
     grafana_url: str | None = None
@@ -84,6 +89,15 @@ def _port(environ: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
+def _series(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 100:
+        raise UsageError(f"{name} is {text!r}; give a number of series, 100 or more")
+    return int(text)
+
+
 def _mebibytes(environ: Mapping[str, str], name: str) -> int | None:
     text = environ.get(name)
     if not text:
@@ -91,6 +105,13 @@ def _mebibytes(environ: Mapping[str, str], name: str) -> int | None:
     if not text.isdecimal():
         raise UsageError(f"{name} is {text!r}; give a whole number of MiB, such as 256")
     return int(text)
+
+
+def _lease(environ: Mapping[str, str], name: str) -> float:
+    text = environ.get(name) or "10"
+    if not text.isdecimal() or not 1 <= int(text) <= 30:
+        raise UsageError(f"{name} is {text!r}; give a whole number of seconds from 1 to 30")
+    return float(text)
 
 
 def _address(environ: Mapping[str, str], name: str) -> str | None:
@@ -114,10 +135,13 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         embedded_port=_port(env, "MONITOR_EMBEDDED_PORT"),
         disk_reserve_mib=_mebibytes(env, "MONITOR_DISK_RESERVE_MIB"),
         ballast_mib=_mebibytes(env, "MONITOR_BALLAST_MIB"),
+        lease_s=_lease(env, "MONITOR_LEASE_S"),
         http_host=env.get("MONITOR_HTTP_HOST") or "127.0.0.1",
         http_port=_port(env, "MONITOR_HTTP_PORT") or 8080,
+        series_budget=_series(env, "MONITOR_SERIES_BUDGET") or 2000,
         webhook_url=_secret(env, "MONITOR_WEBHOOK_URL"),
         webhook_secret=_secret(env, "MONITOR_WEBHOOK_SECRET"),
+        deadman_url=_secret(env, "MONITOR_DEADMAN_URL"),
         public_url=_address(env, "MONITOR_PUBLIC_URL"),
         grafana_url=_address(env, "MONITOR_GRAFANA_URL"),
         alertmanager_url=_secret(env, "MONITOR_ALERTMANAGER_URL"),

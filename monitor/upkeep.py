@@ -1,4 +1,4 @@
-"""Nouns of upkeep: what a recount of roll-ups compares, and what old data is still needed for."""
+"""Nouns of upkeep: what a recount of roll-ups compares, what old data is still needed for, what the auditor found."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from monitor.records import Ints, SeriesKey
+
+CHECKS = ("contracts", "jobs", "outbox", "sources", "golden", "rollups")
+"""What the auditor looks at, by the name under which its findings stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that the auditor found wrong, by which check and about what; `since`: None before it is stored."""
+
+    check: str
+    subject: str
+    sentence: str
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

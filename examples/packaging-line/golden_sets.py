@@ -1,14 +1,15 @@
 """Draw the packaging line's golden and challenge set: `python golden_sets.py FOLDER`.
 
-Each set is a folder with images/*.png and truth.json, COCO's format with the conditions that an image was taken
-under. `python golden_sets.py FOLDER --detect VERSION.onnx` also writes what that version finds in each, beside its
-truth, as COCO results. The frames are drawn from a seed of their own: no version learned from them, and they are the
-same on every machine.
+Each set is a folder with images/*.png, truth.json (COCO's format with the conditions that an image was taken under)
+and its manifest; beside the sets lies the line's contract, which names them. `--detect VERSION.onnx` also writes what
+that version finds in each by this example's own code, as COCO results. The frames are drawn from a seed of their own:
+no version learned from them, and they are the same on every machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,9 @@ from detector import Detector
 from PIL import Image
 from plant import CAMERAS, CLASSES, SIZE, Scene, draw
 
+from monitor.cli.main import main
+
+HERE = Path(__file__).parent
 SEED = 2026
 SCORE_FLOOR = 0.01  # average precision needs what production does not log
 
@@ -78,6 +82,30 @@ def write(name: str, folder: Path) -> Path:
     return path
 
 
+def declare(folder: Path) -> Path:
+    """Write the manifests of the sets in `folder`, and the line's contract with them and the version in use."""
+    for name in SETS:
+        own = folder / name
+        words = ["--truth", str(own / "truth.json"), "--name", f"packaging-{name}", "--version", "1", "--kind", name]
+        main(["golden", "manifest", str(own), *words, "--output", str(own / "manifest.json")])
+    model = HERE / "detector.onnx"
+    golden = f"""[golden]
+manifest = "golden/manifest.json"
+challenge_manifest = "challenge/manifest.json"
+model = "{model}"
+model_sha256 = "{hashlib.sha256(model.read_bytes()).hexdigest()}"
+version = "v1.0"
+convention = "yolov8"
+inputs = {{ image = "images" }}
+outputs = {{ output = "output0" }}
+provider = "cpu"
+"""
+    text = (HERE / "contract.toml").read_text(encoding="utf-8")
+    path = folder / "packaging-line.toml"
+    path.write_text(text.replace("[golden]\n", golden, 1), encoding="utf-8")
+    return path
+
+
 def detect(version: Path, folder: Path) -> Path:
     """Run a version over a written set; write what it finds as VERSION.json beside the truth, and return that."""
     images = json.loads((folder / "truth.json").read_text(encoding="utf-8"))["images"]
@@ -100,7 +128,7 @@ def detect(version: Path, folder: Path) -> Path:
     return path
 
 
-def main() -> None:
+def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--detect", type=Path, nargs="*", default=[], metavar="VERSION")
@@ -110,7 +138,8 @@ def main() -> None:
         print(write(name, folder))
         for version in arguments.detect:
             print(detect(version, folder))
+    print(declare(arguments.folder))
 
 
 if __name__ == "__main__":
-    main()
+    run()

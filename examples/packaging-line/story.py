@@ -30,15 +30,15 @@ from plant import CAMERAS
 from production import CLEAN_DAYS, DAYS
 from shift import HERE, MODEL, VERSION, Shift, work
 
-from monitor.alerts.evaluate import matches
+from monitor.alerts.evaluate import ACTIVE, matches
 from monitor.cli import main as command
 from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
 from monitor.drift import baseline
 from monitor.records import Alert, AlertEvent, Measurement, Window
-from monitor.settings import Settings
+from monitor.settings import Settings, load_settings
 from monitor.spec.load import Shelf
-from monitor.store import alerts, incidents, measurements, migrate
+from monitor.store import alerts, incidents, measurements, migrate, reporting
 from monitor.store.database import Database, open_database
 from monitor.store.incidents import Kept
 from monitor.watch import label
@@ -93,7 +93,7 @@ class Outcome:
         return [event for event in self.events if "brightness" in event.alert_key or "contrast" in event.alert_key]
 
     def _first(self, events: list[AlertEvent]) -> int | None:
-        fired = [event.window.start for event in events if event.to_state == "firing"]
+        fired = [event.window.start for event in events if event.to_state in ACTIVE]
         return (min(fired) - self.start).days if fired else None
 
 
@@ -170,11 +170,11 @@ def _week(context: Context, start: datetime, number: int, scores: list[Score]) -
         worst=worst.value if worst else None,
         worst_of=f"{worst.key.signal} {worst.key.scope.camera}" if worst else "",
         worst_limit=worst.noise if worst else None,
-        firing=sum(alert.state == "firing" for alert in stands),
+        firing=sum(alert.state in ACTIVE for alert in stands),
         fired=sorted(
             f"{alert.rule} {alert.series.class_name or alert.series.scope.camera or 'all cameras'}"
             for alert, event in told
-            if event.to_state == "firing" and first <= event.window.start < first + timedelta(days=7)
+            if event.to_state in ACTIVE and first <= event.window.start < first + timedelta(days=7)
         ),
     )
 
@@ -229,7 +229,7 @@ def _ending(outcome: Outcome, out: TextIO) -> str:
     clean = sum(outcome.daily_precision[:CLEAN_DAYS]) / CLEAN_DAYS
     at_alert = sum(outcome.daily_precision[max(0, day - 6) : day + 1]) / min(7, day + 1)
     last = outcome.weeks[-1].precision
-    first = next(event for event in outcome.light_events if event.to_state == "firing")
+    first = next(event for event in outcome.light_events if event.to_state in ACTIVE)
     print(f"\nThe first alert about the light: {first.alert_key}", file=out)
     print(f"  {first.evidence['sentence']}", file=out)
     print(
@@ -237,7 +237,7 @@ def _ending(outcome: Outcome, out: TextIO) -> str:
         f" {clean:.3f} in the clean weeks, and fell to {last:.3f} by the end.",
         file=out,
     )
-    firing = [alert.key for alert in outcome.open if alert.state == "firing"]
+    firing = [alert.key for alert in outcome.open if alert.state in ACTIVE]
     print(f"\nFiring at the end: {len(firing)} alerts\n" + "\n".join(f"  {key}" for key in firing), file=out)
     return first.alert_key
 
@@ -269,9 +269,9 @@ def _short(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def play(state: Path, seed: int, drifted: bool, out: TextIO) -> Outcome:
-    """The whole story in a state folder of its own, which is emptied first."""
-    settings = Settings(state_dir=state.absolute(), contracts_dir=HERE)
+def play(state: Path, seed: int, drifted: bool, out: TextIO, database_url: str | None = None) -> Outcome:
+    """The whole story in a state folder of its own, which is emptied first; its database too, unless one is given."""
+    settings = Settings(state_dir=state.absolute(), contracts_dir=HERE, database_url=database_url)
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
     logging.basicConfig(
@@ -290,22 +290,33 @@ def expected(outcome: Outcome) -> dict[str, object]:
     return {"weeks": [asdict(week) for week in outcome.weeks], "events": fired}
 
 
+def _is_told(url: str) -> bool:
+    """Whether the server's database has frames of this plant."""
+    with open_database(Settings(database_url=url)) as database, database.begin() as conn:
+        return any(one.model == MODEL for one in reporting.produced(conn))
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--undrifted", action="store_true", help="light and packaging stay as they were")
     asked.add_argument("--state", type=Path, default=Path("state/demo"), help="emptied first (default: state/demo)")
     asked.add_argument("--serve", action="store_true", help="leave the status page and /metrics up")
+    asked.add_argument("--server", action="store_true", help="into the server of MONITOR_DATABASE_URL, and only once")
     asked.add_argument("--write-expected", action="store_true", help="write expected/story.json anew")
     args = asked.parse_args()
     began = time.monotonic()
+    server = load_settings().database_url if args.server else None
+    if server is not None and _is_told(server):
+        print("The story is in this database already.")
+        return 0
     print("Fourteen weeks on a packaging line: 3 cameras, 60 frames a camera-day, a detector of 176 k parameters.")
     drifts = (
         "From week 5 on the lamps age, and new packaging arrives on the line of cam-2. That week a lens is swapped;\n"
         "in week 8 the service fails for a day. Inspectors review unsure frames, false alarms become work orders."
     )
     print("Nothing drifts.\n" if args.undrifted else f"{drifts}\n")
-    outcome = play(args.state, args.seed, not args.undrifted, sys.stdout)
+    outcome = play(args.state, args.seed, not args.undrifted, sys.stdout, server)
     print(FOOTER)
     _incidents(outcome, sys.stdout)
     if args.write_expected:

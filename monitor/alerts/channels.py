@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from monitor.alerts.alertmanager import AlertmanagerChannel
+from monitor.alerts.notify import receivers_of
 from monitor.alerts.webhook import WebhookChannel
 from monitor.alerts.wire import Guard, Wire
 from monitor.errors import UsageError
@@ -21,8 +22,6 @@ from monitor.store.outbox import Parcel
 
 PATHS = ("alertmanager", "webhook", "notify")
 """The ways of paging that the daemon has itself."""
-SHOWN = 20
-"""Alerts of one parcel that are told in words."""
 
 _log = logging.getLogger("monitor.alerts")
 
@@ -135,6 +134,9 @@ def configured(settings: Settings) -> tuple[Channel, ...]:
     if settings.webhook_url:
         stands_in = settings.fallback == "webhook"
         found.append(WebhookChannel(settings.webhook_url, settings.webhook_secret, wire, stands_in))
+    if settings.notify_urls:
+        stands_in = settings.fallback == "notify"
+        found += receivers_of(settings.notify_urls, settings.private_receivers, fallback=stands_in)
     return tuple(found)
 
 

@@ -65,7 +65,8 @@ def run(
         outbox.drop_stale(conn, now)
         known = receivers.read(conn)
         closed = [name for name, one in known.items() if one.is_closed(now)]
-        _let_fallbacks_speak(conn, channels, closed, now)
+        away = [name for name, one in known.items() if name in closed or one.failures >= retry.TOLERATED]
+        _let_fallbacks_speak(conn, channels, away, now)
     asked = {channel.name: channel for channel in channels if channel.name not in closed}
     this = _Round(database, asked, now, stopwatch, stopwatch())
     sent = _empty(this)
@@ -164,11 +165,11 @@ def _note(conn: Connection, channel: str, change: Callable[[Receiver], Receiver]
     receivers.save(conn, change(receivers.read(conn).get(channel, Receiver(channel))))
 
 
-def _let_fallbacks_speak(conn: Connection, channels: Sequence[Channel], closed: Sequence[str], now: datetime) -> None:
+def _let_fallbacks_speak(conn: Connection, channels: Sequence[Channel], away: Sequence[str], now: datetime) -> None:
     for fallback in (channel.name for channel in channels if channel.is_fallback):
-        for away in (channel.name for channel in channels if not channel.is_fallback and channel.name in closed):
-            if count := outbox.divert(conn, away, fallback, now - GRACE, now):
-                _log.warning("%d messages go to %s while %s is away", count, fallback, away)
+        for silent in (channel.name for channel in channels if not channel.is_fallback and channel.name in away):
+            if count := outbox.divert(conn, silent, fallback, now - GRACE, now):
+                _log.warning("%d messages go to %s while %s is away", count, fallback, silent)
         outbox.follow(conn, fallback, now)
 
 

@@ -7,11 +7,12 @@ import logging
 import os
 import sys
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from monitor.cli.moments import moment, time_taken
 from monitor.daemon.context import Context
 from monitor.daemon.jobs import JOBS
+from monitor.daemon.lead import Lead
 from monitor.daemon.run import run_once
 from monitor.daemon.serve import listen, serve, stop_on_signals
 from monitor.errors import DependencyAway, UsageError
@@ -21,6 +22,7 @@ from monitor.spec.load import Shelf
 from monitor.store import migrate
 from monitor.store.database import Database, open_database
 from monitor.web.access import is_loopback
+from monitor.web.metrics import Metrics
 
 EPILOG = """\
 examples:
@@ -71,7 +73,8 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
     with open_database(settings) as database, Workers() as workers:
         _see_to_schema(database)
         shelf = Shelf(settings.contracts_dir)
-        context = Context(settings, database, shelf, stopping=stopping, workers=workers)
+        metrics, lead = Metrics(settings.series_budget), Lead(database, timedelta(seconds=settings.lease_s))
+        context = Context(settings, database, shelf, stopping=stopping, workers=workers, metrics=metrics, lead=lead)
         if args.once:
             return _once(context, now)
         if listener is not None:
@@ -90,7 +93,11 @@ def run_daemon(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _once(context: Context, now: datetime) -> int:
+    if context.lead is not None and not context.lead.wait(context.stopping):
+        print("a daemon leads: what only the leader does is left to it", flush=True)
     did = run_once(context, now)
+    if context.lead is not None:
+        context.lead.leave()
     for job in JOBS:
         print(f"{job.name:<12}{did.get(job.name, 'not done; see the log')}")
     if context.away:

@@ -10,15 +10,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from monitor.alerts.channels import configured, paging_path
+from monitor.cli.doctor_daemon import Finding, Mark, of_daemon
 from monitor.cli.moments import clock
-from monitor.daemon.jobs import JOBS, turns
 from monitor.errors import DependencyAway, MonitorError, NoRoom, UsageError
 from monitor.ingest.names import NEW_A_DAY
 from monitor.ingest.parse import plain
@@ -29,7 +27,6 @@ from monitor.store import (
     acceptances,
     baselines,
     contracts,
-    jobs,
     migrate,
     names,
     receivers,
@@ -39,7 +36,6 @@ from monitor.store import (
 )
 from monitor.store.database import Connection, Database, open_database
 
-Mark = Literal["well", "note", "wrong", "away"]
 SIGNS = {"well": "✓", "note": "–", "wrong": "✗", "away": "✗"}
 PLAIN_SIGNS = {"well": "ok  ", "note": "-   ", "wrong": "FAIL", "away": "FAIL"}
 LEAST_FREE = 2 * 1024**3
@@ -62,15 +58,6 @@ example:
 
 exit codes: 0 nothing is wrong, 1 something is, 3 the database is away
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: how it stands, about what, and a sentence that says what to do where something is to be done."""
-
-    mark: Mark
-    about: str
-    sentence: str
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -172,13 +159,12 @@ def _open_database(database: Database, now: datetime) -> Iterator[Finding]:
         return
     yield Finding("well", "schema", str(schema))
     with database.begin() as conn:
-        health = jobs.health(conn, [job.name for job in JOBS])
         sources = reporting.intake_by_source(conn, _SOURCES)
         issued = tokens.listing(conn)
         beyond = names.beyond(conn)
         yield from _watch(conn)
+        yield from of_daemon(conn, now)
         fare = receivers.read(conn)
-    yield from _jobs(health, now)
     yield from _receivers(fare, now)
     for one in sources:
         counts = (
@@ -261,23 +247,6 @@ def _watch(conn: Connection) -> Iterator[Finding]:
             yield Finding(mark, "lanes", f"{one.model} {model_version}: {sentence}")
 
 
-def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:
-    if all(one.done_at is None and one.failed_at is None for one in health):
-        yield Finding("note", "jobs", "none has run yet; start `monitor daemon`")
-        return
-    every = turns()
-    late = [one for one in health if one.overdue(every[one.job], now)]
-    for one in late:
-        yield Finding(
-            "wrong", "jobs", f"{one.job} was last done {one.done_at:%Y-%m-%d %H:%M} UTC; is `monitor daemon` running?"
-        )
-    failed = [one for one in health if one.failed_at and (one.done_at is None or one.failed_at > one.done_at)]
-    for one in failed:
-        yield Finding("wrong", "jobs", f"{one.job} failed when it last ran: {one.error}")
-    if not late and not failed:
-        yield Finding("well", "jobs", "every job was done in its turn")
-
-
 def _contracts(folder: Path) -> Iterator[Finding]:
     if not folder.exists():
         yield Finding(
@@ -306,11 +275,13 @@ def _spool(folder: Path) -> Iterator[Finding]:
     if strangers := find_strangers(incoming):
         said = ", ".join(plain(str(path.relative_to(incoming))) for path in strangers[:STRANGERS_SAID])
         more = f" and {len(strangers) - STRANGERS_SAID:,} more" if len(strangers) > STRANGERS_SAID else ""
+        links = sum(path.is_symlink() for path in strangers)
+        of_them = f" ({links:,} of them links)" if links else ""
         yield Finding(
             "wrong",
             "spool",
-            f"{len(strangers):,} in {incoming} will never be taken in: {said}{more}. Links are not followed, and "
-            f"files of records end in {', '.join(SUFFIXES)}; put the files themselves there, or take these away",
+            f"{len(strangers):,} in {incoming} will never be taken in{of_them}: {said}{more}. Links are not followed,"
+            f" and files of records end in {', '.join(SUFFIXES)}; put the files themselves there, or take these away",
         )
     if set_aside:
         yield Finding(

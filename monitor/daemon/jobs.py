@@ -7,14 +7,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from monitor.alerts import deliver, gather
+from monitor.alerts import deadman, deliver, gather
 from monitor.alerts import stage as alerts
 from monitor.alerts.channels import told
 from monitor.alerts.links import Links
-from monitor.daemon.context import Context, Job
+from monitor.daemon import audit
+from monitor.daemon.context import CatchUp, Context, Job
 from monitor.drift import baseline, watch
 from monitor.drift import stage as drift
-from monitor.errors import DependencyAway, MonitorError
+from monitor.errors import DependencyAway, MonitorError, NotLeading
 from monitor.golden import stage as golden
 from monitor.ingest import retention
 from monitor.ingest import stage as ingest
@@ -22,7 +23,7 @@ from monitor.records import EPOCH
 from monitor.review import impact
 from monitor.review import stage as review
 from monitor.spec.load import LoadedContract
-from monitor.store import contracts, days, frames, jobs
+from monitor.store import contracts, days, frames, workers
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def _compare(context: Context, now: datetime) -> int:
     # After an outage files lie in the spool whose windows have closed long ago: only what was closed when an intake
     # that has come to its end began is measured, for that intake took in whatever was there.
     with context.database.begin() as conn:
-        through = jobs.standing(conn, "intake", now).through
+        through = workers.intake(conn).through
     if through is None:
         return 0
     until = min(now, through)
@@ -68,7 +69,7 @@ def _compare(context: Context, now: datetime) -> int:
 
 def _watch(context: Context, now: datetime) -> int:
     with context.database.begin() as conn:
-        through = jobs.standing(conn, "intake", now).through
+        through = workers.intake(conn).through
     if through is None:
         return 0
     until = min(now, through)
@@ -118,7 +119,8 @@ def _score(context: Context, now: datetime) -> int:
 
 
 def _deliver(context: Context, now: datetime) -> int:
-    return deliver.run(context.database, context.channels, now)
+    did = deliver.run(context.database, context.channels, now)
+    return did + (deadman.run(context.database, context.deadman_url, now) if context.deadman_url else 0)
 
 
 def _refresh_metrics(context: Context, now: datetime) -> int:
@@ -147,6 +149,16 @@ def _take_away(context: Context, now: datetime) -> int:
         return taken + days.take_away(conn)
 
 
+def _recount(context: Context, now: datetime) -> int:
+    return audit.recount(context.database, context.shelf.contracts, now)
+
+
+def _audit(context: Context, now: datetime) -> int:
+    others = [job for job in JOBS if job.name != "audit"]
+    signal = context.deadman_url is not None
+    return audit.run(context.database, context.shelf.contracts, others, now, signal=signal)
+
+
 def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:
     """Sum over the models; one that fails does not stop the others, and all failures are raised at the end.
 
@@ -159,7 +171,7 @@ def _for_each_model(context: Context, function: Callable[[LoadedContract], int])
     for model, loaded in sorted(context.shelf.contracts.items()):
         try:
             did += function(loaded)
-        except DependencyAway:
+        except (DependencyAway, NotLeading):
             raise
         except Exception as error:  # noqa: BLE001 - raised below, when every model has had its turn
             error.add_note(f"model {model}")
@@ -175,14 +187,14 @@ def _for_each_model(context: Context, function: Callable[[LoadedContract], int])
 JOBS = (
     Job("contracts", timedelta(seconds=10), _take_up_contracts, "takes up new and changed contracts", local=True),
     Job("partitions", timedelta(hours=1), _make_days, "makes the daily partitions some days ahead"),
-    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", needs_contracts=True),
+    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", local=True, needs_contracts=True),
     Job(
         "drift",
         timedelta(seconds=60),
         _compare,
         "measures the windows that are closed and settled",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "reviews",
@@ -190,7 +202,7 @@ JOBS = (
         _review,
         "counts what people and the business say, and measures those windows",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "watch",
@@ -198,7 +210,7 @@ JOBS = (
         _watch,
         "watches each camera's days against what is ordinary for it",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "alerts",
@@ -206,7 +218,7 @@ JOBS = (
         _judge,
         "judges new measurements by the rules of the contract",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "incidents",
@@ -214,7 +226,7 @@ JOBS = (
         _gather,
         "gathers the alarms of the watch into incidents",
         needs_contracts=True,
-        after="intake",
+        after_intake=True,
     ),
     Job(
         "golden",
@@ -222,11 +234,27 @@ JOBS = (
         _score,
         "scores golden and challenge sets, each night at the contract's time",
         needs_contracts=True,
+        may_take=timedelta(hours=3),
     ),
     Job("days", timedelta(minutes=10), _merge_days, "makes one row of every series of a day that is over"),
     Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
     Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
     Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period", needs_contracts=True),
+    Job(
+        "recount",
+        timedelta(hours=1),
+        _recount,
+        "recounts an hour of roll-ups from its frames",
+        needs_contracts=True,
+        catch_up=CatchUp.EVERY,
+    ),
+    Job(
+        "audit",
+        timedelta(seconds=60),
+        _audit,
+        "looks whether the rest does its work, and says so outside",
+        catch_up=CatchUp.NONE,
+    ),
 )
 """In the order in which one feeds the next."""
 

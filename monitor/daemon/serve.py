@@ -11,16 +11,18 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
-from monitor.daemon.context import Context, Job
+from monitor.daemon.context import CatchUp, Context, Job
 from monitor.daemon.jobs import JOBS, turn_of, turns
-from monitor.daemon.run import run_job
-from monitor.errors import UsageError
+from monitor.daemon.lead import Lead
+from monitor.daemon.run import take_turn
+from monitor.errors import MonitorError, UsageError
 from monitor.web.access import is_loopback
 from monitor.web.app import create_app
 from monitor.web.server import serving
@@ -29,6 +31,7 @@ from monitor.web.view import Site
 _log = logging.getLogger(__name__)
 
 _WORKERS = 4
+_LEASE = "lease"
 _SOON = timedelta(seconds=1)
 """When a job comes again that the database's absence cut off."""
 _GRACE_S = 5.0
@@ -61,38 +64,63 @@ def serve(context: Context, listener: socket.socket | None) -> bool:
         ender.join(_GRACE_S)
     if ender.is_alive():
         _log.warning("cut off after %g s: %s; the next start does the rest", _GRACE_S, ", ".join(context.running))
+    elif context.lead is not None:
+        with suppress(MonitorError):
+            context.lead.leave()
     return not (ender.is_alive() or (web is not None and web.is_alive()))
+
+
+class _Turns(BaseTrigger):  # type: ignore[misc] # the library has no types
+    """Fires at the beginning of each turn, whenever the last one was run."""
+
+    def __init__(self, every: timedelta) -> None:
+        self._every = every
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        return turn_of(max(now, previous_fire_time or now), self._every) + self._every
 
 
 def _tick(context: Context, job: Job, ticker: BackgroundScheduler | None = None) -> None:
     if context.stopping.is_set():
         return
-    now = context.clock()
-    again = job.name in context.cut_off
-    context.cut_off.discard(job.name)
-    run_job(context, job, turn_of(now, job.every), now, again=again)
+    take_turn(context, job, context.clock())
     if ticker is not None and job.name in context.cut_off and not context.stopping.is_set():
         ticker.modify_job(job.name, next_run_time=context.clock() + min(_SOON, job.every))
 
 
+def _keep_lead(context: Context, lead: Lead, ticker: BackgroundScheduler) -> None:
+    """Keep the lease; having just come to lead, see at once to the turns that the leader before left undone."""
+    if context.stopping.is_set():
+        return
+    try:
+        has_come_to_lead = lead.keep()
+    except MonitorError as error:
+        _log.debug("the lease could not be seen to: %s", error)
+        return
+    if has_come_to_lead:
+        for job in JOBS:
+            if not job.local and job.catch_up is not CatchUp.NONE:
+                ticker.modify_job(job.name, next_run_time=context.clock())
+
+
 def _ticker(context: Context) -> BackgroundScheduler:
+    # The lease has a thread of its own: it must be kept however long the jobs take.
     ticker = BackgroundScheduler(
         timezone=UTC,
-        executors={"default": ThreadPoolExecutor(_WORKERS)},
+        executors={"default": ThreadPoolExecutor(_WORKERS), _LEASE: ThreadPoolExecutor(1)},
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
     # A job that outlasts its turn simply misses the next one: nothing to warn of.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     now = context.clock()
     for job in JOBS:
+        begins = now if job.catch_up is not CatchUp.NONE else turn_of(now, job.every) + job.every
+        ticker.add_job(_tick, _Turns(job.every), [context, job, ticker], id=job.name, next_run_time=begins)
+    if (lead := context.lead) is not None:
         ticker.add_job(
-            _tick,
-            "interval",
-            [context, job, ticker],
-            id=job.name,
-            seconds=job.every.total_seconds(),
-            next_run_time=now,
-        )
+            _keep_lead, "interval", [context, lead, ticker],
+            seconds=lead.look.total_seconds(), next_run_time=now, executor=_LEASE,
+        )  # fmt: skip
     return ticker
 
 
@@ -125,6 +153,7 @@ def _web(context: Context, listener: socket.socket | None) -> Iterator[threading
         clock=context.clock,
         spool_dir=str(context.settings.spool_dir),
         workers=context.workers,
+        leads=lambda: context.leading() is not None,
     )
     app = create_app(site, context.metrics, everywhere=not is_loopback(listener.getsockname()[0]))
     with serving(app, listener) as thread:

@@ -8,7 +8,7 @@ testing and acceptance sampling").
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from monitor.golden.sets import GoldenSet
 from monitor.spec.contract import AcceptanceCriterion
 from monitor.stats import bootstrap, calibration, matching, operating
 from monitor.stats.boxes import Bools, Floats
-from monitor.stats.intervals import FAIL, INSUFFICIENT, PASS, Estimate, judge_share, verdict
+from monitor.stats.intervals import INSUFFICIENT, PASS, Estimate, judge_share, verdict
 from monitor.stats.matching import Found, Table
 
 SIZE = "object_size"
@@ -54,12 +54,6 @@ class Cell:
         return of.measure + (f" of {of.class_name}" if of.class_name else "") + (f" where {where}" if where else "")
 
 
-def overall(cells: Sequence[Cell]) -> str:
-    """Fail if any failed, else insufficient if any is, else pass."""
-    said = {cell.verdict for cell in cells}
-    return FAIL if FAIL in said else INSUFFICIENT if INSUFFICIENT in said or not said else PASS
-
-
 class Judge:
     """A model's detections on a golden set, asked one criterion after another; each overlap is matched once."""
 
@@ -79,9 +73,11 @@ class Judge:
         """The verdict on one criterion.
 
         Raises:
-            UsageError: it names a class or slice that the golden set has not.
+            UsageError: it names a class that the golden set has not, or a size that there is not.
         """
         label = self._label(criterion.class_name)
+        if absent := self._absent(criterion.slice):
+            return Cell(criterion, INSUFFICIENT, None, None, None, 0, None, absent)
         among, size = self._where(criterion.slice)
         if criterion.measure == "latency_p95_ms":
             return Cell(criterion, INSUFFICIENT, None, None, None, 0, None, "results carry no latency")
@@ -90,6 +86,15 @@ class Judge:
         if criterion.measure == "calibration_error":
             return self._calibration(criterion, label, among)
         return self._share(criterion, label, among, size)
+
+    def _absent(self, slices: Mapping[str, str]) -> str:
+        """What is asked for and no image of the set has, with what there is; "" if all is there."""
+        said = []
+        for name, value in slices.items():
+            values = self._golden.slices.get(name, {})
+            if name != SIZE and value not in values:
+                said.append(f"no image has {name}={value}" + (f", they have {', '.join(values)}" if values else ""))
+        return "; ".join(said)
 
     def _label(self, name: str) -> int | None:
         if not name:
@@ -102,11 +107,9 @@ class Judge:
     def _where(self, slices: Mapping[str, str]) -> tuple[Bools | None, int]:
         among, size = None, 0
         for name, value in slices.items():
-            known = dict.fromkeys(list(matching.SIZES)[1:]) if name == SIZE else self._golden.slices.get(name, {})
-            if value not in known:
-                has = ", ".join(known) or "no value of it"
-                raise UsageError(f"a criterion names the slice {name}={value}; {self._golden.name} has {has}")
             if name == SIZE:
+                if value not in list(matching.SIZES)[1:]:
+                    raise UsageError(f"a criterion names the slice {SIZE}={value}; write small, medium or large")
                 size = list(matching.SIZES).index(value)
             else:
                 there = self._golden.slices[name][value]

@@ -59,6 +59,23 @@ def _inside(name: str) -> bool:
     return not os.path.isabs(name) and ".." not in Path(name).parts
 
 
+def read_set(path: Path, listed: Path | None = None) -> GoldenSet:
+    """A golden set from a manifest, or from truth that `dataset.read_truth` reads.
+
+    Raises:
+        UsageError: as those two.
+    """
+    return open_set(path).golden if path.is_file() and _is_manifest(path) else dataset.read_truth(path, listed)
+
+
+def _is_manifest(path: Path) -> bool:
+    try:
+        said = msgspec.json.decode(dataset.read(path), type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return "kind" in said and "annotations" not in said
+
+
 def open_set(path: Path) -> OpenSet:
     """The golden set of a manifest, its truth checked by hash.
 

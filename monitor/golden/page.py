@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monitor.golden import charts, show
-from monitor.golden.criteria import Cell
-from monitor.golden.frames import Frame
+from monitor.golden.frames import MISSED, WRONG, Frame
 from monitor.golden.pictures import Folder, Picture
 from monitor.golden.report import Report
 from monitor.stats.intervals import FAIL, INSUFFICIENT, PASS
@@ -39,9 +40,16 @@ def page(of: Report, title: str, images: Folder | None = None) -> str:
         "confusion": charts.confusion(of.numbers["confusion"]),
         "bars": charts.error_bars(of.numbers["taxonomy"]),
         "frames": [(frame, _picture(frame, images)) for frame in of.frames],
-        "counts": counts(of.cells),
+        "counts": counts(of.ruling),
     }
-    words = {"words": WORDS, "tones": TONES, "charts": charts, "between": show.between, "bound": show.bound}
+    words = {
+        "words": WORDS,
+        "tones": TONES,
+        "charts": charts,
+        "between": show.between,
+        "bound": show.bound,
+        "caption": caption,
+    }
     return templates.get_template("report.html").render(**said, **words)
 
 
@@ -54,7 +62,17 @@ def _picture(frame: Frame, images: Folder | None) -> Picture:
     return Picture("", *(math.ceil(max(end) * 1.02) for end in zip(*ends, strict=True)))
 
 
-def counts(cells: Sequence[Cell]) -> list[tuple[str, int]]:
-    """How many cells have each verdict, the worst first; without those of none."""
-    said = [cell.verdict for cell in cells]
+def caption(of: Frame) -> str:
+    """What is missed and wrong in a frame, by class: "missed 2 dent, 1 scratch; wrong 1 dent"."""
+    parts = []
+    for kind in (MISSED, WRONG):
+        said = Counter(mark.class_name for mark in of.marks if mark.kind == kind)
+        if said:
+            parts.append(f"{kind} " + ", ".join(f"{n} {name}" for name, n in said.most_common()))
+    return "; ".join(parts)
+
+
+def counts(ruling: Mapping[str, Any] | None) -> list[tuple[str, int]]:
+    """How many cells of a ruling have each verdict, the worst first; without those of none."""
+    said = [cell["verdict"] for cell in (ruling or {"criteria": ()})["criteria"]]
     return [(verdict, said.count(verdict)) for verdict in (FAIL, INSUFFICIENT, PASS) if verdict in said]

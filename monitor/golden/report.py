@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from monitor.golden import compare, criteria, score
+from monitor.golden import compare, ruling, score
 from monitor.golden.frames import Frame, outcomes, worst
 from monitor.golden.sets import GoldenSet, Id
-from monitor.spec.contract import AcceptanceCriterion
+from monitor.spec.contract import Contract
 from monitor.stats import detection, operating
 from monitor.stats.boxes import Floats
 from monitor.stats.matching import Found, Table
@@ -23,11 +22,12 @@ SHOWN = 20
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a report is asked with: production's thresholds [classes], what a miss and a false alarm cost, each
-    [classes], the criteria, and how the intervals are drawn (`times` sets anew; bounds one-sided at `confidence`)."""
+    [classes], the contract with the criteria, and how the intervals are drawn (`times` sets anew; bounds one-sided at
+    `confidence`)."""
 
     thresholds: Floats
     costs: tuple[Floats, Floats]
-    criteria: tuple[AcceptanceCriterion, ...] = ()
+    contract: Contract | None = None
     times: int = 1000
     seed: int = 0
     confidence: float = 0.95
@@ -90,12 +90,11 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The evaluator's numbers, cells and their verdict (None without criteria), curves, worst frames, changes."""
+    """The evaluator's numbers, the ruling as it is kept (None without criteria), curves, worst frames, changes."""
 
     name: str
     numbers: dict[str, Any]
-    cells: tuple[criteria.Cell, ...]
-    verdict: str | None
+    ruling: dict[str, Any] | None
     curves: tuple[Curve, ...]
     frames: tuple[Frame, ...]
     changes: Changes | None
@@ -104,20 +103,12 @@ class Report:
         """The report as plain values: what `--json` prints."""
         return {
             "set": self.name,
-            "verdict": self.verdict,
-            "criteria": [plain_cell(cell) for cell in self.cells],
+            "ruling": self.ruling,
             "evaluation": self.numbers,
             "curves": [asdict(curve) for curve in self.curves],
             "worst_frames": [asdict(frame) for frame in self.frames],
             "changes": None if self.changes is None else asdict(self.changes),
         }
-
-
-def plain_cell(cell: criteria.Cell) -> dict[str, Any]:
-    """A cell as plain values: its criterion by name and bound."""
-    values = {key: value for key, value in asdict(cell).items() if key != "criterion"}
-    of = cell.criterion
-    return {"name": of.name, "cell": cell.name, **values, "at_least": of.at_least, "at_most": of.at_most}
 
 
 def report(golden: GoldenSet, found: Found, asked: Asked, before: Found | None = None) -> Report:
@@ -127,22 +118,22 @@ def report(golden: GoldenSet, found: Found, asked: Asked, before: Found | None =
         UsageError: a criterion names a class or slice that the set has not.
     """
     table = score.table_of(golden, found)
-    cells = _cells(golden, found, asked)
+    ruled = _ruled(golden, found, asked)
     numbers = score.evaluate(golden, found, asked.thresholds, asked.times, asked.seed, asked.confidence)
     return Report(
         golden.name,
         numbers,
-        cells,
-        criteria.overall(cells) if cells else None,
+        ruled,
         curves(golden, table, asked.thresholds),
         tuple(worst(golden, table, asked.thresholds, asked.costs, asked.frames)),
-        None if before is None else _changes(golden, before, table, numbers, cells, asked),
+        None if before is None else _changes(golden, before, table, numbers, ruled, asked),
     )
 
 
-def _cells(golden: GoldenSet, found: Found, asked: Asked) -> tuple[criteria.Cell, ...]:
-    judge = criteria.Judge(golden, found, asked.thresholds, asked.times, asked.seed)
-    return tuple(judge.judge(criterion) for criterion in asked.criteria)
+def _ruled(golden: GoldenSet, found: Found, asked: Asked) -> dict[str, Any] | None:
+    if asked.contract is None or not asked.contract.acceptance:
+        return None
+    return ruling.plain(ruling.rule(golden, found, asked.contract, asked.thresholds, {}, asked.times, asked.seed))
 
 
 def curves(golden: GoldenSet, table: Table, thresholds: Floats) -> tuple[Curve, ...]:
@@ -165,14 +156,15 @@ def _changes(
     before: Found,
     table: Table,
     numbers: dict[str, Any],
-    cells: Sequence[criteria.Cell],
+    ruled: dict[str, Any] | None,
     asked: Asked,
 ) -> Changes:
     earlier = score.table_of(golden, before)
     told = compare.compare(golden, earlier, table, asked.margin, asked.confidence, asked.times, asked.seed)
-    was = _cells(golden, before, asked)
+    was = _ruled(golden, before, asked)
     then = score.evaluate(golden, before, asked.thresholds, 0, asked.seed, asked.confidence)
-    other = [(now.criterion.name, cell.verdict, now.verdict) for cell, now in zip(was, cells, strict=True)]
+    pairs = zip(was["criteria"], ruled["criteria"], strict=True) if was and ruled else ()
+    other = [(cell["name"], cell["verdict"], now["verdict"]) for cell, now in pairs]
     missed = np.zeros((2, table.truth.label.size), dtype=bool)
     for row, one in enumerate((earlier, table)):
         missed[row, outcomes(one, asked.thresholds)[2]] = True

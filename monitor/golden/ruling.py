@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from monitor.golden import compare, criteria, score
-from monitor.golden.report import plain_cell
 from monitor.golden.sets import GoldenSet
 from monitor.spec.contract import Contract
 from monitor.stats.boxes import Floats
@@ -78,3 +77,10 @@ def plain(of: Ruling) -> dict[str, Any]:
         "criteria": [plain_cell(cell) for cell in of.cells],
         "comparisons": {name: asdict(one) for name, one in of.comparisons.items()},
     }
+
+
+def plain_cell(cell: criteria.Cell) -> dict[str, Any]:
+    """A criterion's cell as plain values."""
+    values = {key: value for key, value in asdict(cell).items() if key != "criterion"}
+    bounds = {"at_least": cell.criterion.at_least, "at_most": cell.criterion.at_most}
+    return {"name": cell.criterion.name, "cell": cell.name} | values | bounds

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitor.golden.compare import Comparison
-from monitor.golden.criteria import Cell
 from monitor.golden.frames import Frame
-from monitor.golden.report import Changes, Report, plain_cell
-from monitor.golden.thresholds import Choice
+from monitor.golden.report import Changes, Report
+from monitor.golden.thresholds import Choice, Step
 
 ABSENT = "-"
 KINDS = {
@@ -138,41 +137,38 @@ def comparison(of: Comparison) -> str:
     return "\n".join([head, *columns(rows), f"verdict: {of.verdict}"])
 
 
-def cells(of: Sequence[Cell], said: str) -> str:
-    """The table of a gate's cells and its verdict."""
-    return "\n".join([*_table([plain_cell(cell) for cell in of]), f"verdict: {said}"])
-
-
-def bound(of: Cell) -> str:
-    """What a cell's criterion asks: ">= 0.95"."""
-    return _bound(plain_cell(of))
-
-
-def _bound(cell: Mapping[str, Any]) -> str:
-    at_least, at_most = cell["at_least"], cell["at_most"]
+def bound(at_least: float | None, at_most: float | None) -> str:
+    """What a criterion asks: ">= 0.95"."""
     return f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}"
-
-
-def _table(of: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Cells, as `plain_cell` gives them, as lines."""
-    rows = [("criterion", "cell", "bound", "value", "n", "verdict")]
-    for cell in of:
-        word = cell["verdict"] + (f", {cell['settles_at']:,} would settle it" if cell["settles_at"] else "")
-        word += f" ({cell['note']})" if cell["note"] else ""
-        value = between(cell["value"], cell["low"], cell["high"])
-        rows.append((cell["name"], cell["cell"], _bound(cell), value, str(cell["n"]), word))
-    return columns(rows, left=2)
 
 
 def ruling(of: Mapping[str, Any]) -> str:
     """A ruling, as `monitor.golden.ruling.plain` gives it: its cells, its comparisons, and every cell that failed."""
-    lines = _table(of["criteria"])
+    rows = [("criterion", "cell", "bound", "value", "n", "verdict")]
+    for cell in of["criteria"]:
+        asked = bound(cell["at_least"], cell["at_most"])
+        word = cell["verdict"] + (f", {cell['settles_at']:,} would settle it" if cell["settles_at"] else "")
+        word += f" ({cell['note']})" if cell["note"] else ""
+        value = between(cell["value"], cell["low"], cell["high"])
+        rows.append((cell["name"], cell["cell"], asked, value, str(cell["n"]), word))
+    lines = columns(rows, left=2)
     for name, one in of["comparisons"].items():
         moved = one["rows"][0]["difference"]
         said = f"{moved['value']:+.3f} [{moved['low']:+.3f}, {moved['high']:+.3f}]" if moved else ABSENT
         lines.append(f"against the {name}: map50_95 {said}, margin {one['margin']:g}: {one['verdict']}")
     lines += [f"failed: {name}" for name in of["failed"]]
     return "\n".join([*lines, f"verdict: {of['verdict']}"])
+
+
+def steps(of: Sequence[Step]) -> str:
+    """The table of what every threshold would come to, class by class."""
+    rows: list[tuple[str, ...]] = [("class", "threshold", "precision", "recall", "F1", "wrong", "missed", "cost")]
+    for one in of:
+        shares = (figure(share) for share in (one.precision, one.recall, one.f1))
+        rows.append(
+            (one.class_name, f"{one.threshold:.2f}", *shares, str(one.wrong), str(one.missed), f"{one.cost:g}")
+        )
+    return "\n".join(columns(rows))
 
 
 def choices(of: Sequence[Choice]) -> str:
@@ -204,7 +200,7 @@ def changes(of: Changes) -> str:
 
 def report(of: Report) -> str:
     """The whole report."""
-    parts = [f"{of.name}" + (f": {of.verdict}" if of.verdict else "")]
-    parts += [cells(of.cells, of.verdict)] if of.verdict else []
+    parts = [of.name + (f": {of.ruling['verdict']}" if of.ruling else "")]
+    parts += [ruling(of.ruling)] if of.ruling else []
     parts += ["since last time\n" + changes(of.changes)] if of.changes else []
     return "\n\n".join([*parts, evaluation(of.numbers), frames(of.frames)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from monitor.golden.sets import GoldenSet
 from monitor.stats import operating
 from monitor.stats.boxes import Bools, Floats
 from monitor.stats.matching import Table
+
+USUAL = 0.5
+"""The threshold of a class whose contract names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,44 @@ def choose(table: Table, miss: Floats, false_alarm: Floats, among: Bools | None 
     """The threshold of the grid that costs least for each class [classes]; costs are one for each class."""
     steps = operating.threshold_table(table, among=among)
     return np.asarray(operating.GRID[operating.cheapest(operating.cost(steps, miss, false_alarm))])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a class would come to at a threshold; a share of nothing is None."""
+
+    class_name: str
+    threshold: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    wrong: int
+    missed: int
+    cost: float
+
+
+def steps(golden: GoldenSet, table: Table, costs: tuple[Floats, Floats], among: Bools | None = None) -> list[Step]:
+    """Every threshold of the grid for each class, on the images `among` [images] (None: all)."""
+    counts = operating.threshold_table(table, among=among)
+    cost = operating.cost(counts, *costs)
+
+    def share(of: Floats, i: int, k: int) -> float | None:
+        return None if math.isnan(of[i, k]) else float(of[i, k])
+
+    return [
+        Step(
+            name,
+            threshold,
+            share(counts.precision, i, k),
+            share(counts.recall, i, k),
+            share(counts.f1, i, k),
+            int(counts.wrong[i, k]),
+            int(counts.missed[i, k]),
+            float(cost[i, k]),
+        )
+        for k, name in enumerate(golden.class_names)
+        for i, threshold in enumerate(operating.GRID.tolist())
+    ]
 
 
 def _by_image(table: Table, thresholds: Floats, miss: Floats, false_alarm: Floats, among: Bools | None) -> Floats:
@@ -129,3 +171,25 @@ def proposal(golden: GoldenSet, choices: list[Choice], costs: tuple[Floats, Floa
             f"false_alarm_cost = {float(false_alarm)}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def rewritten(contract: str, choices: list[Choice]) -> str:
+    """The text of a contract with the proposed thresholds, each with its reason as a comment; all else as it was.
+
+    Classes are found as tables [[classes]] with one key a line. What is written otherwise stays as it is.
+    """
+    wanted = {choice.class_name: choice for choice in choices}
+    lines: list[str] = []
+    for table in re.split(r"^(?=\s*\[)", contract, flags=re.MULTILINE):
+        name = re.search(r"""^\s*name\s*=\s*(?:"([^"\\]+)"|'([^']+)')""", table, flags=re.MULTILINE)
+        choice = wanted.get(name[1] or name[2]) if name and re.match(r"\s*\[\[classes\]\]", table) else None
+        lines.append(_with_threshold(table, choice) if choice else table)
+    return "".join(lines)
+
+
+def _with_threshold(table: str, choice: Choice) -> str:
+    line = f"threshold = {choice.proposed:g}  # {choice.reason}"
+    with_it, found = re.subn(r"^\s*threshold\s*=.*$", lambda _: line, table, count=1, flags=re.MULTILINE)
+    if found or choice.proposed == USUAL:
+        return with_it
+    return re.sub(r"^(\s*name\s*=.*)$", lambda name: f"{name[1]}\n{line}", table, count=1, flags=re.MULTILINE)

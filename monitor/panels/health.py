@@ -17,7 +17,7 @@ from monitor.panels.sql import (
     rollup,
 )
 
-FAILED = "sum(n) FILTER (WHERE class_name NOT IN ('', 'ok'))"
+FAILED = "coalesce(sum(n) FILTER (WHERE class_name NOT IN ('', 'ok')), 0)"
 FRAMES = "sum(n) FILTER (WHERE class_name = '')"
 ERRORS = "class_name NOT IN ('', 'ok')"
 _NO_FRAMES = "No frames in this time range."

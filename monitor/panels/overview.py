@@ -76,8 +76,8 @@ OBSERVABLES = (
                 "SELECT state, severity, rule, CASE camera WHEN '' THEN 'all cameras' ELSE camera END AS camera,"
                 " class_name AS class, since, value, threshold, n, reason FROM reporting.alert"
                 " WHERE model IN (${model:sqlstring}) AND version IN (${version:sqlstring})"
-                " AND state IN ('firing', 'pending') AND coalesce(since, window_end) <= $__timeTo()"
-                " ORDER BY state <> 'firing', severity <> 'critical', since NULLS LAST, rule LIMIT 50"
+                " AND state IN ('firing', 'flapping', 'pending') AND coalesce(since, window_end) <= $__timeTo()"
+                " ORDER BY state = 'pending', severity <> 'critical', since NULLS LAST, rule LIMIT 50"
             ),
         ),
         unit="short",
@@ -85,7 +85,14 @@ OBSERVABLES = (
         kind="table",
         owner="on-call",
         smallest=MONTH,
-        words={"firing": "red", "pending": "orange", "critical": "red", "warning": "orange", "info": "blue"},
+        words={
+            "firing": "red",
+            "flapping": "red",
+            "pending": "orange",
+            "critical": "red",
+            "warning": "orange",
+            "info": "blue",
+        },
     ),
     Observable(
         name="alerts-told",
@@ -109,7 +116,14 @@ OBSERVABLES = (
         kind="table",
         owner="on-call",
         smallest=MONTH,
-        words={"firing": "red", "resolved": "green", "critical": "red", "warning": "orange", "info": "blue"},
+        words={
+            "firing": "red",
+            "flapping": "red",
+            "resolved": "green",
+            "critical": "red",
+            "warning": "orange",
+            "info": "blue",
+        },
     ),
     Observable(
         name="cameras",
@@ -129,7 +143,8 @@ OBSERVABLES = (
                 f" coalesce({health.FAILED}, 0) AS failed, {health.FRAMES} AS frames FROM reporting.rollup"
                 f" WHERE $__timeFilter(start_at) AND {ON_CAMERAS} AND {LIVE} AND signal = 'status' AND slice = 'all'"
                 " GROUP BY 1) heard LEFT JOIN (SELECT camera, count(*) AS alerts FROM reporting.alert"
-                " WHERE model IN (${model:sqlstring}) AND state = 'firing' GROUP BY 1) firing USING (camera)"
+                " WHERE model IN (${model:sqlstring}) AND state IN ('firing', 'flapping') GROUP BY 1) firing"
+                " USING (camera)"
                 " ORDER BY 2 DESC, 3 DESC NULLS LAST, 4, 1 LIMIT 25"
             ),
         ),

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
@@ -60,8 +60,14 @@ class Database:
 
     engine: Engine
     postgres: embedded.EmbeddedPostgres | None = None
-    _full: list[tuple[float, NoRoom]] = field(default_factory=list, init=False)
+    fence: Callable[[Connection], None] | None = None
+    """Asked at the beginning of each transaction, which it ends by raising."""
+    _full: list[tuple[float, NoRoom]] = field(default_factory=list)
     """When the server last said that its disk is full (monotonic seconds), and the sentence; or nothing."""
+
+    def fenced(self, fence: Callable[[Connection], None] | None) -> Database:
+        """The same database behind a fence, or without one."""
+        return replace(self, fence=fence)
 
     def require_room(self, size: int) -> None:
         """Pass if a batch of `size` bytes may be loaded; to be asked before each.
@@ -84,9 +90,12 @@ class Database:
                 link broke during the commit itself. Or this process has no connection left.
             NoRoom: the server's disk is full; nothing of the block was kept.
             TryAgain: the server broke the block off for others' sake or for its time limit; nothing of it was kept.
+            NotLeading: the fence is that of a leader who leads no more.
         """
         try:
             with self.engine.begin() as connection:
+                if self.fence is not None:
+                    self.fence(connection)
                 yield connection
         except PoolExhausted as error:
             raise DependencyAway(

@@ -51,7 +51,7 @@ _LEANS_ON = text("""
 """)
 _OTHERS = text("""
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'monitor' AND client_port IS NOT NULL
+    WHERE datname = current_database() AND application_name LIKE 'monitor%' AND client_port IS NOT NULL
         AND pid <> ALL(:ours)
 """)
 

@@ -1,8 +1,9 @@
 """Job runs: what ran, when, and how it ended. The scheduler only ticks; the truth stands here.
 
-A run is `hold` (one process at a time), `claim` (each scheduled time once), the work, `finish`. The lock of `hold`
-lives and dies with its transaction, so whoever gets it knows that a run still marked `running` was cut off.
-What every process does for itself is neither held nor claimed, only finished; the last to finish a turn has the word.
+Every turn of a job has one row, which comes to one final state and keeps it: `done`, `failed`, or `skipped` with the
+reason. A run is `hold` (one process at a time), `claim` (each turn once), the work, `finish`. The lock of `hold`
+lives and dies with its transaction, so whoever gets it knows that a run still marked `running` was cut off. What
+every process does for itself is neither held nor claimed, only noted; the first to end a turn has the word.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
+from monitor.records import EPOCH
 from monitor.store.database import Connection
 
 _HEALTH = text("""
@@ -30,8 +32,49 @@ _HEALTH = text("""
         ORDER BY scheduled_for DESC LIMIT 1) running ON true
     ORDER BY j.place
 """)
-_HISTORY_RUNS = 100
+# Turns between the newest one that has a row and `at`. A day's turn has its row even where the job's own `every` was
+# another then: the turns are counted anew from the epoch.
+_SKIP = text("""
+    INSERT INTO job_run (job, scheduled_for, started_at, finished_at, state, error)
+    SELECT :job, turn, :now, :now, 'skipped', CASE WHEN turn < last.finished_at THEN :busy ELSE :missed END
+    FROM (SELECT scheduled_for, finished_at FROM job_run WHERE job = :job AND scheduled_for < :at
+          ORDER BY scheduled_for DESC LIMIT 1) last,
+        generate_series(date_bin(:every, greatest(last.scheduled_for, :oldest), :epoch) + :every,
+                        CAST(:at AS timestamptz) - :every, :every) turn
+    ON CONFLICT (job, scheduled_for) DO NOTHING
+""")
+_HISTORY_RUNS = 3000
 _HISTORY_AT_LEAST = timedelta(days=1)
+SLACK = timedelta(minutes=1)
+"""What is granted beyond three turns before a job is overdue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn of a job: every so often, counted from 1970-01-01 UTC. By hand, any time may be given."""
+
+    job: str
+    at: datetime
+    every: timedelta
+
+    @property
+    def oldest(self) -> datetime:
+        """Turns before are forgotten: 3,000 are kept, and at least a day of them."""
+        return self.at - max(_HISTORY_AT_LEAST, _HISTORY_RUNS * self.every)
+
+    def values(self) -> dict[str, object]:
+        """As parameters of a statement."""
+        return {"job": self.job, "at": self.at, "every": self.every, "oldest": self.oldest, "epoch": EPOCH}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended; `error` empty: well."""
+
+    began: datetime
+    at: datetime
+    did: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +89,14 @@ class JobHealth:
     started_at: datetime | None
     """Start of a run that is under way (or was cut off and not yet noticed)."""
 
-    def overdue(self, every: timedelta, now: datetime) -> bool:
-        """Whether three turns and a minute have gone by without a good run; a job that never ran is not overdue."""
-        return self.done_at is not None and now - self.done_at > 3 * every + timedelta(minutes=1)
+    def overdue(self, every: timedelta, now: datetime, may_take: timedelta = timedelta(0)) -> bool:
+        """Whether three turns and a minute have gone by without a good run; a job that never ran is not overdue.
 
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a job has come."""
-
-    through: datetime | None
-    """Start of its newest good run: what there was to do by then is done. None: it never had one."""
-    error: str
-    """What its newest run failed of; empty where that was a good one, or is still under way."""
+        `may_take`: how long a single run may last before that is asked.
+        """
+        if self.started_at is not None and now - self.started_at <= may_take:
+            return False
+        return self.done_at is not None and now - self.done_at > 3 * every + SLACK
 
 
 def hold(conn: Connection, job: str) -> bool:
@@ -67,72 +105,103 @@ def hold(conn: Connection, job: str) -> bool:
     return bool(conn.execute(statement, {"job": job}).scalar_one())
 
 
-def claim(conn: Connection, job: str, scheduled_for: datetime, now: datetime, *, again: bool = False) -> bool:
-    """Enter the run; False: this scheduled time has been done already. Call it under `hold`.
+def claim(conn: Connection, turn: Turn, now: datetime, *, again: bool = False) -> bool:
+    """Enter the run; False: this turn has its final state already. Call it under `hold`.
 
-    Runs of the job that a kill left `running` are closed as failed; one of this very time is taken over. `again`
-    repeats a run that was done, which a person who asks for it may.
+    Runs that were cut off are closed as failed; one of this very turn is taken over. The turns since the newest one
+    that has a row are entered as skipped. `again` repeats a run whatever became of it, which a person who asks for
+    it may, and skips nothing.
     """
     cut_off = text(
-        "UPDATE job_run SET state = 'failed', finished_at = :now, error = 'the process ended before the run did'"
+        "UPDATE job_run SET state = 'failed', finished_at = :now,"
+        " error = CASE WHEN error = '' THEN 'the process ended before the run did' ELSE error END"
         " WHERE job = :job AND state = 'running' AND scheduled_for <> :at"
     )
     enter = text(
         "INSERT INTO job_run (job, scheduled_for, started_at, state) VALUES (:job, :at, :now, 'running')"
         " ON CONFLICT (job, scheduled_for) DO UPDATE"
         " SET started_at = :now, finished_at = NULL, state = 'running', did = 0, error = ''"
-        " WHERE job_run.state <> 'done' OR :again RETURNING 1"
+        " WHERE job_run.state = 'running' OR :again RETURNING 1"
     )
-    values = {"job": job, "at": scheduled_for, "now": now, "again": again}
-    conn.execute(cut_off, values)
+    conn.execute(cut_off, {"job": turn.job, "at": turn.at, "now": now})
+    if not again:
+        _skip(conn, turn, now, "no run began in this turn: nobody led, or the job had to wait")
+    values = {"job": turn.job, "at": turn.at, "now": now, "again": again}
     return conn.execute(enter, values).scalar() is not None
 
 
-def finish(
-    conn: Connection,
-    job: str,
-    scheduled_for: datetime,
-    began: datetime,
-    ended: datetime,
-    *,
-    every: timedelta,
-    did: int,
-    error: str,
-) -> None:
-    """Write how the run ended (`error` empty: done) and drop runs older than 100 turns and a day."""
+def finish(conn: Connection, turn: Turn, ended: Ended) -> None:
+    """Write how a claimed run ended, and forget the oldest."""
+    conn.execute(
+        text(
+            "UPDATE job_run SET finished_at = :ended, state = :state, did = :did, error = :error"
+            " WHERE job = :job AND scheduled_for = :at AND state = 'running'"
+        ),
+        _ending(turn, ended),
+    )
+    _forget(conn, turn)
+
+
+def interrupt(conn: Connection, turn: Turn, error: str) -> None:
+    """Write what cut a claimed run off: it has no final state yet, for it is tried again in this turn."""
+    conn.execute(
+        text("UPDATE job_run SET error = :error WHERE job = :job AND scheduled_for = :at AND state = 'running'"),
+        {"job": turn.job, "at": turn.at, "error": error[:2000]},
+    )
+
+
+def note(conn: Connection, turn: Turn, ended: Ended, *, again: bool = False) -> None:
+    """Write how a run ended that was not claimed; what another process wrote of this turn stands, unless `again`."""
+    if not again:
+        _skip(conn, turn, ended.at, "no run of this turn had ended when one of a later turn did")
     conn.execute(
         text(
             "INSERT INTO job_run (job, scheduled_for, started_at, finished_at, state, did, error)"
             " VALUES (:job, :at, :began, :ended, :state, :did, :error) ON CONFLICT (job, scheduled_for) DO UPDATE"
-            " SET started_at = :began, finished_at = :ended, state = :state, did = :did, error = :error"
+            " SET started_at = :began, finished_at = :ended, state = :state, did = :did, error = :error WHERE :again"
         ),
-        {
-            "job": job,
-            "at": scheduled_for,
-            "began": began,
-            "ended": ended,
-            "state": "failed" if error else "done",
-            "did": did,
-            "error": error[:2000],
-        },
+        {**_ending(turn, ended), "again": again},
     )
-    oldest = scheduled_for - max(_HISTORY_AT_LEAST, _HISTORY_RUNS * every)
-    conn.execute(
-        text("DELETE FROM job_run WHERE job = :job AND scheduled_for < :oldest"), {"job": job, "oldest": oldest}
-    )
+    _forget(conn, turn)
 
 
-def standing(conn: Connection, job: str, now: datetime) -> Standing:
-    """How far `job` had come by `now`; runs of later turns, which another clock may have left, do not count."""
+def missed(conn: Connection, turn: Turn, most: int) -> list[datetime]:
+    """Those of the `most` turns before `turn` in which no run began, or whose run was cut off, oldest first.
+
+    Turns before the oldest that has a row were never due.
+    """
+    # From the first turn that is not before the oldest row, which may be a run by hand at any time.
     statement = text(
-        "SELECT (SELECT started_at FROM job_run WHERE job = :job AND scheduled_for <= :now AND state = 'done'"
-        " ORDER BY scheduled_for DESC LIMIT 1),"
-        " coalesce((SELECT error FROM job_run WHERE job = :job AND scheduled_for <= :now"
-        " ORDER BY scheduled_for DESC LIMIT 1), '')"
+        "SELECT due FROM (SELECT min(scheduled_for) AS at FROM job_run WHERE job = :job) first,"
+        " generate_series(date_bin(:every, greatest(first.at, :from) + :every - interval '1 microsecond', :epoch),"
+        " CAST(:at AS timestamptz) - :every, :every) due"
+        " LEFT JOIN job_run r ON r.job = :job AND r.scheduled_for = due"
+        " WHERE r.state IS NULL OR r.state = 'running' ORDER BY due"
     )
-    return Standing(*conn.execute(statement, {"job": job, "now": now}).one())
+    return list(conn.execute(statement, {**turn.values(), "from": turn.at - most * turn.every}).scalars())
 
 
 def health(conn: Connection, jobs: Sequence[str]) -> list[JobHealth]:
     """How each of `jobs` has fared, in the order given."""
     return [JobHealth(*row) for row in conn.execute(_HEALTH, {"jobs": list(jobs)})]
+
+
+def _skip(conn: Connection, turn: Turn, now: datetime, missed: str) -> None:
+    conn.execute(_SKIP, {**turn.values(), "now": now, "busy": "the run before was still at work", "missed": missed})
+
+
+def _ending(turn: Turn, ended: Ended) -> dict[str, object]:
+    return {
+        "job": turn.job,
+        "at": turn.at,
+        "began": ended.began,
+        "ended": ended.at,
+        "state": "failed" if ended.error else "done",
+        "did": ended.did,
+        "error": ended.error[:2000],
+    }
+
+
+def _forget(conn: Connection, turn: Turn) -> None:
+    statement = text("DELETE FROM job_run WHERE job = :job AND scheduled_for < :oldest")
+    conn.execute(statement, {"job": turn.job, "oldest": turn.oldest})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from sqlalchemy import text
@@ -15,6 +16,8 @@ from monitor.store.database import Connection
 
 BOUND_S = 5
 """Seconds that one statement of a page may take."""
+MOST_ROWS = 2000
+"""Rows that one panel of a page is drawn from."""
 
 _PRODUCED = text("""
     SELECT s.model, s.version, s.stage, min(old.start_at), max(new.start_at) + interval '1 hour'
@@ -227,10 +230,27 @@ class AlertRow:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a panel's statement says: names of the columns, and MOST_ROWS rows at most."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
 def bound(conn: Connection) -> None:
     """Make the transaction read-only and give each of its statements BOUND_S at most. Call it first."""
     conn.execute(text("SET TRANSACTION READ ONLY"))
     conn.execute(text(f"SET LOCAL statement_timeout = '{BOUND_S:d}s'"))
+
+
+def answer(conn: Connection, statement: str) -> Answer:
+    """What one of the panels' own statements says; its macros and variables are filled in already.
+
+    The transaction is read-only (`bound`), and no value comes from a reader that is not the name of something stored.
+    """
+    found = conn.exec_driver_sql(statement, execution_options={"no_parameters": True})
+    return Answer(tuple(found.keys()), tuple(tuple(row) for row in found.fetchmany(MOST_ROWS)))
 
 
 def server(conn: Connection) -> tuple[str, datetime]:

@@ -31,6 +31,14 @@ OPEN = "open"
 """The right of everybody. Every other right is the scope of that name."""
 ROUTES: Mapping[tuple[str, str], str] = {
     ("GET", "/"): "read",
+    ("GET", "/health"): "read",
+    ("GET", "/predictions"): "read",
+    ("GET", "/overrides"): "read",
+    ("GET", "/business"): "read",
+    ("GET", "/drift"): "read",
+    ("GET", "/golden"): "read",
+    ("GET", "/self"): "read",
+    ("GET", "/incident"): "read",
     ("GET", "/why"): "read",
     ("GET", "/static/page.css"): "read",
     ("GET", "/metrics"): "read",
@@ -183,7 +191,7 @@ class Door:
         )
         if methods:
             raise Refused(405, f"only {', '.join(methods)} is answered here", {"Allow": ", ".join(methods)})
-        raise Refused(404, "nothing is here; / is the status page, /openapi.json says what can be sent")
+        raise Refused(404, "nothing is here; / is the overview, /openapi.json says what can be sent")
 
     async def _token(self, scope: Scope, right: str) -> Token | None:
         """The token that the request may come in with; None: it needs none.

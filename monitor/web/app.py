@@ -11,13 +11,13 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from pydantic import BaseModel
 
 from monitor.errors import MonitorError
-from monitor.store import migrate
+from monitor.store import findings, lease, migrate
 from monitor.web.access import ROUTES, Door
 from monitor.web.alerts import add_alerts
 from monitor.web.api import add_intake
 from monitor.web.metrics import CONTENT_TYPE, Metrics
 from monitor.web.openapi import document
-from monitor.web.pages import Pages
+from monitor.web.pages import BOARDS, Pages
 from monitor.web.problem import Refused
 from monitor.web.view import Site
 
@@ -28,7 +28,8 @@ def _choices(*names: str) -> list[dict[str, Any]]:
     return [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in names]
 
 
-_PLACE = _choices("model", "version", "stage", "camera", "at")
+_PLACE = _choices("model", "version", "stage", "camera", "at", "days")
+_INCIDENT = _choices("key", "camera", "lane")
 _STREAM = _choices("model", "version", "stage", "camera", "lane", "class", "day")
 
 
@@ -43,10 +44,16 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Whether the daemon can do its work, and what keeps it from it."""
+    """Whether the daemon can do its work, and what keeps it from it.
+
+    What the auditor found makes nobody not ready: records are taken in all the same.
+    """
 
     ready: bool
     reasons: list[str]
+    leads: bool
+    leader: str
+    findings: list[str]
 
 
 def create_app(site: Site, metrics: Metrics, *, everywhere: bool = False) -> Door:
@@ -93,22 +100,48 @@ def _add_pages(app: FastAPI, site: Site) -> None:
     }
 
     @app.get("/", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _PLACE})
-    def status_page(request: Request) -> HTMLResponse:
-        """The status page."""
-        code, text = pages.status(request.query_params)
-        return HTMLResponse(text, status_code=code)
+    def overview(request: Request) -> HTMLResponse:
+        """The overview: is the model healthy, which camera is worst, since when, what to do first."""
+        return _html(pages.overview(request.query_params))
+
+    def board(request: Request) -> HTMLResponse:
+        return _html(pages.board(request.url.path, request.query_params))
+
+    for path, one in BOARDS.items():
+        app.get(
+            path,
+            response_class=HTMLResponse,
+            responses=page,
+            openapi_extra={"parameters": _PLACE},
+            name=path.removeprefix("/"),
+            description=f"{one.title}. {one.question}",
+        )(board)
+
+    @app.get("/self", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _PLACE})
+    def itself(request: Request) -> HTMLResponse:
+        """What came in, and how the daemon's jobs fare."""
+        return _html(pages.itself(request.query_params))
+
+    @app.get("/incident", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _INCIDENT})
+    def incident(request: Request) -> HTMLResponse:
+        """One incident, with the explanation of one of its streams."""
+        return _html(pages.incident(request.query_params))
 
     @app.get("/why", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _STREAM})
-    def why_page(request: Request) -> HTMLResponse:
+    def why(request: Request) -> HTMLResponse:
         """Why a lane alarmed, or did not."""
-        code, text = pages.why(request.query_params)
-        return HTMLResponse(text, status_code=code)
+        return _html(pages.why(request.query_params))
 
     # What asks no database runs in the loop itself and never waits behind pages that do.
     @app.get("/static/page.css", response_class=_Style)
     async def page_style() -> Response:
         """Its style."""
         return _Style(style)
+
+
+def _html(answer: tuple[int, str]) -> HTMLResponse:
+    code, text = answer
+    return HTMLResponse(text, status_code=code)
 
 
 def _add_figures(app: FastAPI, site: Site, metrics: Metrics) -> None:
@@ -124,10 +157,23 @@ def _add_figures(app: FastAPI, site: Site, metrics: Metrics) -> None:
 
     @app.get("/readyz", responses={503: {"model": Ready, "description": "Not ready."}})
     def ready(response: Response) -> Ready:
-        """Whether the daemon can do its work."""
+        """Whether the daemon can do its work, who leads, and what the auditor found."""
         reasons = why_not_ready(site)
         response.status_code = 503 if reasons else 200
-        return Ready(ready=not reasons, reasons=reasons)
+        leader, found = _standing(site)
+        return Ready(ready=not reasons, reasons=reasons, leads=site.leads(), leader=leader, findings=found)
+
+
+def _standing(site: Site) -> tuple[str, list[str]]:
+    """Who leads (empty: nobody, or it cannot be said), and what the auditor found."""
+    try:
+        with site.begin() as conn:
+            if migrate.check(conn).state is not migrate.State.CURRENT:
+                return "", []
+            leader, found = lease.standing(conn), findings.standing(conn)
+    except MonitorError:
+        return "", []
+    return leader.holder if leader is not None and leader.in_force else "", [one.sentence for one in found]
 
 
 def why_not_ready(site: Site) -> list[str]:

@@ -10,24 +10,32 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import copy
 from datetime import datetime, timedelta
+from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from monitor.errors import MonitorError
+from monitor.alerts.incidents import CAUSES
+from monitor.errors import DependencyAway, MonitorError
 from monitor.spec.load import LoadedContract
-from monitor.store import names, reporting
+from monitor.spec.rules import pillar_of
+from monitor.store import baselines, findings, incidents, lease, names, reporting, watched
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
+from monitor.upkeep import CHECKS
+from monitor.watch import label
+from monitor.web.exposed import METRICS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUDGET = 2000
-_ALL_STATES = ("firing", "flapping", "pending", "resolved", "ok", "undecided", "no-data")
-ACTIVE_LABELS = ("alertname", "rule", "severity", "model", "camera", "class_name")
-SCORE_LABELS = ("rule", "model", "camera", "class_name")
+_FIRING = ("firing", "flapping")
+_ALL_STATES = (*_FIRING, "pending", "resolved", "ok", "undecided", "no-data")
+_SCORES = "monitor_drift_score", "monitor_drift_threshold"
+_PLACES = list(METRICS)
 _log = logging.getLogger(__name__)
+
+Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
 class Metrics:
@@ -37,9 +45,10 @@ class Metrics:
         self._budget = budget
         self._lock = threading.Lock()
         self._read: dict[str, list[Metric]] = {}
+        self._failed: dict[str, float] = {}
         self._database_up = False
-        self._job_runs: dict[tuple[str, str], int] = {}
-        self._answers: dict[tuple[str, str], int] = {}
+        self._job_runs: dict[tuple[str, ...], float] = {}
+        self._answers: dict[tuple[str, ...], float] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -72,16 +81,18 @@ class Metrics:
         """Read everything anew; returns the number of parts read. What cannot be read keeps its last values.
 
         Raises:
-            MonitorError: the last error, after every part was tried.
+            MonitorError: a part could not be read; raised when every other one was tried.
         """
         parts: dict[str, Callable[[Connection], Iterable[Metric]]] = {
             "alerts": lambda conn: _alerts(conn, contracts),
             "jobs": lambda conn: _jobs(conn, jobs),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
+            "audit": _audit,
+            "watch": lambda conn: _watch(conn, contracts),
             "disk": lambda conn: _disk(database),
         }
-        failed: MonitorError | None = None
+        failures: list[Exception] = []
         for name, part in parts.items():
             try:
                 with database.begin() as conn:
@@ -89,11 +100,17 @@ class Metrics:
                     found = list(part(conn))
                 with self._lock:
                     self._read[name] = found
-            except MonitorError as error:
-                failed = error
+                    self._failed[name] = 0.0
+            except Exception as error:  # noqa: BLE001 - raised below, when the other parts were read
+                failures.append(error)
+                with self._lock:
+                    self._failed[name] = 1.0
                 _log.warning("the metrics about %s keep their last values: %s", name, error)
-        if failed is not None:
-            raise failed
+        for failure in failures:
+            if isinstance(failure, DependencyAway):
+                raise failure
+        if failures:
+            raise MonitorError("; ".join(map(str, failures))) from failures[-1]
         return len(parts)
 
     def describe(self) -> list[Metric]:
@@ -101,129 +118,151 @@ class Metrics:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Families in order of weight; the series beyond the budget are dropped and counted."""
+        """Families in the order of METRICS; the series beyond the budget are dropped, the last first, and counted."""
         with self._lock:
             families = [*self._own(), *(family for part in self._read.values() for family in part)]
+        families.sort(key=lambda family: _PLACES.index(_full_name(family)))
         left, dropped = self._budget - 2, 0
+        # A score says nothing without its threshold, so both end with the same alert.
+        scored = (left - sum(len(family.samples) for family in families if family.name not in _SCORES)) // 2
         for family in families:
-            shown = copy(family)  # the next scrape starts from the whole one
-            shown.samples = family.samples[: max(0, left)]
+            most = max(0, min(left, scored) if family.name in _SCORES else left)
+            shown = Metric(family.name, family.documentation, family.type)
+            shown.samples = family.samples[:most]
             dropped += len(family.samples) - len(shown.samples)
             left -= len(shown.samples)
             yield shown
-        yield _number("monitor_series", "Series on this page, these two apart.", self._budget - 2 - left)
-        yield _number("monitor_series_dropped", "Series left out of this page for want of budget.", dropped)
+        yield _number("monitor_series", self._budget - 2 - left)
+        yield _number("monitor_series_dropped", dropped)
 
     def _own(self) -> Iterator[Metric]:
-        yield _number("monitor_database_up", "1 if the database answered last time.", int(self._database_up))
-        runs = CounterMetricFamily(
-            "monitor_job_runs", "Runs of a job since the start, by end.", labels=["job", "state"]
-        )
-        for labels, count in sorted(self._job_runs.items()):
-            runs.add_metric(labels, count)
-        yield runs
-        answers = CounterMetricFamily(
-            "monitor_http_answers", "Answers over HTTP since the start, by status.", labels=["path", "status"]
-        )
-        for labels, count in sorted(self._answers.items()):
-            answers.add_metric(labels, count)
-        yield answers
+        yield _family("monitor_build_info", [((version("monitor-vision"),), 1.0)])
+        yield _number("monitor_database_up", int(self._database_up))
+        yield _family("monitor_refresh_failed", [((part,), failed) for part, failed in self._failed.items()])
+        yield _family("monitor_job_runs_total", sorted(self._job_runs.items()))
+        yield _family("monitor_http_answers_total", sorted(self._answers.items()))
 
 
-def _gauge(
-    name: str, help_text: str, samples: Iterable[tuple[tuple[str, ...], float]], labels: tuple[str, ...] = ()
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, help_text, labels=labels)
+def _family(name: str, samples: Samples) -> Metric:
+    """A family as METRICS describes it."""
+    one = METRICS[name]
+    kind = CounterMetricFamily if one.type == "counter" else GaugeMetricFamily
+    family: CounterMetricFamily | GaugeMetricFamily = kind(name, one.help, labels=one.labels)
     for values, number in samples:
         family.add_metric(values, number)
     return family
 
 
-def _number(name: str, help_text: str, number: float) -> GaugeMetricFamily:
-    return _gauge(name, help_text, [((), number)])
+def _number(name: str, number: float) -> Metric:
+    return _family(name, [((), number)])
+
+
+def _full_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
 
 
 def _intake(conn: Connection) -> Iterator[Metric]:
     counted = reporting.intake(conn)
     # A counter must never fall, so a line that was rejected and taken in later stays counted among the rejected.
-    lines = {"stored": counted.stored, "duplicate": counted.duplicate, "rejected": counted.rejected_ever}
-    for what, count in lines.items():
-        yield CounterMetricFamily(f"monitor_lines_{what}", f"Log lines {what}.", value=count)
-    set_aside = CounterMetricFamily(
-        "monitor_set_aside", "Lines and single detections set aside, by reason.", labels=["reason", "part"]
-    )
-    for one in counted.reasons:
-        set_aside.add_metric([one.reason, "line" if one.whole_line else "detection"], one.ever)
-    yield set_aside
-    others: Counter[tuple[str, str]] = Counter()
+    yield _number("monitor_lines_stored_total", counted.stored)
+    yield _number("monitor_lines_duplicate_total", counted.duplicate)
+    yield _number("monitor_lines_rejected_total", counted.rejected_ever)
+    reasons = [((one.reason, "line" if one.whole_line else "detection"), float(one.ever)) for one in counted.reasons]
+    yield _family("monitor_set_aside_total", reasons)
+    others: Counter[tuple[str, ...]] = Counter()
     for other in names.beyond(conn):
         others[other.model, other.condition or "camera"] += other.frames
-    beyond = CounterMetricFamily(
-        "monitor_other_name_frames",
-        "Frames that count under __other__ because too many new names came in a day.",
-        labels=["model", "name_of"],
-    )
-    for labels, count in sorted(others.items()):
-        beyond.add_metric(labels, count)
-    yield beyond
+    yield _family("monitor_other_name_frames_total", sorted(others.items()))
     if counted.last_received_at is not None:
-        newest = counted.last_received_at.timestamp()
-        yield _number("monitor_last_batch_timestamp_seconds", "When the newest batch was taken in.", newest)
+        yield _number("monitor_last_batch_timestamp_seconds", counted.last_received_at.timestamp())
 
 
 def _jobs(conn: Connection, jobs: Mapping[str, timedelta]) -> Iterator[Metric]:
-    every = {(job,): turn.total_seconds() for job, turn in jobs.items()}
-    yield _gauge("monitor_job_interval_seconds", "Turn of a job.", every.items(), ("job",))
-    done = {(one.job,): one.done_at.timestamp() for one in health(conn, list(jobs)) if one.done_at is not None}
-    yield _gauge(
-        "monitor_job_last_success_timestamp_seconds", "End of the last good run of a job.", done.items(), ("job",)
-    )
+    every = [((job,), turn.total_seconds()) for job, turn in jobs.items()]
+    yield _family("monitor_job_interval_seconds", every)
+    done = [((one.job,), one.done_at.timestamp()) for one in health(conn, list(jobs)) if one.done_at is not None]
+    yield _family("monitor_job_last_success_timestamp_seconds", done)
+
+
+def _audit(conn: Connection) -> Iterator[Metric]:
+    leader = lease.standing(conn)
+    if leader is not None:
+        yield _family("monitor_leader", [((leader.holder,), float(leader.in_force))])
+        yield _number("monitor_leader_epoch", leader.epoch)
+    wrong = Counter(one.check for one in findings.standing(conn))
+    wrong.update(dict.fromkeys(CHECKS, 0))
+    yield _family("monitor_audit_findings", [((check,), float(count)) for check, count in wrong.items()])
+
+
+def _watch(conn: Connection, contracts: Iterable[str]) -> Iterator[Metric]:
+    lanes: dict[tuple[str, ...], float] = {}
+    for model in contracts:
+        for version_of in baselines.versions(conn, model):
+            said = watched.progress(conn, model, version_of)
+            if said is not None:
+                lanes[model, version_of, "judged"] = float(said.judged)
+                lanes[model, version_of, "learning"] = float(said.learnt)
+    yield _family("monitor_lane_streams", lanes.items())
 
 
 def _contracts(contracts: Mapping[str, LoadedContract], now: datetime) -> Iterator[Metric]:
-    known = {(model, loaded.hash): 1.0 for model, loaded in contracts.items()}
-    yield _gauge("monitor_contract_info", "1 for each contract in force.", known.items(), ("model", "contract_hash"))
-    yield _number("monitor_refreshed_timestamp_seconds", "When these figures were read.", now.timestamp())
+    known = [((model, loaded.hash), 1.0) for model, loaded in contracts.items()]
+    yield _family("monitor_contract_info", known)
+    yield _number("monitor_refreshed_timestamp_seconds", now.timestamp())
 
 
 def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterator[Metric]:
-    in_force = [(model, rule.name) for model, loaded in contracts.items() for rule in loaded.contract.rules]
-    rows = reporting.alerts(conn, _ALL_STATES, in_force, limit=BUDGET)
-    severities = dict.fromkeys(("critical", "warning", "info"), 0)
+    rules = {(model, rule.name): rule for model, one in contracts.items() for rule in one.contract.rules}
+    rows = reporting.alerts(conn, _ALL_STATES, list(rules), limit=BUDGET)
+    severities = dict.fromkeys(("critical", "warning", "info"), 0.0)
     active: dict[tuple[str, ...], float] = {}
     scores: dict[tuple[str, ...], reporting.AlertRow] = {}
     # Version, stage and slice are no labels: of alerts that differ in nothing else the newest and then the worst
-    # stands for all, since a label set may occur once.
-    for row in sorted(rows, key=lambda one: (one.window_end, (one.value or 0.0) - one.threshold)):
-        if row.state in ("firing", "flapping"):
-            severities[row.severity] = severities.get(row.severity, 0) + 1
-            labels = (
-                _alert_name(row.rule),
-                row.rule,
-                row.severity,
-                row.scope.model,
-                row.scope.camera,
-                row.class_name,
-            )
-            active[labels] = 1.0
+    # stands for all, since a label set may occur once. What fires comes first, should the budget not hold all.
+    for row in sorted(rows, key=lambda one: (one.state in _FIRING, one.window_end, _excess(one)), reverse=True):
+        pillar = rules[row.scope.model, row.rule].pillar
+        whose = (row.rule, row.severity, pillar, row.scope.model, row.scope.camera, row.class_name)
+        if row.state in _FIRING:
+            severities[row.severity] += 1
+            active[_alert_name(row.rule), *whose] = 1.0
         if row.value is not None:
-            scores[row.rule, row.scope.model, row.scope.camera, row.class_name] = row
-    by_severity = {(severity,): float(count) for severity, count in severities.items()}
-    yield _gauge("monitor_alerts_open", "Alerts that are firing.", by_severity.items(), ("severity",))
-    yield _gauge("monitor_alert_active", "1 for each alert that is firing.", active.items(), ACTIVE_LABELS)
-    value = [(key, row.value) for key, row in scores.items() if row.value is not None]
-    yield _gauge("monitor_drift_score", "What an alert rule looked at in its last window.", value, SCORE_LABELS)
-    threshold = [(key, row.threshold) for key, row in scores.items()]
-    yield _gauge("monitor_drift_threshold", "What that had to exceed, chance allowed for.", threshold, SCORE_LABELS)
+            scores.setdefault(whose, row)
+    yield _family("monitor_alerts_open", [((severity,), count) for severity, count in severities.items()])
+    opened, told = _incidents(conn, contracts)
+    yield _family("monitor_incidents_open", opened)
+    yield _family("monitor_alert_active", [*active.items(), *told])
+    yield _family(
+        "monitor_drift_score", [(whose, row.value) for whose, row in scores.items() if row.value is not None]
+    )
+    yield _family("monitor_drift_threshold", [(whose, row.threshold) for whose, row in scores.items()])
+
+
+def _excess(row: reporting.AlertRow) -> float:
+    return abs((row.value or 0.0) - row.threshold)
+
+
+def _incidents(conn: Connection, contracts: Mapping[str, LoadedContract]) -> tuple[Samples, Samples]:
+    """How many are open by model and cause; and each of them as an alert that fires."""
+    counts: dict[tuple[str, ...], float] = {(model, cause): 0.0 for model in contracts for cause in CAUSES.values()}
+    told: dict[tuple[str, ...], float] = {}
+    for one in incidents.read(conn, open_only=True):
+        model, scope, cause = one.watch.model, one.incident.scope, one.incident.cause
+        if model not in contracts:
+            continue
+        is_camera = bool(scope) and contracts[model].contract.cameras.path_of(scope[-1]) == scope
+        place, rule = scope[-1] if is_camera else label(scope), f"incident-{cause}"
+        counts[model, cause] = counts.get((model, cause), 0.0) + 1.0
+        told[_alert_name(rule), rule, "warning", pillar_of(one.incident.signals[0]), model, place, ""] = 1.0
+    return counts.items(), told.items()
 
 
 def _disk(database: Database) -> Iterator[Metric]:
     if database.postgres is None:
         return
     room = database.postgres.room
-    yield _number("monitor_disk_free_bytes", "Room on the disk of the embedded Postgres.", room.free)
-    yield _number("monitor_disk_reserve_bytes", "Below this much room nothing is taken in.", room.reserve)
-    yield _number("monitor_disk_ballast_bytes", "Held by the ballast; 0 once it was given up.", room.held)
+    yield _number("monitor_disk_free_bytes", room.free)
+    yield _number("monitor_disk_reserve_bytes", room.reserve)
+    yield _number("monitor_disk_ballast_bytes", room.held)
 
 
 def _alert_name(rule: str) -> str:

@@ -1,29 +1,46 @@
-"""The status page: a query → a status code and HTML. Everything shown is escaped by the templates."""
+"""The pages: a query → a status code and HTML. Everything shown is escaped by the templates."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
-from urllib.parse import urlencode
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from monitor.drift import past
-from monitor.drift.explain import in_words
-from monitor.drift.portrait import portrait
 from monitor.drift.why import Asked as StreamAsked
-from monitor.drift.why import explained
 from monitor.errors import DependencyAway, TryAgain, UsageError
+from monitor.panels.observable import Board
+from monitor.panels.registry import BY_UID
 from monitor.records import EPOCH
-from monitor.store import reporting
-from monitor.watch import LANES
-from monitor.web import pictures
-from monitor.web.view import TRENDS, Asked, NotThere, Site, Status, status
+from monitor.store import baselines, business, reporting
+from monitor.store.database import Connection
+from monitor.watch import ALL_LANES
+from monitor.web import boards, pictures, told, wording
+from monitor.web.drifted import TRENDS, drifted
+from monitor.web.standing import FIRING, Known, answers
+from monitor.web.stream import Stream, stream
+from monitor.web.view import SPANS, Asked, NotThere, Place, Site, place
 
 _END = datetime(9999, 1, 1, tzinfo=UTC)
-_TONES = {"critical": "bad", "warning": "watch", "info": "quiet"}
+MOST_SOURCES = 20
+MOST_ROWS = 8
+"""Rows of a table that are shown at once; the others fold out."""
+OVERVIEW = boards.over_a_month(BY_UID["monitor-overview"])
+BOARDS: Mapping[str, Board] = {
+    "/health": BY_UID["monitor-health"],
+    "/predictions": BY_UID["monitor-predictions"],
+    "/overrides": BY_UID["monitor-overrides"],
+    "/business": BY_UID["monitor-business"],
+    "/drift": BY_UID["monitor-drift"],
+    "/golden": BY_UID["monitor-golden"],
+}
+"""The pages that are a board, by their address."""
+MENU = {"/": OVERVIEW.title, **{path: board.title for path, board in BOARDS.items()}, "/self": "The monitor itself"}
+
+Query = Mapping[str, str]
+_Read = Callable[[Connection, Place], dict[str, Any]]
 
 
 class Pages:
@@ -33,50 +50,151 @@ class Pages:
         self._site = site
         self._templates = _templates()
 
-    def status(self, query: Mapping[str, str]) -> tuple[int, str]:
-        """The status page for `query` (model, version, stage, camera, at), or the page that says why not."""
-        try:
+    def overview(self, query: Query) -> tuple[int, str]:
+        """The four answers, the last 24 hours, alerts, and the trends of 30 days."""
+        return self._page(query, "overview.html", self._overview)
+
+    def board(self, path: str, query: Query) -> tuple[int, str]:
+        """The page of one of BOARDS."""
+        if path == "/drift":
+            return self._page(query, "drift.html", _drift)
+        return self._page(query, "board.html", lambda conn, here: _board(conn, here, path))
+
+    def itself(self, query: Query) -> tuple[int, str]:
+        """What came in, and how the daemon's jobs fare."""
+        return self._page(query, "itself.html", _itself)
+
+    def incident(self, query: Query) -> tuple[int, str]:
+        """One incident, and the explanation of one of its streams, for `query` (key; camera and lane of a stream)."""
+        return self._answer(lambda: self._incident(query))
+
+    def why(self, query: Query) -> tuple[int, str]:
+        """Why a lane alarmed, or did not, for `query` (model, version, stage, camera, lane, class, day)."""
+        return self._answer(lambda: self._why(query))
+
+    def _page(self, query: Query, template: str, read: _Read) -> tuple[int, str]:
+        """A page of the place that `query` names; where no frame has come in yet, the first steps."""
+
+        def render() -> str:
             asked = read_query(query)
             with self._site.begin() as conn:
-                shown = status(conn, self._site, asked)
-        except NotThere as error:
-            return 404, self._message("Not here", str(error))
-        except DependencyAway as error:
-            return 503, self._message("The database is away", str(error))
-        except TryAgain as error:
-            return 503, self._message("Not just now", str(error))
-        if not isinstance(shown, Status):
-            return 200, self._templates.get_template("first_steps.html").render(around=shown)
-        return 200, self._templates.get_template("status.html").render(page=shown, around=shown.around, trends=TRENDS)
+                here = place(conn, self._site, asked)
+                if not isinstance(here, Place):
+                    return self._render("first_steps.html", around=here)
+                shown = read(conn, here)
+            return self._render(template, place=here, around=here.around, **shown)
 
-    def why(self, query: Mapping[str, str]) -> tuple[int, str]:
-        """Why a lane alarmed, or did not, for `query` (model, version, stage, camera, lane, class, day)."""
+        return self._answer(render)
+
+    def _answer(self, render: Callable[[], str]) -> tuple[int, str]:
         try:
-            of, asked = read_why(query)
-            loaded = self._site.contracts().get(of[0])
-            if loaded is None:
-                raise NotThere(f"no contract of {of[0]!r} is in force")
-            with self._site.begin() as conn:
-                said = explained(conn, loaded, past.baseline_of(conn, *of), asked)
+            return 200, render()
         except (NotThere, UsageError) as error:
             return 404, self._message("Not here", str(error))
         except DependencyAway as error:
             return 503, self._message("The database is away", str(error))
         except TryAgain as error:
             return 503, self._message("Not just now", str(error))
-        drawn = {"of": " ".join(of), "said": said, "words": in_words(said), "picture": Markup(portrait(said))}  # noqa: S704 - the portrait escapes what it is given
-        return 200, self._templates.get_template("why.html").render(drawn)
+
+    def _overview(self, conn: Connection, here: Place) -> dict[str, Any]:
+        of, loaded = here.of, here.loaded
+        rules = loaded.contract.rules if loaded else ()
+        in_force = [(of.model, rule.name) for rule in rules]
+        baseline = baselines.active(conn, of.model, of.version)
+        known = Known(
+            at=here.at,
+            is_live=here.mode != "end",
+            incidents=told.incidents_of(conn, of, loaded),
+            alerts=reporting.alerts(conn, (*FIRING, "pending"), in_force),
+            cameras=here.cameras,
+            deployments=business.deployments(conn, of.model, EPOCH, here.at),
+            runbooks={rule.name: rule.runbook for rule in rules if rule.runbook},
+            watch=told.watch_of(conn, of, baseline),
+            has_baseline=baseline is not None,
+            late=here.late,
+        )
+        resolved = reporting.alerts(conn, ("resolved",), in_force, limit=5)
+        return {
+            "known": known,
+            "answers": answers(known),
+            "resolved": resolved,
+            "drawn": boards.draw(conn, OVERVIEW, here),
+            "path": "/",
+        }
+
+    def _incident(self, query: Query) -> str:
+        name = query.get("key", "")
+        loaded = self._site.contracts().get(name.split("/")[0])
+        with self._site.begin() as conn:
+            found = told.incident_named(conn, name, loaded)
+            if found is None:
+                raise NotThere(f"there is no incident {name!r}; the overview lists those that are open")
+            kept, one = found
+            chosen = _stream_of(query, one)
+            said, trouble = None, ""
+            if chosen is not None and loaded is not None:
+                asked = StreamAsked(kept.watch.stage, *chosen)
+                try:
+                    said = stream(conn, loaded, kept.watch.version, asked)
+                except UsageError as error:
+                    trouble = str(error)
+        of = reporting.Produced(kept.watch.model, kept.watch.version, kept.watch.stage, EPOCH, EPOCH)
+        return self._render("incident.html", one=one, of=of, chosen=chosen, said=_drawn(said), trouble=trouble)
+
+    def _why(self, query: Query) -> str:
+        of, asked = read_why(query)
+        loaded = self._site.contracts().get(of[0])
+        if loaded is None:
+            raise NotThere(f"no contract of {of[0]!r} is in force")
+        with self._site.begin() as conn:
+            said = stream(conn, loaded, of[1], asked)
+        return self._render("why.html", of=" ".join(of), said=_drawn(said))
 
     def _message(self, title: str, sentence: str) -> str:
-        return self._templates.get_template("message.html").render(title=title, sentence=sentence)
+        return self._render("message.html", title=title, sentence=sentence)
+
+    def _render(self, template: str, **shown: Any) -> str:
+        return self._templates.get_template(template).render(**shown)
 
 
-def read_query(query: Mapping[str, str]) -> Asked:
+def _board(conn: Connection, here: Place, path: str) -> dict[str, Any]:
+    return {"drawn": boards.draw(conn, BOARDS[path], here), "path": path}
+
+
+def _drift(conn: Connection, here: Place) -> dict[str, Any]:
+    open_ones = told.incidents_of(conn, here.of, here.loaded)
+    return {**_board(conn, here, "/drift"), "page": drifted(conn, here), "incidents": open_ones}
+
+
+def _itself(conn: Connection, here: Place) -> dict[str, Any]:
+    sources = reporting.intake_by_source(conn, MOST_SOURCES)
+    return {"intake": reporting.intake(conn), "sources": sources, "path": "/self"}
+
+
+def _stream_of(query: Query, one: told.Told) -> tuple[str, str] | None:
+    """Camera and lane that the reader chose, or else the incident's first."""
+    chosen = (query.get("camera", ""), query.get("lane", ""))
+    return chosen if chosen in one.streams else next(iter(one.streams), None)
+
+
+def _drawn(said: Stream | None) -> dict[str, Any] | None:
+    if said is None:
+        return None
+    return {"of": said, "wide": Markup(said.wide), "narrow": Markup(said.narrow)}  # noqa: S704 - portraits escape what they are given
+
+
+def read_query(query: Query) -> Asked:
     """What the query string asks for.
 
     Raises:
-        NotThere: `at` is no point in time.
+        NotThere: `at` is no point in time, or `days` is none of SPANS.
     """
+    days = None
+    if said := query.get("days"):
+        if said not in {str(span) for span in SPANS}:
+            spans = ", ".join(map(str, SPANS))
+            raise NotThere(f"days={said!r} is nothing that a page looks back; choose one of {spans}")
+        days = int(said)
     at = None
     if said := query.get("at"):
         try:
@@ -87,7 +205,8 @@ def read_query(query: Mapping[str, str]) -> Asked:
             raise NotThere(f"at={said!r} is no point in time; write it as 2026-05-01T12:00Z") from None
         if not EPOCH <= at < _END:
             raise NotThere(f"at={said!r} is no time that frames can be of; choose one from 1970 to 9998")
-    return Asked(query.get("model", ""), query.get("version", ""), query.get("stage"), query.get("camera", ""), at)
+    named = (query.get("model", ""), query.get("version", ""), query.get("stage"), query.get("camera", ""))
+    return Asked(*named, at, days)
 
 
 def read_why(query: Mapping[str, str]) -> tuple[tuple[str, str], StreamAsked]:
@@ -97,26 +216,14 @@ def read_why(query: Mapping[str, str]) -> tuple[tuple[str, str], StreamAsked]:
         NotThere: there is no such lane, or `day` is no date.
     """
     lane, day = query.get("lane", ""), query.get("day")
-    if lane not in LANES:
-        raise NotThere(f"there is no lane {lane!r}; there are {', '.join(LANES)}")
+    if lane not in ALL_LANES:
+        raise NotThere(f"there is no lane {lane!r}; there are {', '.join(ALL_LANES)}")
     try:
         at = date.fromisoformat(day) if day else None
     except ValueError:
         raise NotThere(f"day={day!r} is no date; write it as 2026-05-01") from None
     of_stream = StreamAsked(query.get("stage"), query.get("camera", ""), lane, query.get("class", ""), at)
     return (query.get("model", ""), query.get("version", "")), of_stream
-
-
-def _why(page: Status, camera: str, lane: str) -> str:
-    """The page that explains a stream of the version shown."""
-    parts = {
-        "model": page.of.model,
-        "version": page.of.version,
-        "stage": page.of.stage,
-        "camera": camera,
-        "lane": lane,
-    }
-    return "/why?" + urlencode(parts)
 
 
 def _templates() -> Environment:
@@ -127,65 +234,18 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {
-        "when": _when,
-        "ago": _ago,
-        "duration": _length,
-        "number": _number,
-        "thousands": lambda n: f"{n:,}",
-        "title_of": _title_of,
-        "quoted": shlex.quote,
-        "tone": lambda severity: _TONES.get(severity, "quiet"),
-    }
+    found.filters |= wording.FILTERS
     found.globals |= {
-        "link": _link,
-        "why": _why,
+        "link": wording.link,
+        "menu": MENU,
+        "spans": SPANS,
+        "firing_states": FIRING,
+        "trends": TRENDS,
+        "most_rows": MOST_ROWS,
         "box": (pictures.WIDTH, pictures.HEIGHT),
         "line_box": (pictures.LINE_WIDTH, pictures.LINE_HEIGHT),
+        "chart_box": (pictures.CHART_WIDTH, pictures.CHART_HEIGHT),
     }
+    for name in found.list_templates():
+        found.get_template(name)  # read once, before the first reader comes
     return found
-
-
-def _link(page: Status, camera: str | None = None, of: reporting.Produced | None = None) -> str:
-    """The page for another camera, or another model, version and stage, at the same moment."""
-    one = of or page.of
-    parts = {"model": one.model, "version": one.version, "stage": one.stage}
-    if of is None:
-        parts["camera"] = page.camera if camera is None else camera
-    if page.mode == "asked" and one == page.of:
-        parts["at"] = page.at.isoformat().replace("+00:00", "Z")
-    return "/?" + urlencode({name: value for name, value in parts.items() if value or name == "stage"})
-
-
-def _when(at: datetime | None) -> str:
-    return "never" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def _ago(at: datetime | None, now: datetime) -> str:
-    if at is None:
-        return "never"
-    return f"in {_length(at - now)}" if at > now else f"{_length(now - at)} ago"
-
-
-def _length(duration: timedelta) -> str:
-    """`5 s`, `3 min`, `7 h`, `12 days`: one unit, rounded down."""
-    seconds = int(duration.total_seconds())
-    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= (2 * size if unit == "days" else size):
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits (four places where it is tiny), thousands set apart; a dash for what is not known."""
-    if value is None:
-        return "–"
-    if abs(value) < 0.001:
-        return f"{round(value, 4) + 0.0:.4f}" if value else "0"
-    # What rounds up to one place more would be written with an exponent.
-    return f"{value:,.0f}" if abs(value) >= 10**digits - 0.5 else f"{value:#.{digits}g}".rstrip(".")
-
-
-def _title_of(signal: str) -> str:
-    words = {"latency_ms": "Latency", "exposure_ms": "Exposure", "gain_db": "Gain"}
-    return words.get(signal) or signal.replace("_", " ").capitalize()

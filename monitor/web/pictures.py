@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from monitor.signals import Edges
 
 WIDTH, HEIGHT = 320, 110
 LINE_WIDTH, LINE_HEIGHT = 220, 48
+CHART_WIDTH, CHART_HEIGHT = 600, 140
 _MOST_COLUMNS = 32
 _TAIL = 0.001
 _PAD = 4
@@ -45,6 +47,59 @@ class Line:
     last: float | None
     lowest: float | None
     highest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One named line of a chart. `kind`: `now`, or `baseline` or `threshold`, which others are held against."""
+
+    name: str
+    kind: str
+    path: str
+    dots: tuple[tuple[float, float], ...]
+    last: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened: where it lies in the field, and what it was."""
+
+    x: float
+    at: datetime
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Several quantities on one scale over one period, in a field of CHART_WIDTH × CHART_HEIGHT."""
+
+    curves: tuple[Curve, ...]
+    marks: tuple[Mark, ...]
+    period: Window
+    low: float
+    high: float
+
+
+def chart(
+    named: Sequence[tuple[str, str, Sequence[tuple[datetime, float | None]]]],
+    period: Window,
+    events: Sequence[tuple[datetime, str]] = (),
+) -> Chart:
+    """Lines (name, kind, points in time order) drawn over `period`, with a mark for each event within it.
+
+    A line is broken where its points lie more than twice their usual distance apart.
+    """
+    values = [value for _, _, points in named for _, value in points if value is not None]
+    low, high = span(values)
+    low = 0.0 if values and low < 0 <= min(values) else low
+    field = _Field(CHART_WIDTH, CHART_HEIGHT, period, low, high)
+    curves = []
+    for name, kind, points in named:
+        runs = field.runs(points, _usual_step(points))
+        known = [value for _, value in points if value is not None]
+        curves.append(Curve(name, kind, _path(runs), _dots(runs), known[-1] if known else None))
+    marks = [Mark(field.x(at), at, said) for at, said in events if period.start <= at < period.end]
+    return Chart(tuple(curves), tuple(marks), period, low, high)
 
 
 def distribution(edges: Edges, now: Histogram | None, baseline: Histogram | None) -> Distribution | None:
@@ -80,19 +135,13 @@ def line(
     level: float | None = None,
 ) -> Line:
     """`points` in time order drawn over `period`, with `low` to `high` as the field's height."""
-    length = (period.end - period.start).total_seconds()
-    runs: list[list[tuple[float, float]]] = [[]]
-    for at, value in points:
-        if value is None:
-            runs.append([])
-            continue
-        x = _PAD + (at - period.start).total_seconds() / length * (LINE_WIDTH - 2 * _PAD)
-        runs[-1].append((round(x, 1), _height(value, low, high)))
+    field = _Field(LINE_WIDTH, LINE_HEIGHT, period, low, high)
+    runs = field.runs(points)
     known = [value for _, value in points if value is not None]
     return Line(
-        path=" ".join("M" + " L".join(f"{x:g},{y:g}" for x, y in run) for run in runs if len(run) > 1),
-        dots=tuple(run[0] for run in runs if len(run) == 1),
-        level_y=None if level is None else _height(level, low, high),
+        path=_path(runs),
+        dots=_dots(runs),
+        level_y=None if level is None else field.y(level),
         last=known[-1] if known else None,
         lowest=min(known, default=None),
         highest=max(known, default=None),
@@ -108,9 +157,52 @@ def span(values: Sequence[float], *, floor: float | None = None) -> tuple[float,
     return (low - room if floor is None else floor, high + room)
 
 
-def _height(value: float, low: float, high: float) -> float:
-    share = min(1.0, max(0.0, (value - low) / (high - low)))
-    return round(LINE_HEIGHT - _PAD - share * (LINE_HEIGHT - 2 * _PAD), 1)
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of `width` × `height` that stands for a period and for the values from `low` to `high`."""
+
+    width: int
+    height: int
+    period: Window
+    low: float
+    high: float
+
+    def x(self, at: datetime) -> float:
+        share = (at - self.period.start) / (self.period.end - self.period.start)
+        return round(_PAD + share * (self.width - 2 * _PAD), 1)
+
+    def y(self, value: float) -> float:
+        share = min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        return round(self.height - _PAD - share * (self.height - 2 * _PAD), 1)
+
+    def runs(
+        self, points: Sequence[tuple[datetime, float | None]], longest: timedelta | None = None
+    ) -> list[list[tuple[float, float]]]:
+        """Points without a gap between them; a gap is a point without a value, or more than `longest`."""
+        runs: list[list[tuple[float, float]]] = [[]]
+        before: datetime | None = None
+        for at, value in points:
+            if value is None or (longest is not None and before is not None and at - before > longest):
+                runs.append([])
+            if value is not None:
+                runs[-1].append((self.x(at), self.y(value)))
+                before = at
+        return runs
+
+
+def _usual_step(points: Sequence[tuple[datetime, float | None]]) -> timedelta | None:
+    """Twice the median distance of neighbours, and a little; None where there are too few to say."""
+    times = [at for at, value in points if value is not None]
+    steps = sorted(later - earlier for earlier, later in pairwise(times))
+    return steps[len(steps) // 2] * 2.1 if len(steps) > 1 else None
+
+
+def _path(runs: Sequence[Sequence[tuple[float, float]]]) -> str:
+    return " ".join("M" + " L".join(f"{x:g},{y:g}" for x, y in run) for run in runs if len(run) > 1)
+
+
+def _dots(runs: Sequence[Sequence[tuple[float, float]]]) -> tuple[tuple[float, float], ...]:
+    return tuple(run[0] for run in runs if len(run) == 1)
 
 
 def _shares(histogram: Histogram | None) -> Floats | None:

@@ -1,4 +1,4 @@
-"""What the status page says of the calibrated lanes: the open incidents, and how far the watch is."""
+"""What the pages say of the calibrated lanes: the incidents, and how far the watch is."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from monitor.records import Baseline
+from monitor.records import AlertEvent, Baseline
+from monitor.spec.load import LoadedContract
 from monitor.store import acceptances, alerts, incidents, reporting, watched
 from monitor.store.database import Connection
-from monitor.watch import LANES, Incident, label
+from monitor.watch import ALL_LANES, Incident, label
 
 MOST_STREAMS = 8
 """Streams of one incident that the page links to."""
@@ -18,11 +19,14 @@ MOST_STREAMS = 8
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An open incident, with the sentence that people were told."""
+    """An incident, with what people were told of it."""
 
     key: str
+    episode: int
     cause: str
     where: str
+    camera: str
+    """The camera, where it is one camera's; else empty."""
     members: str
     finding: str
     causes: tuple[Mapping[str, Any], ...]
@@ -30,34 +34,68 @@ class Told:
     onset: date
     opened_on: date
     last_alarm_on: date
+    closed_on: date | None
+    closed_because: str
     streams: tuple[tuple[str, str], ...]
-    """Camera and lane of the streams that can be looked at, a few."""
+    """Camera and lane of the streams that can be looked at, a few; those of the first signal first."""
+    events: tuple[AlertEvent, ...]
+    """What was told, oldest first."""
+
+    @property
+    def name(self) -> str:
+        """What people call it by."""
+        return self.key if self.episode == 1 else f"{self.key}#{self.episode}"
 
 
-def incidents_of(conn: Connection, of: reporting.Produced) -> tuple[Told, ...]:
+def incidents_of(conn: Connection, of: reporting.Produced, loaded: LoadedContract | None) -> tuple[Told, ...]:
     """The open incidents of a version's stage, the newest first."""
-    found = []
-    for one in incidents.read(conn, of.model, open_only=True):
-        if (one.watch.version, one.watch.stage) == (of.version, of.stage):
-            incident = one.incident
-            events = [event for event in alerts.events(conn, one.key) if event.episode == one.episode]
-            why = events[-1].evidence if events else {}
-            said = str(why.get("finding") or why.get("sentence", ""))
-            likely = tuple(why.get("causes", ()))
-            cameras = sum(1 for member in incident.members if member != incident.scope)
-            members = f"{cameras} camera{'' if cameras == 1 else 's'} within" if cameras else "by itself"
-            where = label(incident.scope) or "all cameras"
-            days = (incident.onset, incident.opened_on, incident.last_alarm_on)
-            found.append(Told(one.key, incident.cause, where, members, said, likely, *days, _streams(incident)))
-    return tuple(found)
+    found = incidents.read(conn, of.model, open_only=True)
+    mine = [one for one in found if (one.watch.version, one.watch.stage) == (of.version, of.stage)]
+    return tuple(_told(conn, one, loaded) for one in mine)
+
+
+def incident_named(conn: Connection, name: str, loaded: LoadedContract | None) -> tuple[incidents.Kept, Told] | None:
+    """The incident of this name, open or closed; without an episode the newest of that key."""
+    key, _, episode = name.partition("#")
+    found = [one for one in incidents.read(conn, key=key) if one.key == key]
+    chosen = [one for one in found if not episode or str(one.episode) == episode]
+    newest = max(chosen, key=lambda one: one.episode, default=None)
+    return None if newest is None else (newest, _told(conn, newest, loaded))
+
+
+def _told(conn: Connection, one: incidents.Kept, loaded: LoadedContract | None) -> Told:
+    incident = one.incident
+    events = tuple(event for event in alerts.events(conn, one.key) if event.episode == one.episode)
+    opened = [event.evidence for event in events if event.to_state == "firing"]
+    why = opened[-1] if opened else {}
+    cameras = sum(1 for member in incident.members if member != incident.scope)
+    last = incident.scope[-1] if incident.scope else ""
+    is_camera = loaded is not None and bool(last) and loaded.contract.cameras.path_of(last) == incident.scope
+    return Told(
+        key=one.key,
+        episode=one.episode,
+        cause=incident.cause,
+        where=label(incident.scope) or "all cameras",
+        camera=last if is_camera else "",
+        members=f"{cameras} camera{'' if cameras == 1 else 's'} within" if cameras else "by itself",
+        finding=str(why.get("finding") or why.get("sentence", "")),
+        causes=tuple(why.get("causes", ())),
+        onset=incident.onset,
+        opened_on=incident.opened_on,
+        last_alarm_on=incident.last_alarm_on,
+        closed_on=incident.closed_on,
+        closed_because=incident.closed_because,
+        streams=_streams(incident),
+        events=events,
+    )
 
 
 def _streams(incident: Incident) -> tuple[tuple[str, str], ...]:
     """The cameras that took part (the leaves among its members), each with the lanes of the signals that moved."""
     deepest = max(len(member) for member in incident.members)
     cameras = sorted(member[-1] for member in incident.members if member and len(member) == deepest)
-    own = [lane.name for lane in LANES.values() if lane.signal in incident.signals]
-    return tuple((camera, lane) for camera in cameras if camera for lane in own)[:MOST_STREAMS]
+    own = [lane.name for signal in incident.signals for lane in ALL_LANES.values() if lane.signal == signal]
+    return tuple((camera, lane) for lane in own for camera in cameras if camera)[:MOST_STREAMS]
 
 
 def watch_of(conn: Connection, of: reporting.Produced, baseline: Baseline | None) -> str:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
 from importlib import import_module
 from itertools import count
 from pathlib import Path
 
+from chaos import witness
 from chaos.plant import BATCH_LINES
+from light import LOADED
 from sqlalchemy import text
 
+from monitor.alerts import deliver
+from monitor.alerts import stage as alerts
+from monitor.alerts.webhook import WebhookChannel
+from monitor.alerts.wire import Guard, Wire
+from monitor.daemon import jobs, run, serve
+from monitor.daemon.context import Context, Job
 from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
 from monitor.ingest import spool, stage
 from monitor.ingest.workers import Workers
 from monitor.settings import Settings
 from monitor.spec.load import load_contract
-from monitor.store import migrate
+from monitor.store import jobs as job_runs
+from monitor.store import lease, migrate
 from monitor.store.database import Database, open_database
 
 GAVE_UP = 3
@@ -91,9 +103,76 @@ def press(url: str) -> int:
     return 0
 
 
+def lead(env: dict[str, str], fenced: bool) -> int:
+    """A daemon whose leader writes without pause, a short transaction after the other, beside its own jobs.
+
+    `fenced` False: a broken build, in which nothing keeps a stale leader out.
+    """
+    os.environ.update(env, MONITOR_DATABASE_URL=witness.signed(env["MONITOR_DATABASE_URL"]))
+    with_probe = (*jobs.JOBS, Job("probe", timedelta(seconds=0.5), write_on, "writes"))
+    for module in (jobs, run, serve):
+        module.JOBS = with_probe
+    if not fenced:
+        lease.fence = lambda conn, epoch: None
+        lease.end_sessions = lambda conn: 0
+    return monitor({}, ["daemon", "--no-http"])
+
+
+def write_on(context: Context, now: datetime) -> int:
+    """Write twenty rows, each in a transaction of its own that takes a while."""
+    pause = threading.Event()
+    for number in range(20):
+        with context.database.begin() as conn:
+            conn.execute(text("INSERT INTO work VALUES (:number)"), {"number": number})
+            pause.wait(0.01)
+        pause.wait(0.01)
+    return 20
+
+
 def monitor(env: dict[str, str], words: list[str]) -> int:
     """Run a command of the command line."""
     os.environ.update(env)
     spool.BATCH_LINES = BATCH_LINES
     code: int = import_module("monitor.cli.main").main(words)
     return code
+
+
+def signal(env: dict[str, str], folder: str) -> int:
+    """A daemon with short turns, whose jobs hang while a file of their name lies in `folder`."""
+    os.environ.update(env)
+    quick = {"intake": 0.5, "deliver": 0.5, "audit": 1.0}
+    table = tuple(
+        replace(job, every=timedelta(seconds=quick.get(job.name, 5.0)), function=hanging(job, Path(folder)))
+        for job in jobs.JOBS
+    )
+    for module in (jobs, run, serve):
+        module.JOBS = table
+    job_runs.SLACK = timedelta(seconds=2)
+    return monitor({}, ["daemon", "--no-http"])
+
+
+def hanging(job: Job, folder: Path) -> Callable[[Context, datetime], int]:
+    """The job's own work, before which it waits until there is no file of its name."""
+    pause = threading.Event()
+
+    def work(context: Context, now: datetime) -> int:
+        while (folder / job.name).exists() and not context.stopping.is_set():
+            pause.wait(0.05)
+        return job.function(context, now)
+
+    return work
+
+
+def tell(url: str, hook: str, now: str, judge: bool = False) -> int:
+    """Send what the outbox holds to the webhook at `hook`, once; `judge`: judge what was measured before."""
+    channel = WebhookChannel(hook, None, Wire(Guard.of("127.0.0.1"), timeout_s=0.3))
+    at = datetime.fromisoformat(now)
+    try:
+        with open_database(Settings(database_url=url)) as database:
+            if judge:
+                alerts.run(database, LOADED, at, channels=["webhook"])
+            deliver.run(database, [channel], at)
+    except MonitorError as error:
+        print(error)
+        return GAVE_UP
+    return 0

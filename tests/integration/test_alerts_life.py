@@ -4,48 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from light import CONTRACT, DAY, HOUR, LOADED, START, freeze, key_of, measure
 
 from monitor.alerts import deliver, gather, life, stage
 from monitor.alerts.channels import LogChannel
-from monitor.alerts.evaluate import alert_key
 from monitor.alerts.life import Who
 from monitor.errors import UsageError
-from monitor.records import AlertEvent, Baseline, Measurement, Scope, SeriesKey, Window
+from monitor.records import AlertEvent, Window
 from monitor.spec.load import LoadedContract, parse_contract
-from monitor.store import alerts, baselines, deeds, incidents, measurements, outbox
+from monitor.store import alerts, deeds, incidents, outbox
 from monitor.store.database import Database
 from monitor.store.incidents import Watch
-from monitor.store.measurements import MeasuredWindow
 from monitor.store.outbox import Parcel
 from monitor.watch import Incident
 
-START = datetime(2026, 3, 1, tzinfo=UTC)
-DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
-CONTRACT = """
-[model]
-name = "presses"
-[[classes]]
-name = "dent"
-[cameras]
-policy = "open"
-[[alerts]]
-name = "light"
-signal = "brightness"
-measure = "psi"
-above = 0.2
-for_windows = 1
-clear_windows = 1
-"""
-LOADED = LoadedContract(parse_contract(CONTRACT), CONTRACT, "c0ffee", Path("presses.toml"))
+MINUTE = timedelta(minutes=1)
 ROE, DOE = Who("A. Roe", "command line"), Who("B. Doe", "token desk")
-
-
-def key_of(camera: str) -> str:
-    return alert_key("light", SeriesKey(Scope("presses", "v1", camera=camera), "brightness"))
 
 
 KEY = key_of("cam-1")
@@ -78,18 +56,7 @@ class Plant:
 
     def day(self, number: int, values: Sequence[float]) -> datetime:
         """One day's windows, judged and delivered an hour after its end; returns that time."""
-        window = Window(START + number * DAY, START + (number + 1) * DAY)
-        found = [
-            Measurement(
-                SeriesKey(Scope("presses", "v1", camera=f"cam-{camera}"), "brightness", recipe="full"),
-                "psi", window, value, "ok", 60, 1680, self.baseline, "c0ffee", noise=0.0,
-            )
-            for camera, value in enumerate(values, 1)
-        ]  # fmt: skip
-        with self.database.begin() as conn:
-            measurements.claim_window(conn, "presses", "v1", MeasuredWindow(window, 60, self.baseline, "c0ffee"))
-            measurements.save(conn, found)
-        now = window.end + HOUR
+        now = measure(self.database, self.baseline, number, values)
         stage.run(self.database, LOADED, now, channels=["webhook"])
         self.deliver(now)
         return now
@@ -104,9 +71,7 @@ class Plant:
 
 @pytest.fixture
 def plant(database: Database) -> Plant:
-    frozen = Baseline(0, "presses", "v1", "images", None, None, 5040, "ab", "c0", START)
-    with database.begin() as conn:
-        return Plant(database, baselines.save(conn, frozen, {}).id)
+    return Plant(database, freeze(database))
 
 
 def test_an_alert_is_taken_on_once_by_each_person(plant: Plant) -> None:

@@ -256,3 +256,4 @@ def test_doctor_names_what_is_never_taken_in(settings: Settings) -> None:
     assert (waits.mark, waits.sentence[:13]) == ("well", "1 files wait ")
     assert (strangers.mark, strangers.sentence[:2]) == ("wrong", "2 ")
     assert "a.csv, c.jsonl" in strangers.sentence
+    assert "(1 of them links)" in strangers.sentence

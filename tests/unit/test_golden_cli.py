@@ -104,6 +104,77 @@ def test_thresholds_follow_the_costs_and_are_tried_on_another_split(
     assert "in place of 0.90" in out
 
 
+MISSES_COST = """# what it is about
+[model]
+name = "m"
+[cameras]
+policy = "open"
+
+[[classes]]
+name = "class 1"
+include = "threshold = 0.1 is no key here"
+threshold = 0.9       # as it was
+miss_cost = 20.0
+
+[[classes]]
+name = "class 2"
+false_alarm_cost = 20.0
+
+[[alerts]]
+name = "class 1"
+signal = "confidence"
+measure = "psi"
+above = 0.2
+"""
+
+
+def test_a_contract_is_proposed_with_its_own_costs_and_all_else_as_it_was(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "costs.toml").write_text(MISSES_COST)
+    words = ("thresholds", "truth.json", "results.json", "--contract", "costs.toml", "--output", "proposed.toml")
+    code, out = asked(files, capsys, *words, "--json")
+    assert code == 0
+    said = json.loads(out)
+    text = (files / "proposed.toml").read_text()
+    assert text == said["proposal"]
+    proposed, before = tomllib.loads(text), tomllib.loads(MISSES_COST)
+    chosen = {one["class_name"]: one for one in said["choices"]}
+    # Misses of class 1 cost twenty times its false alarms, and the other way round with class 2.
+    assert chosen["class 1"]["in_use"] == 0.9
+    assert chosen["class 1"]["proposed"] < 0.5 < chosen["class 2"]["proposed"]
+    for own, was in zip(proposed["classes"], before["classes"], strict=True):
+        assert own.pop("threshold") == chosen[own["name"]]["proposed"]
+        was.pop("threshold", None)
+    assert proposed == before
+    assert text.startswith("# what it is about\n")
+    assert chosen["class 1"]["reason"] in text
+    # The table says for every threshold of each class what it would cost where the choice was made.
+    for name, choice in chosen.items():
+        steps = [one for one in said["table"] if one["class_name"] == name]
+        assert [one["threshold"] for one in steps] == [round(0.3 + 0.05 * i, 2) for i in range(13)]
+        miss, false_alarm = (20, 1) if name == "class 1" else (1, 20)
+        assert all(one["cost"] == miss * one["missed"] + false_alarm * one["wrong"] for one in steps)
+        cheapest = min(one["cost"] for one in steps)
+        assert next(one["cost"] for one in steps if one["threshold"] == choice["chosen"]) == cheapest
+
+
+def test_a_contract_whose_text_cannot_be_proposed_is_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inline = 'classes = [{ name = "class 1", threshold = 0.9 }, { name = "class 2" }]\n' + MISSES_COST
+    (files / "inline.toml").write_text(inline[: inline.index("[[classes]]")])
+    code = main(
+        [
+            "golden",
+            "thresholds",
+            *(str(files / name) for name in ("truth.json", "results.json")),
+            "--contract",
+            str(files / "inline.toml"),
+        ]
+    )
+    assert code == 2
+    assert "one key a line" in capsys.readouterr().err
+
+
 CRITERION = '[[acceptance]]\nname = "{}"\nmeasure = "{}"\n{}\n'
 NIGHT = 'class = "class 2"\nslice = { lighting = "night" }\nat_least = 0.3'
 
@@ -173,12 +244,19 @@ def test_what_cannot_be_done_is_a_sentence_and_exit_2(
 def test_a_criterion_of_what_is_not_there_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for line, said in (
         ('class = "rust"', '"rust" is no known class'),
-        ('slice = { lighting = "dusk" }', "lighting=dusk"),
+        ('slice = { object_size = "huge" }', "write small, medium or large"),
     ):
         (files / "criteria.toml").write_text(CRITERION.format("one", "recall", f"{line}\nat_least = 0.5"))
         paths = [str(files / name) for name in ("truth.json", "results.json")]
         assert main(["golden", "gate", *paths, "--criteria", str(files / "criteria.toml")]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_slice_that_no_image_has_is_insufficient(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dusk = 'slice = { lighting = "dusk" }\nat_least = 0.1'
+    code, said = gate(files, capsys, "results.json", ("map50", "at_least = 0.1"), ("recall", dusk))
+    assert (code, [cell["verdict"] for cell in said["criteria"]]) == (2, ["pass", "insufficient"])
+    assert said["criteria"][1]["note"] == "no image has lighting=dusk, they have day, night"
 
 
 def test_a_file_nested_too_deep_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from monitor.golden import charts, page, report, score
 from monitor.golden.frames import worst
 from monitor.golden.pictures import Folder
 from monitor.golden.sets import GoldenSet
-from monitor.spec.contract import AcceptanceCriterion
+from monitor.spec.load import parse_contract
 from monitor.stats.matching import Found
 
 TRUTH: dict[str, Any] = {
@@ -53,9 +53,13 @@ NOW = [
 BEFORE = [said(1, 1, [10, 10, 20, 20], 0.9), said(2, 2, [10, 10, 20, 20], 0.9)]
 
 
-def asked(golden: GoldenSet, *criteria: AcceptanceCriterion, frames: int = 12) -> report.Asked:
+def asked(golden: GoldenSet, criteria: str = "", frames: int = 12) -> report.Asked:
     limits, ones = np.full(len(golden.classes), 0.5), np.ones(len(golden.classes))
-    return report.Asked(limits, (5 * ones, ones), criteria, times=20, frames=frames)
+    head = '[model]\nname = "m"\n[cameras]\npolicy = "open"\n' + "".join(
+        f"[[classes]]\nname = {name!r}\n" for name in golden.class_names
+    )
+    contract = parse_contract(f"{head}\n[[acceptance]]\n{criteria}") if criteria else None
+    return report.Asked(limits, (5 * ones, ones), contract, times=20, frames=frames)
 
 
 @pytest.fixture
@@ -82,9 +86,7 @@ def test_the_worst_frames_by_hand(small: tuple[GoldenSet, Found, Found]) -> None
 
 def test_what_changed_by_hand(small: tuple[GoldenSet, Found, Found]) -> None:
     golden, now, before = small
-    demand = AcceptanceCriterion.model_validate(
-        {"name": "scratches", "measure": "recall", "class": "scratch", "at_least": 0.4}
-    )
+    demand = 'name = "scratches"\nmeasure = "recall"\nclass = "scratch"\nat_least = 0.4'
     told = report.report(golden, now, asked(golden, demand), before).changes
     assert told is not None
     assert (told.lost, told.won) == (1, 1)
@@ -237,8 +239,40 @@ def test_the_command_writes_all_three(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "truth: fail" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["criteria"][0]["cell"] == "recall of scratch where lighting=low"
+    (cell,) = told["ruling"]["criteria"]
+    assert cell["cell"] == "recall of scratch where lighting=low"
     # The contract's threshold of 0.25 lets the scratch of image 2 count: one of two.
-    assert (told["criteria"][0]["value"], told["criteria"][0]["n"], told["verdict"]) == (0.5, 2, "fail")
+    assert (cell["value"], cell["n"], told["ruling"]["verdict"]) == (0.5, 2, "fail")
     assert told["evaluation"]["operating_points"]["per_class"]["2"]["threshold"] == 0.25
     assert "<h1>now</h1>" in (tmp_path / "page.html").read_text()
+
+
+def test_a_manifest_stands_for_its_truth_and_conditions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for image, grey in ((1, 20), (2, 20), (3, 120)):
+        Image.new("RGB", (100, 100), (grey, grey, grey)).save(images / f"{image}.png")
+    bare = {**TRUTH, "images": [{"id": one["id"], "file_name": one["file_name"]} for one in TRUTH["images"]]}
+    (tmp_path / "truth.json").write_text(json.dumps(bare))
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "detections.json").write_text(json.dumps(NOW))
+    manifest, page_ = tmp_path / "set.json", tmp_path / "page.html"
+    words = ["manifest", str(images), "--truth", str(tmp_path / "truth.json"), "--name", "small", "--version", "1"]
+    assert main(["golden", *words, "--output", str(manifest)]) == 0
+    capsys.readouterr()
+    words = ["report", str(manifest), str(tmp_path / "night" / "detections.json"), "--bootstrap", "20", "--json"]
+    assert main(["golden", *words, "--html", str(page_)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["set"] == "small 1"
+    assert {value: one["images"] for value, one in told["evaluation"]["slices"]["lighting"].items()} == {
+        "low": 2,
+        "normal": 1,
+    }
+    assert "<h1>night</h1>" in page_.read_text()
+
+
+def test_a_caption_counts_by_class(small: tuple[GoldenSet, Found, Found]) -> None:
+    golden, now, _ = small
+    first, second = report.report(golden, now, asked(golden)).frames
+    assert page.caption(first) == "missed 1 scratch; wrong 1 dent"
+    assert page.caption(second) == "missed 1 scratch"

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from monitor.web import pages
+from monitor.web import pages, wording
 from monitor.web.access import HEADERS
 from monitor.web.view import NotThere
 
@@ -52,12 +52,12 @@ def test_nothing_asked_for():
     ],
 )
 def test_numbers(value, text):
-    assert pages._number(value) == text
+    assert wording.number(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(100.0, "100"), (99.7, "100"), (33.3, "33"), (5.26, "5.3")])
 def test_numbers_of_two_digits(value, text):
-    assert pages._number(value, 2) == text
+    assert wording.number(value, 2) == text
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_numbers_of_two_digits(value, text):
     [(5, "5 s"), (60, "1 min"), (3600, "1 h"), (86_400, "24 h"), (172_800, "2 days"), (1_209_600, "14 days")],
 )
 def test_durations(seconds, text):
-    assert pages._length(timedelta(seconds=seconds)) == text
+    assert wording.length(timedelta(seconds=seconds)) == text
 
 
 def test_a_template_escapes_whatever_it_is_given():
@@ -79,7 +79,7 @@ def test_a_template_escapes_whatever_it_is_given():
 
 def test_no_template_has_a_script_a_style_of_its_own_or_anything_from_elsewhere():
     names = [entry.name for entry in TEMPLATES.iterdir()]
-    assert "status.html" in names
+    assert "overview.html" in names
     for name in names:
         text = TEMPLATES.joinpath(name).read_text(encoding="utf-8")
         assert not re.search(r"<script|<style|\bstyle=|\bon[a-z]+=|javascript:|https?://|\|\s*safe", text), name

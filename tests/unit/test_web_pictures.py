@@ -89,3 +89,28 @@ def test_a_span_holds_its_values_and_is_never_flat(values):
     low, high = pictures.span(values)
     assert low < high
     assert all(low <= value <= high for value in values)
+
+
+def test_a_chart_has_one_scale_marks_what_happened_and_breaks_where_nothing_came():
+    def at(day: float) -> datetime:
+        return START + timedelta(days=day)
+
+    low = [(at(day), 1.0) for day in (0, 1, 2, 5, 6)]
+    drawn = pictures.chart(
+        [("now", "now", low), ("limit", "threshold", [(at(0), 3.0), (at(10), 3.0)])],
+        PERIOD,
+        [(at(5), "v2"), (at(11), "v3"), (at(-1), "v1")],
+    )
+    assert (drawn.low <= 1.0, drawn.high >= 3.0) == (True, True)
+    now, limit = drawn.curves
+    assert now.path.count("M") == 2, "three days without a point break the line"
+    assert (now.last, limit.last, limit.kind) == (1.0, 3.0, "threshold")
+    (mark,) = drawn.marks
+    assert (mark.said, mark.x) == ("v2", pictures.CHART_WIDTH / 2)
+    heights = [float(y) for path in (now.path, limit.path) for _, y in re.findall(r"([\d.]+),([\d.]+)", path)]
+    assert max(heights[:5]) > min(heights[5:]), "more is higher"
+
+
+def test_a_chart_of_shares_begins_at_zero_and_not_below():
+    drawn = pictures.chart([("share", "now", [(START, 0.0), (START + timedelta(days=1), 0.2)])], PERIOD)
+    assert drawn.low == 0.0

@@ -22,6 +22,8 @@ from monitor.stats import sequential
 from monitor.store import measurements
 from monitor.store.database import Database
 from monitor.watch import ALARM, EFFECT, FAST, UP
+from monitor.web.pages import Pages
+from monitor.web.view import Site
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -176,6 +178,18 @@ def test_lanes_without_a_season_are_told_as_they_are_stored(
     assert "2026-10-31 9 12.5 - - 720 2026-11-01 31 12.5 31 4 720 alarm" in out
     assert "2026-10-31: no alarm" in command(*asked, "queue_peak", "--day", "2026-10-31")[1]
     assert "2026-11-01 8.5 7.25 - - 720 alarm" in command(*asked, "override")[1]
+    pages = Pages(Site(database, lambda: {"line": loaded}, {}, lambda: START, "spool"))
+    stream = {"model": "line", "version": "v1", "camera": "cam-2"}
+    for lane, said in (
+        ("queue_peak", "2026-11-01         31       12.5"),
+        ("override", "2026-11-01        8.5       7.25"),
+    ):
+        code, page = pages.why({**stream, "lane": lane})
+        assert code == 200
+        assert said in page
+        assert page.count('class="curve') >= 2, "the number, and its limit"
+    code, page = pages.why({**stream, "lane": "brightness_mean"})
+    assert (code, page.count('role="img"')) == (200, 2), "a picture for a desk and one for a telephone"
     code, _, err = command("backtest", "--model", "line", "--lane", "override")
     assert code == 2
     assert "backtest does not cover override" in err

@@ -63,8 +63,8 @@ def expected(method: str, path: str, role: str, everywhere: bool) -> int:
     if method == "POST":
         right = "review" if path == "/v1/reviews" else "ingest"
         return 200 if role == right else 403 if role in SCOPES else 401
-    # No stream is named, so there is nothing to explain; no alert has a name with braces.
-    seen = 404 if path == "/why" or "{" in path else 200
+    # No stream and no incident is named, so there is nothing to explain; no alert has a name with braces.
+    seen = 404 if path in ("/why", "/incident") or "{" in path else 200
     if not everywhere:
         return seen
     return {"read": seen, "ingest": 403, "review": 403, "operate": 403, "admin": 403}.get(role, 401)

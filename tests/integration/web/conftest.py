@@ -29,7 +29,7 @@ from monitor.web.metrics import Metrics
 from monitor.web.view import Site
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
-AWKWARD = 'o\'brien "x"<script>'
+AWKWARD, SCRIPT = 'o\'brien "x"', "<script>alert(1)</script>"
 CONTRACT = """
 [model]
 name = "presses"
@@ -163,6 +163,7 @@ def drifted(
     settings = Settings(state_dir=folder / "state", contracts_dir=folder / "contracts", database_url=url)
     with open_database(settings) as database:
         made = plant_of(settings, database)
+        made.cameras += (SCRIPT,)
         for day in range(4):
             made.day(day)
         made.freeze(4)

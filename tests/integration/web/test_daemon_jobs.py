@@ -173,15 +173,16 @@ def test_a_run_that_a_kill_cut_off_is_taken_over(plant):
     assert runs(plant)[1] == ("probe", "done", 3, "")
 
 
-def test_old_runs_of_a_frequent_job_are_trimmed(plant):
+def test_turns_that_nobody_ran_are_skipped_and_old_ones_forgotten(plant):
     probe = job_that(lambda context, now: 0)
-    for days in (0, 0.5, 1.1, 2.2):
-        run_job(plant.context, probe, NOW + timedelta(days=days), NOW)
-    assert len(runs(plant)) == 1
-    rare = replace(probe, every=timedelta(hours=1))
-    for days in (3, 5, 7):
-        run_job(plant.context, rare, NOW + timedelta(days=days), NOW)
-    assert len(runs(plant)) == 3, "a hundred turns of an hour are kept"
+    run_job(plant.context, probe, NOW, NOW)
+    later = NOW + timedelta(hours=1)
+    run_job(plant.context, probe, later, later)
+    assert [state for _, state, *_ in runs(plant)] == ["done", *["skipped"] * 59, "done"]
+    assert "nobody led" in runs(plant)[1][3]
+    much_later = NOW + timedelta(days=30)
+    run_job(plant.context, probe, much_later, much_later)
+    assert len(runs(plant)) == 3000
 
 
 def test_health_and_overdue(plant):

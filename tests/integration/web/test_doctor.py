@@ -91,9 +91,9 @@ def test_overdue_jobs_and_a_faulty_contract_and_quarantine(plant, now, day_of_re
     found = told(plant.context.settings, now + timedelta(hours=1))
     assert [one.mark for one in found["contracts"]] == ["well", "wrong"]
     assert "did you mean" in found["contracts"][1].sentence
-    late = [one.sentence for one in found["jobs"]]
-    assert all("is `monitor daemon` running?" in sentence for sentence in late)
-    assert len(late) == sum(job.every < timedelta(hours=1) for job in JOBS)
+    (late,) = [one.sentence for one in found["jobs"]]
+    assert "is `monitor daemon` running?" in late
+    assert late.count(" (2026-03-02 02:00)") == sum(job.every < timedelta(hours=1) for job in JOBS)
     assert "1 files in" in found["spool"][1].sentence
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, text
 
 from monitor.daemon.jobs import JOBS, turns
+from monitor.errors import MonitorError
+from monitor.store import incidents, reporting
+from monitor.watch import Incident
+from monitor.web.exposed import METRICS
 from monitor.web.metrics import Metrics
 
 
@@ -29,13 +36,13 @@ def of(found: dict, name: str, **labels: str) -> list[float]:
 def test_before_anything_was_read(plant):
     found = samples(Metrics().exposition().decode())
     assert of(found, "monitor_database_up") == [0]
-    assert of(found, "monitor_series") == [1]
+    assert of(found, "monitor_series") == [2], "this one, and the version that runs"
 
 
 def test_the_plant_in_numbers(drifted, read):
     found = samples(read("/metrics").text)
     assert of(found, "monitor_database_up") == [1]
-    assert of(found, "monitor_lines_stored_total") == [840]
+    assert of(found, "monitor_lines_stored_total") == [1260]
     assert of(found, "monitor_alerts_open", severity="warning") == [1]
     assert of(
         found,
@@ -43,14 +50,15 @@ def test_the_plant_in_numbers(drifted, read):
         alertname="BrightnessDrift",
         rule="brightness-drift",
         severity="warning",
+        pillar="input",
         model="presses",
         camera="cam-1",
         class_name="",
     ) == [1]
-    (score,) = of(found, "monitor_drift_score", rule="brightness-drift", camera="cam-1")
-    (threshold,) = of(found, "monitor_drift_threshold", rule="brightness-drift", camera="cam-1")
+    (score,) = of(found, "monitor_drift_score", camera="cam-1", rule="brightness-drift")
+    (threshold,) = of(found, "monitor_drift_threshold", camera="cam-1", rule="brightness-drift")
     assert score > threshold > 0.2
-    assert of(found, "monitor_drift_score", rule="brightness-drift", camera=drifted.cameras[1])[0] < threshold
+    assert of(found, "monitor_drift_score", camera=drifted.cameras[1], rule="brightness-drift")[0] < threshold
     assert len(of(found, "monitor_job_last_success_timestamp_seconds")) == len(JOBS)
     assert of(found, "monitor_job_runs_total", job="drift", state="done") == [7]
     assert of(found, "monitor_series_dropped") == [0]
@@ -130,7 +138,7 @@ def test_a_line_that_is_taken_in_later_does_not_make_a_counter_fall(plant, brows
     assert of(after, "monitor_lines_stored_total") == [60]
     assert of(after, "monitor_lines_rejected_total") == [7]
     assert of(after, "monitor_set_aside_total", reason="unknown_model") == [7]
-    page = browse("/").text
+    page = browse("/self").text
     assert "60 lines = 60 stored + 0 duplicate + 0 rejected + 0 blank" in page
     assert "Nothing is set aside" in page
 
@@ -164,3 +172,76 @@ def test_reasons_carry_no_more_labels_than_the_budget_allows(plant, browse, day_
 
 def test_every_job_tells_its_turn(read):
     assert of(samples(read("/metrics").text), "monitor_job_interval_seconds", job="intake") == [5]
+
+
+def test_the_page_and_the_table_of_metrics_say_the_same(read):
+    page = read("/metrics").text
+    described = {}
+    for family in text_string_to_metric_families(page):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        described[name] = (family.type, family.documentation)
+        for one in family.samples:
+            assert set(one.labels) == set(METRICS[name].labels), name
+    # Of the disk only the embedded Postgres can tell, and these tests have a server of their own.
+    table = {name: (one.type, one.help) for name, one in METRICS.items() if "_disk_" not in name}
+    assert described == table
+
+
+def test_scores_and_thresholds_are_dropped_in_pairs(plant):
+    plant.jobs(0)
+    with plant.context.database.begin() as conn:
+        for number in range(9):
+            conn.execute(ALERT_OF_CAMERA, {"camera": f"c{number}", "state": "firing" if number == 7 else "ok"})
+    whole = Metrics()
+    whole.refresh(plant.context.database, plant.context.shelf.contracts, turns(), plant.context.clock())
+    small = Metrics(budget=len(samples(whole.exposition().decode())) - 7)
+    small.refresh(plant.context.database, plant.context.shelf.contracts, turns(), plant.context.clock())
+    found = samples(small.exposition().decode())
+    scored, bounded = (
+        {dict(said)["camera"] for one, said in found if one == f"monitor_drift_{what}"}
+        for what in ("score", "threshold")
+    )
+    assert scored == bounded
+    assert len(scored) == 9 - 4
+    assert "c7" in scored, "what fires is the last to go"
+
+
+ALERT_OF_CAMERA = text("""
+    INSERT INTO alert (alert_key, model, version, stage, camera, slice_name, slice_value, rule, signal, class_name,
+        measure, severity, state, episode, breaches, clears, window_end, value, threshold, n, reason, revision)
+    VALUES (:camera, 'presses', 'v1', '', :camera, '', '', 'brightness-drift', 'brightness', '', 'psi',
+        'critical', :state, 1, 0, 0, '2026-03-02', 0.5, 0.3, 60, '', 1)
+""")
+
+
+def test_an_open_incident_is_an_active_alert(plant, browse):
+    for day in range(4):
+        plant.day(day)
+    plant.freeze(4)
+    watch = incidents.Watch("presses", "v1.0", "")
+    here = ("north", "press 1", "cam-1")
+    found = Incident(
+        here, "optics", date(2026, 3, 8), date(2026, 3, 7), ("brightness",), frozenset({here}), date(2026, 3, 8)
+    )
+    with plant.context.database.begin() as conn:
+        incidents.open_new(conn, watch, 1, found)
+    plant.jobs(5)
+    page = samples(browse("/metrics").text)
+    assert of(page, "monitor_incidents_open", cause="optics") == [1]
+    labels = {"alertname": "IncidentOptics", "camera": "cam-1", "pillar": "input", "severity": "warning"}
+    assert of(page, "monitor_alert_active", **labels) == [1]
+
+
+def test_one_part_that_fails_leaves_the_others_fresh(drifted, story_start, monkeypatch):
+    metrics = Metrics()
+    contracts = drifted.context.shelf.contracts
+    metrics.refresh(drifted.context.database, contracts, turns(), story_start)
+    monkeypatch.setattr(reporting, "intake", lambda conn: {}["gone"])
+    later = story_start.replace(year=2027)
+    with pytest.raises(MonitorError, match="gone"):
+        metrics.refresh(drifted.context.database, contracts, turns(), later)
+    found = samples(metrics.exposition().decode())
+    assert of(found, "monitor_refreshed_timestamp_seconds") == [later.timestamp()]
+    assert of(found, "monitor_lines_stored_total") == [1260], "the last values stay"
+    assert of(found, "monitor_refresh_failed", part="intake") == [1]
+    assert sum(of(found, "monitor_refresh_failed")) == 1

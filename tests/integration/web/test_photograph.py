@@ -1,80 +1,89 @@
-"""The page in a real browser: at both widths everything fits, and nothing had to come from elsewhere."""
+"""The pages in a real browser, at both widths and in both schemes of colour, and by the keyboard alone."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from urllib.parse import urlencode
 
+import chromium
 import pytest
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=4000",
-)
-# A window cannot be made as narrow as a telephone, a frame can. It measures what the page needs.
-FRAME = """<!doctype html><body style="margin:0"><iframe src="/" style="width:{width}px;height:4000px;border:0"
-onload="const d = this.contentDocument, e = d.documentElement, wide = [...d.querySelectorAll('.wide')];
-document.title = [e.scrollWidth, getComputedStyle(d.body).fontSize, d.querySelectorAll('svg').length,
-wide.every(t => t.scrollWidth <= t.clientWidth)].join(' ')"></iframe>"""
+from monitor.daemon.serve import listen
+from monitor.web.app import create_app
+from monitor.web.server import serving
+
+PAGES = ("/", "/health", "/predictions", "/overrides", "/business", "/drift", "/golden", "/self")
+FITS = """[document.documentElement.scrollWidth, getComputedStyle(document.body).fontSize,
+[...document.querySelectorAll('.wide')].filter(t => t.scrollWidth > t.clientWidth + 1).length,
+document.querySelectorAll('svg').length, getComputedStyle(document.body).backgroundColor]"""
 
 
 @pytest.fixture(scope="module")
-def browser_path(missing) -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    return found or missing("chromium", "no Chromium on PATH; install it to see the page as a browser draws it")
+def tab(missing, tmp_path_factory) -> Iterator[chromium.Browser]:
+    """A tab of a real browser."""
+    found = chromium.path() or missing(
+        "chromium", "no Chromium on PATH; install it to see the pages as it draws them"
+    )
+    with chromium.browser(found, tmp_path_factory.mktemp("profile")) as one:
+        yield one
 
 
 @pytest.fixture
-def address(read) -> Iterator[str]:
-    """The page behind a server that leaves out the header that forbids framing."""
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path.startswith("/frame-"):
-                body, kind = FRAME.format(width=int(self.path[7:])).encode(), "text/html; charset=utf-8"
-            else:
-                answer = read(self.path)
-                body, kind = answer.content, answer.headers["content-type"]
-            self.send_response(200)
-            self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def address(drifted) -> Iterator[str]:
+    """The drifted plant behind a real server, door and all."""
+    listener = listen("127.0.0.1", 0)
+    with serving(create_app(drifted.site, drifted.context.metrics), listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_fits(browser_path, address, tmp_path: Path, width: int):
-    seen = subprocess.run(
-        [browser_path, *FLAGS, f"--user-data-dir={tmp_path}", "--window-size=1400,900", "--dump-dom",
-         f"{address}/frame-{width}"],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    measured = re.search(r"<title>(\d+) (\S+) (\d+) (\w+)</title>", seen.stdout)
-    assert measured, seen.stdout[:300] + seen.stderr[-2000:]
-    needs, letters, pictures, tables_fit = measured.groups()
-    assert int(needs) == width, "the page scrolls sideways"
-    assert tables_fit == "true", "a table scrolls sideways"
-    assert letters == "15px", "our style was applied"
-    assert int(pictures) >= 12 + 2 * 4
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_page_fits_asks_no_other_host_and_complains_of_nothing(tab, address, width, dark):
+    for path in PAGES:
+        seen = tab.visit(address + path, width, dark)
+        wide, letters, overflowing, pictures, paper = tab.run(FITS)
+        assert seen.complaints == [], path
+        assert seen.requests, "the browser tells what it asks for"
+        assert all(one.startswith((f"{address}/", "data:")) for one in seen.requests), seen.requests
+        assert wide == width, f"{path} scrolls sideways"
+        assert overflowing == 0, f"a table of {path} scrolls sideways"
+        assert letters == "15px", "our style was applied"
+        assert pictures or path in ("/overrides", "/business", "/golden", "/self")
+        assert (int(paper.removeprefix("rgb(").split(",")[0]) < 64) == dark, f"{path} is {paper}"
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_camera_with_a_harmful_name_does_no_harm(tab, address, drifted, place):
+    for path in PAGES:
+        seen = tab.visit(f"{address}{path}?{urlencode({'camera': drifted.cameras[place]})}", 390)
+        assert seen.complaints == [], path
+        assert tab.run("document.querySelectorAll('script').length") == 0
+        assert (
+            tab.run("document.querySelector('nav[aria-label=Camera] a[aria-current]').innerText")
+            == (drifted.cameras[place])
+        )
+
+
+def test_the_browser_would_have_told(tab, address):
+    """The policy stops a script, and the browser says so: silence above means that there was none."""
+    seen = tab.visit(address)
+    tab.run("document.body.append(Object.assign(document.createElement('script'), {textContent: 'alert(1)'}))")
+    tab.run("fetch('http://example.invalid/').catch(() => 0)")
+    tab.run("1")
+    assert len(seen.complaints) >= 2
+    assert all("Content Security Policy" in one for one in seen.complaints)
+
+
+def test_the_keyboard_alone_leads_everywhere(tab, address):
+    tab.visit(address)
+    tab.press("Tab")
+    assert tab.run("document.activeElement.innerText") == "Skip to the content"
+    reached = set()
+    tab.press("Tab")
+    while (
+        said := tab.run("document.activeElement !== document.body && document.activeElement.innerText")
+    ) is not False:
+        reached.add(said)
+        assert tab.run("getComputedStyle(document.activeElement).outlineStyle") != "none", "the focus can be seen"
+        tab.press("Tab")
+    assert {"Overview", "Drift and incidents", "all cameras", "cam-1", "?"} <= reached

@@ -1,0 +1,96 @@
+"""Apprise as it really speaks, to a real HTTP receiver: taken, refused, guarded; and no address gets out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.util import find_spec
+
+import pytest
+from receiving import SECRET, Receiver, receiving
+
+from monitor.alerts.channels import configured, paging_path, told
+from monitor.alerts.notify import NotifyChannel, words
+from monitor.alerts.wire import DeliveryFailed
+from monitor.errors import UsageError
+from monitor.records import AlertEvent, Window
+from monitor.settings import Settings
+from monitor.store.outbox import Delivery, Parcel
+
+NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
+pytestmark = pytest.mark.skipif(find_spec("apprise") is None, reason="Apprise is not installed (extra notify)")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as known:
+        yield known
+
+
+def parcel(count: int = 1, state: str = "firing") -> Parcel:
+    found = []
+    for number in range(count):
+        why = {"sentence": f"Light of cam-{number} fell.", "runbook": "runbooks/light.md"}
+        event = AlertEvent(f"m/light/{number}", 1, "", state, Window(NOW, NOW), NOW, 0.6, 0.5, 60, why)
+        found.append(Delivery(f"{number:032x}", "notify", 1, event, event, NOW))
+    return Parcel(found[0].key, "notify", tuple(found))
+
+
+def address(receiver: Receiver, host: str = "127.0.0.1") -> str:
+    return f"json://{host}:{receiver.port}/{SECRET}"
+
+
+def test_a_message_arrives_in_words(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    channel = NotifyChannel(address(receiver), "127.0.0.1")
+    with caplog.at_level(logging.DEBUG):
+        assert channel.send(parcel(), NOW) == "taken"
+    [(_, said)] = receiver.taken
+    assert said["title"] == "[FIRING] Light of cam-0 fell."
+    assert "Runbook: runbooks/light.md" in said["message"]
+    assert said["type"] == "warning"
+    assert SECRET not in channel.name + caplog.text
+    assert channel.name.startswith("notify-json-")
+
+
+def test_an_address_that_nobody_named_is_refused_at_the_socket(receiver: Receiver) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        with pytest.raises(DeliveryFailed, match="name it in MONITOR_PRIVATE_RECEIVERS") as failure:
+            NotifyChannel(address(receiver, host)).send(parcel(), NOW)
+        assert SECRET not in str(failure.value)
+    assert receiver.got == []
+    NotifyChannel(address(receiver, "localhost"), "localhost").send(parcel(), NOW)
+    assert len(receiver.taken) == 1
+
+
+def test_a_receiver_that_refuses_or_redirects_has_not_taken_it(receiver: Receiver) -> None:
+    channel = NotifyChannel(address(receiver), "127.0.0.1")
+    receiver.answers = [(500, {}), (307, {"Location": f"http://127.0.0.1:{receiver.port}/elsewhere"})]
+    for _ in range(2):
+        with pytest.raises(DeliveryFailed, match="the json receiver did not take it"):
+            channel.send(parcel(), NOW)
+    assert len(receiver.got) == 2
+
+
+def test_an_address_that_apprise_does_not_know_says_so() -> None:
+    with pytest.raises(DeliveryFailed, match="is not known to Apprise") as failure:
+        NotifyChannel(f"pigeon://{SECRET}").send(parcel(), NOW)
+    assert SECRET not in str(failure.value)
+
+
+def test_each_address_is_a_receiver_of_its_own_and_together_they_are_one_path() -> None:
+    settings = Settings(notify_urls="slack://a/b/c\nmailto://u:p@example.com")
+    names = told(configured(settings))
+    assert paging_path(settings) == "notify"
+    assert [name.rsplit("-", 1)[0] for name in names] == ["log", "notify-slack", "notify-mailto"]
+    with pytest.raises(UsageError, match="webhook and notify are configured"):
+        configured(Settings(notify_urls="slack://a/b/c", webhook_url="https://receiver.example/"))
+
+
+def test_of_many_alerts_the_first_are_told_and_the_others_counted() -> None:
+    title, body = words(parcel(500))
+    assert title == "[FIRING] 500 alerts: Light of cam-0 fell."
+    assert "and 480 more" in body
+    assert len(body.splitlines()) == 23
+    assert len(body) < 2000
+    assert words(parcel(1, "resolved"))[0].startswith("[RESOLVED]")

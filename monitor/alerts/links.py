@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from monitor.measures import MEASURES
 from monitor.panels.grafana import panel_id
 from monitor.records import Scope, Window
 
@@ -28,6 +29,7 @@ _PANELS = {
     ("confidence", ""): "confidence",
     ("detections", ""): "detections",
     ("box_area", ""): "box-area",
+    ("box_aspect", ""): "box-area",
     ("override", "raw"): "override-rate",
     ("override", ""): "honest",
     ("business", "minutes_per_false_alarm"): "false-alarm-minutes",
@@ -36,7 +38,9 @@ _PANELS = {
     ("business", ""): "work-orders",
 }
 """The observable whose panel shows a measure of a signal; `""` for every other measure of it."""
-_IMAGE = "drift-image"
+_DIVERGENCES = frozenset(name for name, measure in MEASURES.items() if measure.needs_baseline)
+_IMAGE, _PREDICTIONS = "drift-image", "drift-predictions"
+"""The panels that show divergences, wherever their signal belongs."""
 _INCIDENTS = "incidents"
 
 
@@ -49,6 +53,8 @@ class Links:
 
     def panel(self, scope: Scope, window: Window, pillar: str, signal: str, measure: str) -> str:
         """The panel that shows one measure, at its window and scope."""
+        if measure in _DIVERGENCES:
+            return self._link(scope, window, BOARDS["input"], _IMAGE if pillar == "input" else _PREDICTIONS)
         name = _PANELS.get((signal, measure)) or _PANELS.get((signal, "")) or _IMAGE
         return self._link(scope, window, BOARDS[pillar], name)
 

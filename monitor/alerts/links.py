@@ -15,6 +15,7 @@ BOARDS = {
     "prediction": "monitor-predictions",
     "override": "monitor-overrides",
     "business": "monitor-business",
+    "golden": "monitor-golden",
 }
 """The dashboard of each pillar."""
 _PANELS = {
@@ -36,6 +37,10 @@ _PANELS = {
     ("business", "throughput_gain"): "throughput-gain-now",
     ("business", "catches"): "caught-now",
     ("business", ""): "work-orders",
+    ("golden", "map50"): "golden-map",
+    ("golden", "map50_95"): "golden-map",
+    ("golden", ""): "golden-classes",
+    ("challenge", ""): "golden-classes",
 }
 """The observable whose panel shows a measure of a signal; `""` for every other measure of it."""
 _DIVERGENCES = frozenset(name for name, measure in MEASURES.items() if measure.needs_baseline)

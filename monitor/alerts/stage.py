@@ -39,7 +39,7 @@ from monitor.alerts.evaluate import (
 from monitor.alerts.evidence import SHOWN_WINDOWS, Case, evidence, farewell, moved_together
 from monitor.alerts.links import HERE, Links
 from monitor.records import QUIET, Alert, AlertEvent, Baseline, Measurement, Window
-from monitor.scoring import SCORED
+from monitor.scoring import OWN_RULES
 from monitor.spec.load import LoadedContract
 from monitor.spec.rules import COMPARISONS, AlertRule
 from monitor.store import alerts, baselines, histograms, measurements, outbox
@@ -306,7 +306,7 @@ def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[
     """Close what nothing judges any more: its rule is gone or asks for something else, its version is out of use."""
     did = 0
     with database.begin() as conn:
-        known = [a for a in alerts.read(conn, loaded.model) if a.series.signal not in SCORED]
+        known = [a for a in alerts.read(conn, loaded.model) if a.rule not in OWN_RULES]
         open_ones = [a for a in known if a.state in OPEN]
         out_of_use = _out_of_use(conn, loaded, {a.series.scope.version for a in open_ones})
     for alert in open_ones:

@@ -121,4 +121,5 @@ def surety(rule: AlertRule, found: Measurement) -> str:
         return f"beyond what chance reaches once in 1,000 windows of independent frames, {windows}"
     if found.low is None and found.high is None:
         return f"counted over all {found.n:,}, {windows}" if MEASURES[rule.measure].signals else f"measured {windows}"
-    return f"the near end of the 95 % interval lies beyond the bound {windows}"
+    spread = ", ordinary windows' spread included," if rule.relative_to else ""
+    return f"the near end of the 95 % interval{spread} lies beyond the bound {windows}"

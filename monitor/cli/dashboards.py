@@ -11,10 +11,11 @@ from typing import Any
 import httpx
 
 from monitor.errors import DependencyAway, UsageError
-from monitor.panels import check, files, grafana
+from monitor.panels import check, files, grafana, metrics
 from monitor.panels.registry import BOARDS
 from monitor.settings import Settings
 from monitor.store import reader
+from monitor.web.exposed import METRICS
 
 EPILOG = """\
 examples:
@@ -80,7 +81,8 @@ def run_check(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _made(grafana_url: str = "") -> dict[str, str]:
-    return files.built(grafana_url) | {"postgres/reader.sql": reader.SCRIPT}
+    beside = {"postgres/reader.sql": reader.SCRIPT, "metrics.md": metrics.page(METRICS.values())}
+    return files.built(grafana_url) | beside
 
 
 def _stale(folder: Path) -> Iterator[str]:

@@ -15,13 +15,15 @@ import pytest
 
 from monitor.alerts.incidents import CAUSES
 from monitor.alerts.links import BOARDS, Links
-from monitor.panels.alarms import ALARMS
+from monitor.panels.alarms import ALARMS, FAMILIES
+from monitor.panels.metrics import used
 from monitor.panels.registry import OBSERVABLES
 from monitor.panels.rules import NEVER_QUIET, notes
 from monitor.panels.runbooks import GUIDES
 from monitor.records import Scope, Window
 from monitor.spec.rules import READY
 from monitor.watch import ALL_LANES
+from monitor.web.exposed import METRICS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "dashboards"
@@ -142,3 +144,11 @@ def test_alerts_of_the_daemon_link_to_panels_that_are_there() -> None:
 
 def test_every_observable_that_a_guide_names_is_there() -> None:
     assert {name for guide in GUIDES.values() for name in guide.panels} <= set(OBSERVABLES)
+
+
+def test_every_family_that_is_used_is_exposed_and_every_exposed_one_is_documented() -> None:
+    assert set(used()) <= set(METRICS)
+    text = (FOLDER / "metrics.md").read_text()
+    for one in METRICS.values():
+        assert f"| `{one.name}` | {one.type} |" in text
+    assert set(FAMILIES) <= set(METRICS)

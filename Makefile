@@ -13,7 +13,7 @@ FUZZ_S ?= 20
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: secrets pin-images verify-grafana help demo test test-server chaos fuzz lint audit lock format bench expected wheel clean
+.PHONY: secrets pin-images verify-grafana help demo test dashboards-check test-server chaos fuzz lint audit lock format bench expected wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -38,6 +38,10 @@ SERVER_TESTS = $(wildcard $(addprefix tests/integration/,test_ingest_*.py test_m
 
 test-server: $(STAMP) ## run the store's and the intake's tests on a PostgreSQL of the distribution
 	.ci/with-postgres $(BIN)/python -m pytest -q $(SERVER_TESTS)
+
+dashboards-check: $(STAMP) ## hold dashboards, rules and runbooks against every rule, a real Postgres and a real Prometheus
+	$(BIN)/python -m monitor dashboards check
+	$(BIN)/python -m pytest -q tests/dashboards
 
 fuzz: $(STAMP) ## fuzz what reads files and lines, FUZZ_S seconds a target
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'

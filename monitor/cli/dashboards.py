@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 
 from monitor.errors import DependencyAway, UsageError
-from monitor.panels import check, files, grafana
+from monitor.panels import check, files, grafana, metrics
 from monitor.panels.registry import BOARDS
 from monitor.settings import Settings
+from monitor.store import reader
+from monitor.web.exposed import METRICS
 
 EPILOG = """\
 examples:
@@ -53,7 +55,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_build(args: argparse.Namespace, settings: Settings) -> int:
     """Write every file."""
-    written = files.built(args.grafana_url.rstrip("/"))
+    written = _made(args.grafana_url.rstrip("/"))
     for name, said in written.items():
         path = args.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +80,13 @@ def run_check(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if found else 0
 
 
+def _made(grafana_url: str = "") -> dict[str, str]:
+    beside = {"postgres/reader.sql": reader.SCRIPT, "metrics.md": metrics.page(METRICS.values())}
+    return files.built(grafana_url) | beside
+
+
 def _stale(folder: Path) -> Iterator[str]:
-    written = files.built()
+    written = _made()
     for name, said in written.items():
         path = folder / name
         if not path.is_file():

@@ -55,6 +55,43 @@ OBSERVABLES = (
         kind="table",
     ),
     Observable(
+        name="golden-runs",
+        title="Runs over the golden and challenge sets",
+        question="Did the last run count, did it give the same answer, and does the version pass?",
+        good="done, same, pass.",
+        bad="error, degraded: nothing was said that night; other: another answer; fail: a criterion does not hold.",
+        next_steps=(
+            "error, degraded: mend what the reason names.",
+            "fail: `monitor golden gate` lists every cell.",
+            *_STEPS,
+        ),
+        queries=(
+            Query(
+                'SELECT started_at AS "time", kind, version, status, verdict, sameness AS answer,'
+                ' array_to_string(changed, \', \') AS "changed since", set_name AS "of", images AS n,'
+                " reason FROM reporting.golden_run WHERE $__timeFilter(started_at) AND model IN (${model:sqlstring})"
+                " ORDER BY started_at DESC LIMIT 60"
+            ),
+        ),
+        unit="short",
+        no_value=_NONE,
+        kind="table",
+        owner="data",
+        smallest=MONTH,
+        width=24,
+        words={
+            "done": "green",
+            "degraded": "orange",
+            "error": "red",
+            "pass": "green",
+            "fail": "red",
+            "insufficient": "orange",
+            "same": "green",
+            "rounding": "green",
+            "other": "red",
+        },
+    ),
+    Observable(
         name="golden-map",
         title="Average precision of the nightly runs",
         question="Does the model score on the golden set what it scored when it was accepted?",

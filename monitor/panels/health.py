@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.panels.observable import Board, Observable, Query
+from monitor.panels.observable import DAY, Board, Observable, Query
 from monitor.panels.sql import (
     BUCKET,
     LIVE,
@@ -214,6 +214,7 @@ OBSERVABLES = (
         unit="short",
         no_value="No frame failed in this time range.",
         kind="table",
+        smallest=DAY,
         owner="on-call",
     ),
     Observable(

@@ -26,6 +26,7 @@ from psycopg import sql
 from sqlalchemy import URL
 
 from monitor.errors import DependencyAway, UsageError
+from monitor.store import reader
 from monitor.store.binaries import server_account
 from monitor.store.cluster import DATABASE, OWNER, READER, SUPERUSER, Address, Cluster
 from monitor.store.disk import MIB, Room, room_of
@@ -195,6 +196,9 @@ class EmbeddedPostgres:
             verifier = connection.pgconn.encrypt_password(password.encode(), READER.encode(), b"scram-sha-256")
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(READER), verifier.decode())
             connection.execute(statement)
+        with self._connect(address, SUPERUSER, DATABASE) as connection:
+            for said in reader.statements(OWNER):
+                connection.execute(said.encode())
 
     def _connect(self, address: Address, role: str, database: str) -> psycopg.Connection:
         return psycopg.connect(

@@ -123,6 +123,7 @@ def door(served: Database) -> Iterator[psycopg.Connection]:
     password = served.postgres.password_file.read_text().strip()
     address = f"host=127.0.0.1 port={served.engine.url.query['port']} dbname=monitor"
     with psycopg.connect(address, user="monitor_reader", password=password, autocommit=True) as connection:
+        connection.execute(b"SET default_transaction_read_only = off")  # which it may, and which helps it nothing
         yield connection
 
 

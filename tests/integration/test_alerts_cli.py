@@ -121,7 +121,7 @@ def test_show_says_everything(drifted: Settings, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"{KEY}: firing, warning"
     assert said[2].startswith("Brightness of cam-1 (packaging-line v1) fell from 131.2 to 118.4 (-9.8 %): PSI 0.72")
-    facts = {line[2:11].strip(): line[12:] for line in said[4:13]}
+    facts = {line[2:11].strip(): line[12:] for line in said[4 : said.index("", 4)]}
     assert facts["since"] == "2026-03-02 00:00 UTC"
     assert facts["limit"] == "0.5 = 0.2 (rule brightness-drift, contract c0ffee) + 0.3 (chance at 60 frames)"
     assert facts["now"] == "mean 118.4 (grey level 0-255), n 60"

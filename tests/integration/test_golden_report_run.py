@@ -39,7 +39,7 @@ def test_a_kept_run_is_told_of_with_the_one_before(
     what = stage.asked(loaded, "golden")
     assert what is not None
     first, result = stage.score_now(database, loaded, what, NIGHT)
-    words = ["golden", "report", "--run", str(first.id), "--bootstrap", "20"]
+    words = ["golden", "report", "--run", str(first.id), "--bootstrap", "20", "--confidence", "0.975"]
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     evaluation = json.loads(result.artifacts["evaluation.json"])

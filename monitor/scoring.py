@@ -29,6 +29,13 @@ SCORING_MEASURES: dict[str, tuple[str, str]] = {
 """What a run measures, over all classes, by class and by slice as far as each is defined there: which way is worse,
 and what it is. All are shares but the last, a count."""
 
+NOT_SCORED_RULE, ACCURACY_RULE, ANSWER_RULE = "{}-not-scored", "{}-accuracy", "{}-answer-changed"
+INPUT_RULE = "input-parity"
+OWN_RULES = frozenset(
+    {rule.format(kind) for kind in SCORED for rule in (NOT_SCORED_RULE, ACCURACY_RULE, ANSWER_RULE)} | {INPUT_RULE}
+)
+"""Rules of the product's own that a run judges by itself; no contract has them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoringRun:

@@ -121,6 +121,15 @@ def _address(environ: Mapping[str, str], name: str) -> str | None:
     return text or None
 
 
+def for_children() -> dict[str, str]:
+    """The environment for a process that speaks to others: without the product's settings and without proxies."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (name.startswith("MONITOR_") or name.lower().endswith("_proxy"))
+    }
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ` (the process's own environment by default).
 

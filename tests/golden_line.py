@@ -47,6 +47,14 @@ threads = 1
 {more}
 """
 
+CRITERION = """
+[[acceptance]]
+name = "by day"
+measure = "recall"
+slice = { lighting = "day" }
+at_least = 0.5
+"""
+
 
 @cache
 def plant() -> ModuleType:

@@ -81,7 +81,7 @@ def take(
     source: str = "plant",
 ) -> Summary:
     """Take records in as one batch; the name says what they are."""
-    lines = Lines(1, [json.dumps(record).encode() for record in records])
+    lines = Lines.of([json.dumps(record).encode() for record in records])
     return stage.take_lines(database, source, name, name, lines, contracts, NOW)
 
 

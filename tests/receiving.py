@@ -19,10 +19,7 @@ RESET, HANG = 0, -1
 
 @dataclass
 class Receiver:
-    """What a receiver got, and the statuses (with headers) it answers with; 200 when they run out.
-
-    `before`: whether what it will not answer with 200 is refused before it is read, as a proxy does.
-    """
+    """What a receiver got, and the statuses (with headers) it answers with; 200 when they run out."""
 
     port: int = 0
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
@@ -42,10 +39,7 @@ class Receiver:
         return [(said["alert"].split("/")[3], said["state"]) for said in found]
 
 
-@contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver on a free port of this machine, for the length of a block."""
-    known = Receiver()
+def _endpoint(known: Receiver) -> type[BaseHTTPRequestHandler]:
     lock = threading.Lock()
 
     class Endpoint(BaseHTTPRequestHandler):
@@ -88,13 +82,21 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, *args: Any) -> None:
             """Quiet."""
 
+    return Endpoint
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver on a free port of this machine, for the length of a block."""
+    known = Receiver()
+
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A child that was killed hangs up: that is no error here."""
 
-    with Server(("127.0.0.1", 0), Endpoint) as server:
+    with Server(("127.0.0.1", 0), _endpoint(known)) as server:
         known.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -1,8 +1,9 @@
 """Fourteen weeks of the packaging line: four clean ones, then ten in which the lamps age and new packages come.
 
 Light falls on all lines alike from 1.0 to 0.5 of a new lamp's; on the line of cam-2 the share of packages in the
-new look grows from 0 to 35 %. The undrifted replay is the same plant, the same days and the same wobble without
-those two.
+new look grows from 0 to 35 %. On the second day after the clean weeks the lens of cam-3 is swapped for one that
+nobody focused, and is set right four days later; on one day of week 8 a fifth of cam-1's frames come back with an
+error. The undrifted replay is the same plant, the same days and the same wobble without any of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ CLEAN_DAYS = 4 * 7
 LAST_LIGHT = 0.5
 LAST_NEW_PACKAGING = 0.35
 NEW_PACKAGING_CAMERA = "cam-2"
+LENS_CAMERA, LENS_DAYS, LENS_BLUR = "cam-3", range(CLEAN_DAYS + 1, CLEAN_DAYS + 5), 1.2
+ERROR_CAMERA, ERROR_DAY, ERROR_SHARE = "cam-1", 7 * 7 + 2, 0.2
 DAY_WOBBLE = 0.005  # relative sd of the light from one day to the next
 SHIFT_START_S, SHIFT_END_S = 6 * 3600, 22 * 3600  # UTC
 
@@ -60,7 +63,14 @@ def day_scene(day_index: int, camera: str, drifted: bool, seed: int) -> Scene:
         return clean
     way = max(0, day_index - CLEAN_DAYS + 1) / (DAYS - CLEAN_DAYS)
     arriving = LAST_NEW_PACKAGING if camera == NEW_PACKAGING_CAMERA else 0.0
-    return replace(clean, light=wobble * (1.0 - (1.0 - LAST_LIGHT) * way), new_packaging=arriving * way)
+    blur = LENS_BLUR if camera == LENS_CAMERA and day_index in LENS_DAYS else 0.0
+    light = wobble * (1.0 - (1.0 - LAST_LIGHT) * way)
+    return replace(clean, light=light, new_packaging=arriving * way, blur_sigma=blur)
+
+
+def fails(day_index: int, camera: str, frame: int, drifted: bool) -> bool:
+    """Whether the service gives an error for a frame: on one day, for every fifth frame of one camera."""
+    return drifted and (camera, day_index) == (ERROR_CAMERA, ERROR_DAY) and frame % round(1 / ERROR_SHARE) == 0
 
 
 def _generator(seed: int, day_index: int, camera: str, part: int) -> np.random.Generator:

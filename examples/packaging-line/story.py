@@ -63,7 +63,7 @@ class Week:
     worst_limit: float | None
     firing: int
     fired: list[str]
-    """Alerts that began to fire in this week: rule and camera."""
+    """Alerts that began to fire in this week: rule, and class or camera."""
 
 
 @dataclass
@@ -80,7 +80,20 @@ class Outcome:
     @property
     def first_alert_day(self) -> int | None:
         """Day of the story on whose frames the first alert fired."""
-        fired = [event.window.start for event in self.events if event.to_state in ACTIVE]
+        return self._first(self.events)
+
+    @property
+    def light_alert_day(self) -> int | None:
+        """The same of the first alert about the light: the lens that was swapped is another story."""
+        return self._first(self.light_events)
+
+    @property
+    def light_events(self) -> list[AlertEvent]:
+        """What was told by rules about brightness and contrast."""
+        return [event for event in self.events if "brightness" in event.alert_key or "contrast" in event.alert_key]
+
+    def _first(self, events: list[AlertEvent]) -> int | None:
+        fired = [event.window.start for event in events if event.to_state in ACTIVE]
         return (min(fired) - self.start).days if fired else None
 
 
@@ -159,7 +172,7 @@ def _week(context: Context, start: datetime, number: int, scores: list[Score]) -
         worst_limit=worst.noise if worst else None,
         firing=sum(alert.state in ACTIVE for alert in stands),
         fired=sorted(
-            f"{alert.rule} {alert.series.scope.camera}"
+            f"{alert.rule} {alert.series.class_name or alert.series.scope.camera or 'all cameras'}"
             for alert, event in told
             if event.to_state in ACTIVE and first <= event.window.start < first + timedelta(days=7)
         ),
@@ -209,15 +222,15 @@ def _incidents(outcome: Outcome, out: TextIO) -> None:
 
 def _ending(outcome: Outcome, out: TextIO) -> str:
     """What the daemon said, when, and what it would have meant to wait; returns the first alert's key."""
-    day = outcome.first_alert_day
+    day = outcome.light_alert_day
     if day is None:
-        print("\nNo alert in fourteen weeks.", file=out)
+        print("\nNo alert in fourteen weeks." if not outcome.events else "\nNo alert about the light.", file=out)
         return ""
     clean = sum(outcome.daily_precision[:CLEAN_DAYS]) / CLEAN_DAYS
     at_alert = sum(outcome.daily_precision[max(0, day - 6) : day + 1]) / min(7, day + 1)
     last = outcome.weeks[-1].precision
-    first = next(event for event in outcome.events if event.to_state in ACTIVE)
-    print(f"\nThe first alert: {first.alert_key}", file=out)
+    first = next(event for event in outcome.light_events if event.to_state in ACTIVE)
+    print(f"\nThe first alert about the light: {first.alert_key}", file=out)
     print(f"  {first.evidence['sentence']}", file=out)
     print(
         f"  It came on day {day - CLEAN_DAYS + 1} of the ageing light, when precision was {at_alert:.3f}; it had been"
@@ -298,7 +311,10 @@ def main() -> int:
         print("The story is in this database already.")
         return 0
     print("Fourteen weeks on a packaging line: 3 cameras, 60 frames a camera-day, a detector of 176 k parameters.")
-    drifts = "From week 5 on the lamps age, and new packaging arrives on the line of cam-2."
+    drifts = (
+        "From week 5 on the lamps age, and new packaging arrives on the line of cam-2. That week a lens is swapped;\n"
+        "in week 8 the service fails for a day. Inspectors review unsure frames, false alarms become work orders."
+    )
     print("Nothing drifts.\n" if args.undrifted else f"{drifts}\n")
     outcome = play(args.state, args.seed, not args.undrifted, sys.stdout, server)
     print(FOOTER)

@@ -1,8 +1,8 @@
 """Prometheus' Alertmanager, pushed to directly (API v2), for sites that have no Prometheus before it.
 
-Alertmanager takes an alert for over when its `endsAt` has passed. So what is on is pushed again every interval with
-an end four intervals ahead: the daemon may be away for three without a false end. An end is pushed with the label set
-that the beginning had.
+Alertmanager takes an alert for over when its `endsAt` has passed. So what is on is pushed again twice an interval,
+with an end four intervals ahead: the daemon may be away for three without a false end. An end is pushed with the
+label set that the beginning had.
 """
 
 from __future__ import annotations

@@ -9,17 +9,22 @@ alert clears; between the two nothing changes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from monitor.alerts.wording import called, quantity
+from monitor.measures import ONE_SIDED
 from monitor.records import Measurement
 from monitor.spec.rules import COMPARISONS, AlertRule
+from monitor.stats.intervals import ordinary_reach
 
 Verdict = Literal["breach", "clear", "between", "undecided", "no-data"]
 
 VERDICTS: frozenset[Verdict] = frozenset({"breach", "clear", "between"})
 """What a window says that had enough to say something."""
+ORDINARY = 5
+"""Windows of the baseline from which on they tell how much ordinary ones differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,20 @@ def verdict(rule: AlertRule, measurement: Measurement) -> Verdict:
     ):
         return "breach"
     return "clear" if found.clear_above < value < found.clear_below else "between"
+
+
+def widened(measurement: Measurement, ordinary: Sequence[float]) -> Measurement:
+    """The measurement with an interval that ordinary windows have room in: at least the reach of the values that the
+    same series had in the windows of the baseline.
+
+    Frames of one scene resemble each other and days differ, so that an interval from the number of frames alone is
+    too short on most streams. Without an interval, or under `ORDINARY` values, nothing changes.
+    """
+    value, low, high = measurement.value, measurement.low, measurement.high
+    if value is None or low is None or high is None or len(ordinary) < ORDINARY:
+        return measurement
+    reach = ordinary_reach(ordinary, ONE_SIDED)
+    return replace(measurement, low=min(low, value - reach), high=max(high, value + reach))
 
 
 def _reach(rule: AlertRule, measurement: Measurement, side: Literal["low", "high"]) -> float:

@@ -69,11 +69,11 @@ def run(
         _let_fallbacks_speak(conn, channels, away, now)
     asked = {channel.name: channel for channel in channels if channel.name not in closed}
     this = _Round(database, asked, now, stopwatch, stopwatch())
-    sent = _empty(this)
+    # First what cannot wait: what is on ends by itself where it is not told again.
     for channel in list(this.open.values()):
         if isinstance(channel, Repeating):
             _refresh(this, channel)
-    return sent
+    return _empty(this)
 
 
 def _empty(this: _Round) -> int:
@@ -117,7 +117,8 @@ def _refresh(this: _Round, channel: Repeating) -> None:
     """Tell a receiver that forgets what is still on, when it is time."""
     now = this.present()
     with this.database.begin() as conn:
-        if not receivers.take_turn(conn, channel.name, now, now - channel.interval):
+        # Twice an interval: a pause of three after that is still no end.
+        if not receivers.take_turn(conn, channel.name, now, now - channel.interval / 2):
             return
         still_on = outbox.still_on(conn, channel.name)
         taken_on = deeds.acknowledged(conn, [event.alert_key for event in still_on])
@@ -136,7 +137,11 @@ def _put_back(this: _Round, parcel: Parcel, failure: DeliveryFailed) -> None:
     late = [one.key for one in parcel.deliveries if now - one.due_at >= PATIENCE]
     attempts = max(one.attempts for one in parcel.deliveries)
     about = parcel.deliveries[0].event.alert_key + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
-    wait = max(retry.backoff(attempts, parcel.key), failure.wait or timedelta(0))
+    wait = retry.backoff(attempts, parcel.key)
+    if failure.away:
+        # The receiver itself is left alone; what waits for it is to go out as soon as it is back.
+        wait = min(wait, _longest_rest(this, parcel.channel))
+    wait = max(wait, failure.wait or timedelta(0))
     with this.database.begin() as conn:
         outbox.postpone(conn, [key for key in keys if key not in late], str(failure), now + wait)
         outbox.give_up(conn, late, str(failure), now)
@@ -157,8 +162,15 @@ def _put_back(this: _Round, parcel: Parcel, failure: DeliveryFailed) -> None:
 def _leave_alone(this: _Round, channel: str, failure: DeliveryFailed) -> None:
     now = this.present()
     with this.database.begin() as conn:
-        _note(conn, channel, lambda receiver: retry.after_failure(receiver, str(failure), failure.wait, now))
+        longest = _longest_rest(this, channel)
+        _note(conn, channel, lambda one: retry.after_failure(one, str(failure), failure.wait, now, longest))
     this.open.pop(channel, None)
+
+
+def _longest_rest(this: _Round, channel: str) -> timedelta:
+    """How long a receiver is left alone at most; one that forgets is asked again before it does."""
+    known = this.open.get(channel)
+    return known.interval / 2 if isinstance(known, Repeating) else retry.LONGEST_REST
 
 
 def _note(conn: Connection, channel: str, change: Callable[[Receiver], Receiver]) -> None:
@@ -167,9 +179,10 @@ def _note(conn: Connection, channel: str, change: Callable[[Receiver], Receiver]
 
 def _let_fallbacks_speak(conn: Connection, channels: Sequence[Channel], away: Sequence[str], now: datetime) -> None:
     for fallback in (channel.name for channel in channels if channel.is_fallback):
-        for silent in (channel.name for channel in channels if not channel.is_fallback and channel.name in away):
-            if count := outbox.divert(conn, silent, fallback, now - GRACE, now):
-                _log.warning("%d messages go to %s while %s is away", count, fallback, silent)
+        for name in (channel.name for channel in channels if not channel.is_fallback):
+            waiting_since = now - GRACE if name in away else None
+            if count := outbox.divert(conn, name, fallback, waiting_since, retry.TOLERATED, now):
+                _log.warning("%d messages go to %s, for %s does not take them", count, fallback, name)
         outbox.follow(conn, fallback, now)
 
 

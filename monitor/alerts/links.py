@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from urllib.parse import urlencode
-from zlib import crc32
 
+from monitor.measures import MEASURES
+from monitor.panels.grafana import panel_id
 from monitor.records import Scope, Window
 
 BOARDS = {
@@ -14,6 +15,7 @@ BOARDS = {
     "prediction": "monitor-predictions",
     "override": "monitor-overrides",
     "business": "monitor-business",
+    "golden": "monitor-golden",
 }
 """The dashboard of each pillar."""
 _PANELS = {
@@ -28,15 +30,22 @@ _PANELS = {
     ("confidence", ""): "confidence",
     ("detections", ""): "detections",
     ("box_area", ""): "box-area",
+    ("box_aspect", ""): "box-area",
     ("override", "raw"): "override-rate",
     ("override", ""): "honest",
     ("business", "minutes_per_false_alarm"): "false-alarm-minutes",
     ("business", "throughput_gain"): "throughput-gain-now",
     ("business", "catches"): "caught-now",
     ("business", ""): "work-orders",
+    ("golden", "map50"): "golden-map",
+    ("golden", "map50_95"): "golden-map",
+    ("golden", ""): "golden-classes",
+    ("challenge", ""): "golden-classes",
 }
 """The observable whose panel shows a measure of a signal; `""` for every other measure of it."""
-_IMAGE = "drift-image"
+_DIVERGENCES = frozenset(name for name, measure in MEASURES.items() if measure.needs_baseline)
+_IMAGE, _PREDICTIONS = "drift-image", "drift-predictions"
+"""The panels that show divergences, wherever their signal belongs."""
 _INCIDENTS = "incidents"
 
 
@@ -49,6 +58,8 @@ class Links:
 
     def panel(self, scope: Scope, window: Window, pillar: str, signal: str, measure: str) -> str:
         """The panel that shows one measure, at its window and scope."""
+        if measure in _DIVERGENCES:
+            return self._link(scope, window, BOARDS["input"], _IMAGE if pillar == "input" else _PREDICTIONS)
         name = _PANELS.get((signal, measure)) or _PANELS.get((signal, "")) or _IMAGE
         return self._link(scope, window, BOARDS[pillar], name)
 
@@ -66,7 +77,7 @@ class Links:
         last = window.end + (window.end - window.start)
         asked = {"from": _ms(first), "to": _ms(last), "var-model": scope.model, "var-version": scope.version}
         asked |= {"var-camera": scope.camera} if scope.camera else {}
-        return f"{self.grafana.rstrip('/')}/d/{board}/?{urlencode(asked | {'viewPanel': str(_number(name))})}"
+        return f"{self.grafana.rstrip('/')}/d/{board}/?{urlencode(asked | {'viewPanel': str(panel_id(name))})}"
 
 
 HERE = Links()
@@ -75,8 +86,3 @@ HERE = Links()
 
 def _ms(at: object) -> str:
     return str(int(at.timestamp() * 1000))  # type: ignore[attr-defined]
-
-
-def _number(name: str) -> int:
-    """A panel's number follows from its name alone, as where the dashboards are made."""
-    return 1 + crc32(name.encode()) % 99_991

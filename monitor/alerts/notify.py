@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 from monitor.alerts.wire import DeliveryFailed, Guard, resolved
 from monitor.errors import UsageError
+from monitor.settings import for_children
 from monitor.store.outbox import Parcel
 
 SHOWN = 20
@@ -87,12 +87,11 @@ def words(parcel: Parcel) -> tuple[str, str]:
 
 
 def _speak(said: bytes, kind: str) -> int:
-    kept = {name: value for name, value in os.environ.items() if not _is_private(name)}
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "monitor.alerts.notify"],
             input=said,
-            env=kept,
+            env=for_children(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=PATIENCE_S,
@@ -101,10 +100,6 @@ def _speak(said: bytes, kind: str) -> int:
     except subprocess.TimeoutExpired:
         raise DeliveryFailed(f"the {kind} receiver has not answered within {PATIENCE_S:g} s", away=True) from None
     return ended.returncode
-
-
-def _is_private(name: str) -> bool:
-    return name.startswith("MONITOR_") or name.lower().endswith("_proxy")
 
 
 def main() -> int:

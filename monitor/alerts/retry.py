@@ -25,16 +25,18 @@ def backoff(attempts: int, key: str) -> timedelta:
     return longest * (1 - int(key[:4], 16) / 0xFFFF / 5)
 
 
-def after_failure(receiver: Receiver, error: str, wait: timedelta | None, now: datetime) -> Receiver:
+def after_failure(
+    receiver: Receiver, error: str, wait: timedelta | None, now: datetime, longest_rest: timedelta = LONGEST_REST
+) -> Receiver:
     """The receiver after it was found away; it is left alone as long as it asked for (`wait`), or by itself.
 
-    The third failure in a row closes it for half a minute, each further one for twice as long, ten minutes at most;
-    then one message is tried.
+    The third failure in a row closes it for half a minute, each further one for twice as long, `longest_rest` at
+    most; then one message is tried.
     """
     failures = receiver.failures + 1
     rest = timedelta(0)
     if failures >= TOLERATED:
-        longest = min(FIRST_REST * 2.0 ** min(failures - TOLERATED, 20), LONGEST_REST)
+        longest = min(FIRST_REST * 2.0 ** min(failures - TOLERATED, 20), longest_rest)
         draw = hashlib.sha256(f"{receiver.channel} {failures}".encode()).digest()[0] / 255
         rest = longest * (1 - draw / 5)
     closed = max(rest, wait or timedelta(0))

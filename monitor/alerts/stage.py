@@ -22,10 +22,10 @@ from functools import partial
 from typing import Any
 
 from monitor.alerts import beside, causes
-from monitor.alerts.advice import Advice, advise, moved
+from monitor.alerts.advice import Advice, advise, story, tells_of
 from monitor.alerts.beside import Beside
 from monitor.alerts.causes import Likely
-from monitor.alerts.conditions import VERDICTS, limit, verdict
+from monitor.alerts.conditions import VERDICTS, limit, verdict, widened
 from monitor.alerts.evaluate import (
     OPEN,
     Decision,
@@ -39,7 +39,7 @@ from monitor.alerts.evaluate import (
 from monitor.alerts.evidence import SHOWN_WINDOWS, Case, evidence, farewell, moved_together
 from monitor.alerts.links import HERE, Links
 from monitor.records import QUIET, Alert, AlertEvent, Baseline, Measurement, Window
-from monitor.scoring import SCORED
+from monitor.scoring import OWN_RULES
 from monitor.spec.load import LoadedContract
 from monitor.spec.rules import COMPARISONS, AlertRule
 from monitor.store import alerts, baselines, histograms, measurements, outbox
@@ -115,7 +115,7 @@ def _judge(
             continue
         try:
             with database.begin() as conn:
-                did += _judge_window(_Desk(conn, loaded, channels, now, links), rule, task)
+                did += _judge_window(_Desk(conn, loaded, channels, now, links), rule, task, baseline)
         except _Overtaken:
             _log.info(
                 "%s: window ending %s of %s is judged by another worker", rule.name, task.window.end, loaded.model
@@ -153,12 +153,13 @@ def _is_ripe(rule: AlertRule, baseline: Baseline | None, window: Window) -> bool
     return baseline.period_end is None or window.end > baseline.period_end
 
 
-def _judge_window(desk: _Desk, rule: AlertRule, task: Unjudged) -> int:
+def _judge_window(desk: _Desk, rule: AlertRule, task: Unjudged, baseline: Baseline | None) -> int:
     model, version, window = desk.loaded.model, task.version, task.window
     if not alerts.advance(desk.conn, model, rule.name, version, window.end):
         raise _Overtaken
     known = {alert.key: alert for alert in alerts.read(desk.conn, model, rule=rule.name, version=version)}
-    found = one_each(_measured(desk.conn, rule, model, version, window))
+    measured = one_each(_measured(desk.conn, rule, model, version, window))
+    found = [_with_ordinary(desk.conn, rule, measurement, baseline) for measurement in measured]
     if any(verdict(rule, measurement) in VERDICTS for measurement in found):
         alerts.settle(desk.conn, model, rule.name, version, window.end)
     wide = _is_wide(rule, found)
@@ -181,6 +182,32 @@ def _measured(conn: Connection, rule: AlertRule, model: str, version: str, windo
         end=window.end,
     )
     return [m for m in found if m.window == window and matches(rule, m.key)]
+
+
+def _with_ordinary(
+    conn: Connection, rule: AlertRule, measurement: Measurement, baseline: Baseline | None
+) -> Measurement:
+    """A breach of a relative bound with an interval that has room for the baseline's ordinary windows."""
+    if not rule.relative_to or baseline is None or baseline.period_start is None:
+        return measurement
+    if measurement.low is None or verdict(rule, measurement) != "breach":
+        return measurement
+    scope, length = measurement.key.scope, measurement.window.end - measurement.window.start
+    before = measurements.read(
+        conn,
+        scope.model,
+        version=scope.version,
+        camera=scope.camera,
+        slice_name=scope.slice_name,
+        slice_value=scope.slice_value,
+        signal=rule.signal,
+        class_name=measurement.key.class_name,
+        measure=rule.measure,
+        start=baseline.period_start,
+        end=baseline.period_end,
+    )
+    same = [m for m in before if m.key == measurement.key and m.window.end - m.window.start == length]
+    return widened(measurement, [m.value for m in same if m.value is not None])
 
 
 def _is_wide(rule: AlertRule, found: Sequence[Measurement]) -> bool:
@@ -224,8 +251,8 @@ def _case(desk: _Desk, rule: AlertRule, alert: Alert, measurement: Measurement, 
         others = [m for _, m in together if m.key.signal != rule.signal]
         near = 2 * (window.end - window.start)
         deployed = beside.deployed_before(there.deployment, alert.since, near)
-        story = moved(rule, measurement, recent, others)
-        likely = causes.ranked(story, {m.key.signal for m in here}, wide, deployed)
+        watched = {m.key.signal for m in here if tells_of(rule, m.key.signal)}
+        likely = causes.ranked(story(rule, measurement, recent, others), watched, wide, deployed)
     frozen = {baseline.id: baseline for baseline in baselines.listing(desk.conn, scope.model)}
     return Case(
         owner=rule.owner or desk.loaded.contract.model.owner,
@@ -248,6 +275,8 @@ def _beside(desk: _Desk, rule: AlertRule, measurement: Measurement) -> Beside:
     up = measurement.value is None or measurement.value >= found
     if rule.measure in COMPARISONS and measurement.now_mean is not None and measurement.baseline_mean is not None:
         up = measurement.now_mean >= measurement.baseline_mean
+    if rule.measure == "low_share":
+        up = not up  # the more are unsure, the lower they are
     return beside.read(desk.conn, measurement.key, measurement.window, measurement.baseline_id, up=up)
 
 
@@ -277,7 +306,7 @@ def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[
     """Close what nothing judges any more: its rule is gone or asks for something else, its version is out of use."""
     did = 0
     with database.begin() as conn:
-        known = [a for a in alerts.read(conn, loaded.model) if a.series.signal not in SCORED]
+        known = [a for a in alerts.read(conn, loaded.model) if a.rule not in OWN_RULES]
         open_ones = [a for a in known if a.state in OPEN]
         out_of_use = _out_of_use(conn, loaded, {a.series.scope.version for a in open_ones})
     for alert in open_ones:

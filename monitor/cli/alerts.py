@@ -14,7 +14,7 @@ from monitor.alerts import deliver, gather, life, stage
 from monitor.alerts.channels import configured, told
 from monitor.alerts.evaluate import OPEN
 from monitor.alerts.evidence import SHOWN_WINDOWS, movement
-from monitor.alerts.wording import figure, subject, unit
+from monitor.alerts.wording import figure, quantity, subject, unit
 from monitor.cli import alert_deeds
 from monitor.cli.contracts import in_force
 from monitor.cli.incidents import is_there as incident_there
@@ -23,6 +23,7 @@ from monitor.cli.moments import clock, moment, time_taken
 from monitor.errors import UsageError
 from monitor.records import ALL, Alert, AlertEvent, Baseline, Measurement
 from monitor.settings import Settings
+from monitor.spec.rules import COMPARISONS
 from monitor.store import alerts, baselines, measurements, migrate
 from monitor.store.database import Connection, open_database
 
@@ -179,15 +180,33 @@ def portrait(
         "limit": _limit(alert, last),
         "now": f"{_mean(alert, last.now_mean)}, n {last.n:,}" if last else "",
         "baseline": _baseline(alert, last, baseline),
-        "change": f"{subject(alert.series)} {movement(last)}" if last and last.state == "ok" else "",
+        "change": f"{subject(alert.series)} {movement(last)}" if last and last.now_mean is not None else "",
         "with it": _together(events),
-        "runbook": str(events[0].evidence.get("runbook", "")) if events else "",
-        "owner": str(events[0].evidence.get("owner", "")) if events else "",
+        **_beside(events[0].evidence if events else {}),
     }
     lines += [f"  {name:<9} {said}" for name, said in facts.items() if said]
     if recent:
         lines += ["", "last windows", *_windows(recent)]
     return lines
+
+
+def _beside(why: Mapping[str, Any]) -> dict[str, str]:
+    """What the last event says beside its numbers."""
+    shifted = [f"{one['part']} {one['now']:.1%} instead of {one['then']:.1%}" for one in why.get("moved_most") or ()]
+    deployed = why.get("deployment") or {}
+    modes = [f"{mode['name']}: {mode['mitigation']}" for mode in why.get("failure_modes") or ()]
+    said = {
+        "moved": "; ".join(shifted),
+        "deployed": f"{deployed['version']} at {deployed['at'][:16]}: {deployed['text']}" if deployed else "",
+        "likely": "; ".join(f"{100 * one['share']:.0f} % {one['text']}" for one in why.get("causes") or ()),
+        "known as": "; ".join(modes),
+        "first": why.get("first", ""),
+        "frames": ", ".join(one["event_id"] for one in why.get("frames") or ()),
+        "panel": why.get("panel", ""),
+        "runbook": why.get("runbook", ""),
+        "owner": why.get("owner", ""),
+    }
+    return {name: str(value) for name, value in said.items()}
 
 
 def _only(wanted: str, found: Sequence[Alert]) -> Alert:
@@ -227,7 +246,7 @@ def _urgency(alert: Alert) -> tuple[int, int, str, str]:
 
 
 def _limit(alert: Alert, last: Measurement | None) -> str:
-    if last is None or last.noise is None:
+    if last is None or last.noise is None or alert.measure not in COMPARISONS:
         return f"{alert.threshold:.3g} (rule {alert.rule})"
     above = alert.threshold - last.noise
     origin = f"rule {alert.rule}, contract {last.contract_hash}"
@@ -262,7 +281,11 @@ def _windows(recent: Iterable[Measurement]) -> list[str]:
 
 
 def _value(alert: Alert) -> str:
-    return "-" if alert.value is None else f"{alert.measure.upper()} {alert.value:.3g}"
+    if alert.value is None:
+        return "-"
+    if alert.measure in COMPARISONS:
+        return f"{alert.measure.upper()} {alert.value:.3g}"
+    return quantity(alert.series.signal, alert.measure, alert.value)
 
 
 def _when(at: datetime | None) -> str:

@@ -140,9 +140,18 @@ def _of_rule(
     settled, period = [], None
     for name, rule in rules:
         history = _measured(conn, args, known, rule)
+        ordinary = measurements.read(
+            conn,
+            args.model,
+            version=known.version,
+            signal=rule.signal,
+            measure=rule.measure,
+            start=known.period_start,
+            end=known.period_end,
+        )
         period = period or _period(args, history[0].window.start, history[-1].window.end)
         cameras = len({m.key.scope.camera for m in history if m.key.scope.camera}) if rule.scope == "camera" else 1
-        pages = backtest.of_rule(rule, history, loaded.hash)
+        pages = backtest.of_rule(rule, history, loaded.hash, ordinary if known.period_start else ())
         settled.append(Setting(name, backtest.score(pages, labelled, cameras, period)))
     assert period is not None
     return period, settled

@@ -117,7 +117,9 @@ def run_gate(args: argparse.Namespace, settings: Settings) -> int:
     limits = score.thresholds_of(golden, thresholds_in(golden, contract))
     found = dataset.read_results(args.results, golden)
     before = {ruling.ACTIVE: dataset.read_results(args.before, golden)} if args.before else {}
-    said = ruling.plain(ruling.rule(golden, found, contract, limits, before, args.bootstrap, args.seed))
+    margin = contract.release.map_drop_at_most
+    made = ruling.rule(golden, found, contract.acceptance, limits, before, margin, args.bootstrap, args.seed)
+    said = ruling.plain(made)
     print_out(args, said, show.ruling(said))
     return GATE_CODES[said["verdict"]]
 

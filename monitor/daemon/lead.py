@@ -74,6 +74,10 @@ class Lead:
             return None
         return self.database.fenced(partial(lease.fence, epoch=epoch))
 
+    def database_to_hold(self) -> Database:
+        """The database for a transaction that holds a lock for the leader and writes nothing."""
+        return self.database.fenced(partial(lease.mark, epoch=self._epoch or 0))
+
     def wait(self, stopping: threading.Event) -> bool:
         """Keep the lease; where another holds it, wait until it is free or renewed. Returns whether this one leads.
 

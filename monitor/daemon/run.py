@@ -88,7 +88,8 @@ def _led(context: Context, job: Job, turn: Turn, now: datetime, again: bool) -> 
     if led is None:
         return None
     # The lock's transaction stays open and idle while the job works in transactions of its own.
-    with led.database.begin() as lock:
+    holding = led.database if led.lead is None else led.lead.database_to_hold()
+    with holding.begin() as lock:
         if _has_to_wait(led, job, lock, again) or not jobs.hold(lock, job.name):
             return None
         with led.database.begin() as conn:

@@ -59,15 +59,20 @@ def serve(context: Context, listener: socket.socket | None) -> bool:
         ticker.start()
         context.stopping.wait()
         _log.info("stopping: the jobs at work are finished, no new one is begun")
-        ender = threading.Thread(target=ticker.shutdown, daemon=True)
+        ender = threading.Thread(target=_end, args=[context, ticker], daemon=True)
         ender.start()
         ender.join(_GRACE_S)
     if ender.is_alive():
         _log.warning("cut off after %g s: %s; the next start does the rest", _GRACE_S, ", ".join(context.running))
-    elif context.lead is not None:
+    return not (ender.is_alive() or (web is not None and web.is_alive()))
+
+
+def _end(context: Context, ticker: BackgroundScheduler) -> None:
+    """Wait for the jobs at work, then let another lead."""
+    ticker.shutdown()
+    if context.lead is not None:
         with suppress(MonitorError):
             context.lead.leave()
-    return not (ender.is_alive() or (web is not None and web.is_alive()))
 
 
 class _Turns(BaseTrigger):  # type: ignore[misc] # the library has no types

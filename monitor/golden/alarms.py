@@ -10,9 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from monitor.golden.measured import day_of
 from monitor.records import Alert, AlertState, Scope, SeriesKey, Window
-from monitor.scoring import ANSWER_CHANGED, INPUT_DIFFERS, NOT_SCORED, ScoringRun
+from monitor.scoring import (
+    ACCURACY_RULE,
+    ANSWER_CHANGED,
+    ANSWER_RULE,
+    INPUT_DIFFERS,
+    INPUT_RULE,
+    NOT_SCORED,
+    NOT_SCORED_RULE,
+    ScoringRun,
+)
 
 RUNBOOKS = "dashboards/runbooks"
 
@@ -45,7 +53,7 @@ def alarms(run: ScoringRun, ruling: Mapping[str, Any] | None) -> Iterator[Alarm]
     counted = run.status == "done"
     said = "was scored" if counted else f"was not scored as asked for: {run.reason}"
     yield Alarm(
-        f"{run.kind}-not-scored",
+        NOT_SCORED_RULE.format(run.kind),
         NOT_SCORED,
         "warning",
         not counted,
@@ -61,7 +69,7 @@ def alarms(run: ScoringRun, ruling: Mapping[str, Any] | None) -> Iterator[Alarm]
             f"gave another answer for the same images than the run before{because}" if moved else "answered as before"
         )
         first = "Look at what changed first: runtime, driver, decoder and preprocessing before the plant."
-        yield Alarm(f"{run.kind}-answer-changed", ANSWER_CHANGED, "warning", moved, f"The {subject} {said}", first)
+        yield Alarm(ANSWER_RULE.format(run.kind), ANSWER_CHANGED, "warning", moved, f"The {subject} {said}", first)
     if ruling is None:
         return
     failed = list(ruling["failed"])
@@ -70,7 +78,7 @@ def alarms(run: ScoringRun, ruling: Mapping[str, Any] | None) -> Iterator[Alarm]
         f"{row['measure']} {row['class_name']}".strip() for row in last.get("rows", ()) if row["verdict"] == "drop"
     ]
     yield Alarm(
-        f"{run.kind}-accuracy",
+        ACCURACY_RULE.format(run.kind),
         "map50_95",
         "critical",
         bool(failed),
@@ -83,7 +91,7 @@ def input_alarm(run: ScoringRun, differences: Sequence[str]) -> Alarm:
     """Whether production makes the inputs that scoring makes; `differences` name the fields."""
     said = f"other than in scoring: {'; '.join(differences[:5])}" if differences else "the same as in scoring"
     return Alarm(
-        "input-parity",
+        INPUT_RULE,
         INPUT_DIFFERS,
         "critical",
         bool(differences),
@@ -97,9 +105,8 @@ def key_of(run: ScoringRun, rule: str) -> str:
     return f"{run.model}/{rule}/{run.version}/-/-/-"
 
 
-def turn(run: ScoringRun, before: Alert | None, alarm: Alarm, value: float, n: int) -> Turn:
+def turn(run: ScoringRun, before: Alert | None, alarm: Alarm, window: Window, value: float, n: int) -> Turn:
     """What an alarm does to its alert."""
-    window = day_of(run.due_at or run.started_at)
     old = before or _unseen(run, alarm, window)
     state = _next(old.state, alarm.holds)
     opened = state == "firing" and old.state != "firing"

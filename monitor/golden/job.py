@@ -15,13 +15,17 @@ Status = Literal["done", "degraded", "error"]
 
 
 class Job(msgspec.Struct, forbid_unknown_fields=True):
-    """One scoring: the contract's text, the files, and by name earlier detections on the same set to compare with."""
+    """One scoring: the contract's text, the files, and by name earlier detections on the same set to compare with.
+
+    `judged`: by the contract's criteria, which are about the golden set and no other.
+    """
 
     contract: str
     manifest: str
     images: str
     model: str
     model_sha256: str
+    judged: bool = True
     before: dict[str, str] = {}
     times: int = 1000
     """Sets drawn anew for intervals."""

@@ -181,7 +181,15 @@ def coco_of(golden: GoldenSet, manifest: Manifest) -> bytes:
     """The golden set as COCO JSON, its images numbered from 1 in the order of the manifest."""
     labels: dict[Id, int] = {one: k + 1 for k, one in enumerate(golden.classes)}
     images = [
-        {"id": i + 1, "file_name": image.file, "width": image.width, "height": image.height}
+        {
+            "id": i + 1,
+            "file_name": image.file,
+            "width": image.width,
+            "height": image.height,
+            "camera": image.camera,
+            "captured_at": image.captured_at,
+            "slices": image.slices,
+        }
         for i, image in enumerate(manifest.images)
     ]
     categories = [{"id": labels[one], "name": golden.class_names[k]} for k, one in enumerate(golden.classes)]

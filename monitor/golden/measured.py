@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from monitor.records import Measurement, Scope, SeriesKey, Window
+from monitor.records import EPOCH, Measurement, Scope, SeriesKey, Window
 from monitor.scoring import ANSWER_CHANGED, INPUT_DIFFERS, NOT_SCORED, ScoringRun
 
 Numbers = Mapping[str, Any]
+DAY = timedelta(days=1)
 _POINTS = ("precision", "recall", "f1")
 
 
-def day_of(at: datetime) -> Window:
-    """The day, UTC, that a run's numbers belong to."""
-    start = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    return Window(start, start + timedelta(days=1))
+def window_of(run: ScoringRun, length: timedelta) -> Window:
+    """The window, UTC, that a run's numbers belong to: the contract's own, or the day where that is longer."""
+    length = min(length, DAY)
+    start = EPOCH + ((run.due_at or run.started_at) - EPOCH) // length * length
+    return Window(start, start + length)
 
 
-def measured(run: ScoringRun, numbers: Numbers | None) -> list[Measurement]:
+def measured(run: ScoringRun, window: Window, numbers: Numbers | None) -> list[Measurement]:
     """Every measurement of a run; `numbers` are the evaluator's, and count only where the run does.
 
-    Shares bear the ends of their two-sided 90 % interval as the evaluator gives them (each bound one-sided 95 %), n
-    being the detections or objects that they are a share of; average precisions count images.
+    Shares bear the ends of their 95 % interval, n being the detections or objects that they are a share of; average
+    precisions count images.
     """
-    maker = _Maker(run)
+    maker = _Maker(run, window)
     found = [maker.of(NOT_SCORED, float(run.status != "done"), run.images)]
     if run.status == "done" and numbers is not None:
         if run.sameness:
@@ -34,17 +36,16 @@ def measured(run: ScoringRun, numbers: Numbers | None) -> list[Measurement]:
     return found
 
 
-def differing(run: ScoringRun, differing: int, compared: int) -> Measurement:
+def differing(run: ScoringRun, window: Window, differing: int, compared: int) -> Measurement:
     """How many of production's inputs that were compared differ from scoring's."""
-    return _Maker(run).of(INPUT_DIFFERS, float(differing), compared)
+    return _Maker(run, window).of(INPUT_DIFFERS, float(differing), compared)
 
 
 class _Maker:
     """Makes measurements of one run."""
 
-    def __init__(self, run: ScoringRun) -> None:
-        self._run = run
-        self._window = day_of(run.due_at or run.started_at)
+    def __init__(self, run: ScoringRun, window: Window) -> None:
+        self._run, self._window = run, window
 
     def of(
         self,

@@ -29,7 +29,8 @@ def suppressed(
     "Soft-NMS: improving object detection with one line of code"). Equal scores keep the order of input.
     """
     order = np.lexsort((-score, image))
-    group = image if kind == "all" else np.unique(np.column_stack((image, label)), axis=0, return_inverse=True)[1]
+    low, high = label.min(initial=0), label.max(initial=0)
+    group = image if kind == "all" else image * (high - low + 1) + label - low
     group, size = group[order], np.concatenate((box[:, :2], box[:, 2:] - box[:, :2]), axis=1)[order]
     if kind == "soft":
         last = faded(size, score[order], group, sigma, floor)

@@ -133,7 +133,8 @@ def report(golden: GoldenSet, found: Found, asked: Asked, before: Found | None =
 def _ruled(golden: GoldenSet, found: Found, asked: Asked) -> dict[str, Any] | None:
     if asked.contract is None or not asked.contract.acceptance:
         return None
-    return ruling.plain(ruling.rule(golden, found, asked.contract, asked.thresholds, {}, asked.times, asked.seed))
+    demands, margin = asked.contract.acceptance, asked.contract.release.map_drop_at_most
+    return ruling.plain(ruling.rule(golden, found, demands, asked.thresholds, {}, margin, asked.times, asked.seed))
 
 
 def curves(golden: GoldenSet, table: Table, thresholds: Floats) -> tuple[Curve, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from monitor.golden import compare, criteria, score
 from monitor.golden.sets import GoldenSet
-from monitor.spec.contract import Contract
+from monitor.spec.contract import AcceptanceCriterion
 from monitor.stats.boxes import Floats
 from monitor.stats.intervals import FAIL, INSUFFICIENT, PASS
 from monitor.stats.matching import Found
@@ -31,20 +31,20 @@ class Ruling:
 def rule(
     golden: GoldenSet,
     found: Found,
-    contract: Contract,
+    demands: Sequence[AcceptanceCriterion],
     thresholds: Floats,
     before: Mapping[str, Found],
+    margin: float,
     times: int = 1000,
     seed: int = 0,
 ) -> Ruling:
-    """Judge by every criterion and against earlier detections; against the active version a drop fails.
+    """Judge by every criterion and against earlier detections; against the active version a drop over `margin` fails.
 
     Without criteria and without an active version there is nothing to pass: the verdict is "".
     """
     judge = criteria.Judge(golden, found, thresholds, times, seed)
-    cells = tuple(judge.judge(criterion) for criterion in contract.acceptance)
+    cells = tuple(judge.judge(criterion) for criterion in demands)
     table = score.table_of(golden, found)
-    margin = contract.release.map_drop_at_most
     comparisons = {
         name: compare.compare(golden, score.table_of(golden, earlier), table, margin, times=times, seed=seed)
         for name, earlier in before.items()

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from monitor.client.proof import FILE
-from monitor.errors import UsageError
 from monitor.golden import alarms, job, ruling
 from monitor.golden.digest import changed
-from monitor.golden.job import Job
-from monitor.golden.measured import day_of, differing, measured
+from monitor.golden.job import Job, Outcome
+from monitor.golden.measured import differing, measured, window_of
 from monitor.golden.parity import parity
 from monitor.golden.run import Interrupted, Limits, Result, score
 from monitor.imaging.preprocess import Preprocess
@@ -51,26 +50,17 @@ class Asked:
 
 
 def asked(loaded: LoadedContract, kind: Kind, model: Path | None = None, version: str = "") -> Asked | None:
-    """What the contract names for a set; None: it names no such set. `model` and `version` stand in for its own.
-
-    Raises:
-        UsageError: it names a set and no model, or a version has no name.
-    """
+    """What the contract names for a set; None: it names no such set. `model` and `version` stand in for its own."""
     said = loaded.contract.golden
-    manifest = said.manifest if kind == "golden" else said.challenge_manifest
+    manifest, images = said.manifest, said.images
+    if kind == "challenge":
+        manifest, images = said.challenge_manifest, said.challenge_images
     if not manifest:
         return None
-    folder = loaded.path.resolve().parent
-    if model is None and not said.model:
-        raise UsageError(f"{loaded.file}: [golden] names a set and no model; name the ONNX file and its model_sha256")
-    if not (version or said.version):
-        raise UsageError(f"{loaded.file}: [golden] names no version; write it as it stands in the records")
-    images = said.images if kind == "golden" else said.challenge_images
+    folder = loaded.path.absolute().parent
     there = folder / manifest
-    own = model is None
-    path = folder / said.model if model is None else model
     # A file that is given by hand is scored as it is; the contract's own has to be the one that it names.
-    sha256 = said.model_sha256 if own else _sha256(path)
+    path, sha256 = (folder / said.model, said.model_sha256) if model is None else (model, _sha256(model))
     return Asked(kind, version or said.version, path, sha256, there, folder / images if images else there.parent)
 
 
@@ -110,8 +100,9 @@ def run(
         entered = begun(loaded, what, now, night)
         with database.begin() as conn:
             run_id = scorings.begin(conn, entered)
-        if run_id is None:
-            continue
+            if run_id is None:
+                did += _give_up(conn, loaded, entered, channels)
+                continue
         try:
             _carry_out(database, loaded, what, replace(entered, id=run_id), channels, stopping or threading.Event())
         except Interrupted:
@@ -157,16 +148,23 @@ def _carry_out(
     result = score(job_of(loaded, what), limits or limits_of(loaded), before, stopping=stopping, tell=tell)
     over = ended(entered, result, last, now)
     with database.begin() as conn:
-        found = _keep(conn, over, result)
-        # A candidate that fails is the gate's answer to whoever asked, and no alarm.
-        if what.version == loaded.contract.golden.version:
-            told = [*alarms.alarms(over, _plain(result.artifacts, job.RULING))]
-            told += _hold_inputs(conn, loaded, over, result, found) if what.kind == "golden" else []
-            for alarm in told:
-                tell_people(conn, over, alarm, found, channels, now)
+        _close(conn, loaded, over, result, channels, now)
     level = logging.INFO if over.status == "done" else logging.WARNING
     _log.log(level, "%s set of %s %s: %s %s", what.kind, loaded.model, what.version, over.status, over.reason)
     return over, result
+
+
+def _give_up(conn: Connection, loaded: LoadedContract, entered: ScoringRun, channels: Sequence[str]) -> int:
+    """Close the run of a night that was cut off as often as it is tried; returns how many there were."""
+    left = scorings.newest(conn, loaded.model, kind=entered.kind, status="running")
+    tired = [one for one in left if one.due_at == entered.due_at]
+    for one in tired:
+        reason = (
+            f"its process was cut off {scorings.ATTEMPTS} times; see why the daemon ends, then `monitor golden run`"
+        )
+        over = replace(one, status="error", reason=reason, finished_at=entered.started_at)
+        _close(conn, loaded, over, Result(Outcome("error", reason)), channels, entered.started_at)
+    return len(tired)
 
 
 def begun(loaded: LoadedContract, what: Asked, now: datetime, due_at: datetime | None = None) -> ScoringRun:
@@ -176,7 +174,8 @@ def begun(loaded: LoadedContract, what: Asked, now: datetime, due_at: datetime |
 
 def job_of(loaded: LoadedContract, what: Asked) -> Job:
     """What the process that scores is told."""
-    return Job(loaded.text, str(what.manifest), str(what.images), str(what.model), what.model_sha256)
+    files = (str(what.manifest), str(what.images), str(what.model))
+    return Job(loaded.text, *files, what.model_sha256, judged=what.kind == "golden")
 
 
 def limits_of(loaded: LoadedContract) -> Limits:
@@ -227,11 +226,21 @@ def ended(run: ScoringRun, result: Result, last: ScoringRun | None, now: datetim
     )
 
 
-def _keep(conn: Connection, run: ScoringRun, result: Result) -> list[Measurement]:
+def _close(
+    conn: Connection, loaded: LoadedContract, run: ScoringRun, result: Result, channels: Sequence[str], now: datetime
+) -> None:
+    """Keep how a run ended, with its artifacts and measurements, and tell people what it shows."""
     scorings.finish(conn, run, result.artifacts)
-    found = measured(run, _plain(result.artifacts, job.EVALUATION))
+    window = window_of(run, loaded.contract.drift.window)
+    found = measured(run, window, _plain(result.artifacts, job.EVALUATION))
     scorings.measure(conn, found)
-    return found
+    # A candidate that fails is the gate's answer to whoever asked, and no alarm.
+    if run.version != loaded.contract.golden.version:
+        return
+    told = [*alarms.alarms(run, _plain(result.artifacts, job.RULING))]
+    told += _hold_inputs(conn, loaded, run, result, found) if run.kind == "golden" else []
+    for alarm in told:
+        tell_people(conn, run, alarm, found, channels, now)
 
 
 def _hold_inputs(
@@ -246,7 +255,7 @@ def _hold_inputs(
     said = parity(block, kept["inputs"], proofs)
     if not said.compared:
         return []
-    found.append(differing(run, said.differing, said.compared))
+    found.append(differing(run, found[0].window, said.differing, said.compared))
     scorings.measure(conn, found[-1:])
     return [alarms.input_alarm(run, said.differences)]
 
@@ -267,17 +276,17 @@ def tell_people(
     known = alerts.read(conn, run.model, rule=alarm.rule, version=run.version)
     own = next((m for m in found if m.measure == alarm.measure and not m.key.class_name), None)
     value = own.value if own is not None and own.value is not None else float(alarm.holds)
-    turn = alarms.turn(run, known[0] if known else None, alarm, value, own.n if own is not None else run.images)
+    n, window = own.n if own is not None else run.images, found[0].window
+    turn = alarms.turn(run, known[0] if known else None, alarm, window, value, n)
     if not alerts.save(conn, turn.alert) or turn.left is None:
         return
     alert = turn.alert
-    day = day_of(run.due_at or run.started_at)
     event = AlertEvent(
         alert.key,
         alert.episode,
         turn.left,
         alert.state,
-        day,
+        window,
         now,
         alert.value,
         alert.threshold,

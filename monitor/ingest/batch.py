@@ -127,15 +127,14 @@ class Taking:
             raise ledger.other_content(batch.source, batch.name)
         if earlier and not earlier.rejected:
             return Begun(batch, earlier, None)
-        self._database.require_room(sum(map(len, batch.lines.lines)))
+        self._database.require_room(len(batch.lines.text))
         only = earlier.rejected if earlier else None
-        lines = batch.lines
         if is_feedback(batch.file_name):
             return Begun(batch, earlier, None, self._listen(batch, only))
         return Begun(
             batch,
             earlier,
-            self._workers.begin(batch.source, lines.lines, lines.first, self._rules, self.now, only),
+            self._workers.begin(batch.source, batch.lines, self._rules, self.now, only),
         )
 
     def store(self, begun: Begun) -> Summary:
@@ -146,7 +145,7 @@ class Taking:
             UsageError, DependencyAway, TryAgain: as `ledger.entry`; nothing of it was kept.
         """
         batch, earlier, lines = begun.batch, begun.earlier, begun.batch.lines
-        count = len(lines.lines)
+        count = len(lines)
         prepared = begun.heard if begun.prepared is None else begun.prepared.result()
         if prepared is None:
             return _seen(count, earlier)
@@ -178,7 +177,7 @@ class Taking:
         """A batch into the ledger, with all that belongs to it; None: it is there already."""
         batch, earlier = begun.batch, begun.earlier
         attempt = f"{batch.name}+{earlier.attempts + 1}" if earlier else batch.name
-        batch_id = ledger.open_batch(conn, batch.source, attempt, batch.file_name, prepared.sha256, self.now)
+        batch_id = ledger.open_batch(conn, batch.source, attempt, batch.file_name, batch.lines.sha256(), self.now)
         if batch_id is None:
             return None
         before = ledger.pass_on(conn, batch.source, batch.name, batch_id, self.now) if earlier else []
@@ -199,7 +198,7 @@ class Taking:
             UsageError: a batch of this name was taken in before.
         """
         prepared = self._listen(batch) if is_feedback(batch.file_name) else self._prepare(batch)
-        batch_id = ledger.open_batch(conn, batch.source, batch.name, batch.file_name, prepared.sha256, self.now)
+        batch_id = ledger.open_batch(conn, batch.source, batch.name, batch.file_name, batch.lines.sha256(), self.now)
         if batch_id is None:
             raise UsageError(f"batch {batch.name!r} of source {batch.source!r} was taken in before")
         return batch_id, self._store(conn, batch_id, batch, prepared, before)[0]
@@ -211,9 +210,7 @@ class Taking:
         self, batch: Batch, only: Collection[int] | None = None, beyond: Collection[OpenName] | None = None
     ) -> Prepared:
         """Prepare a batch now, by a worker if it is large."""
-        lines = batch.lines
-        begun = self._workers.begin(batch.source, lines.lines, lines.first, self._rules, self.now, only, beyond)
-        return begun.result()
+        return self._workers.begin(batch.source, batch.lines, self._rules, self.now, only, beyond).result()
 
     def _store(
         self, conn: Connection, batch_id: int, batch: Batch, prepared: Prepared | Listened, before: Iterable[str]
@@ -286,11 +283,13 @@ def _all_rejects(prepared: Prepared, placed: frames.Placed, lines: Lines) -> lis
         stored = set(prepared.line_number[placed.new].tolist())
         rejects = [reject for reject in rejects if reject.whole_line or reject.line_number in stored]
 
+    conflicts = np.flatnonzero(placed.conflict).tolist()
+    said = lines.lines if conflicts or placed.dropped or placed.refused else []
+
     def whole(row: int, reason: str, detail: str) -> Reject:
         number = int(prepared.line_number[row])
-        return Reject(number, reason, detail, lines.lines[number - lines.first][:RAW_KEPT])
+        return Reject(number, reason, detail, said[number - lines.first][:RAW_KEPT])
 
-    conflicts = np.flatnonzero(placed.conflict).tolist()
     event_ids = prepared.frames.event_ids.split("\0") if conflicts else []
     for row in conflicts:
         fault = conflict(event_ids[row])
@@ -299,6 +298,6 @@ def _all_rejects(prepared: Prepared, placed: frames.Placed, lines: Lines) -> lis
         rejects.append(
             whole(row, "too_late", "the frames of its day were taken away; this one may be counted already")
         )
-    for row, said in placed.refused.items():
-        rejects.append(whole(row, "refused", f"the database refuses the record: {said}; mend it and send it again"))
+    for row, why in placed.refused.items():
+        rejects.append(whole(row, "refused", f"the database refuses the record: {why}; mend it and send it again"))
     return sorted(rejects, key=lambda reject: reject.line_number)

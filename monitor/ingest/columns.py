@@ -83,6 +83,8 @@ _REMEDY = {
     "box_degenerate": "write x1, y1, x2, y2 with x2 > x1 and y2 > y1",
     "box_outside_image": "write boxes in pixels of the original image, or set clip_boxes in [output]",
 }
+_STRIP = 512
+"""Histograms that are weighed at a time, which takes many times their memory."""
 _AS_SAID = (
     *("event_id", "model", "version", "stage", "camera", "site", "line", "status", "image_uri", "shadow"),
     *("camera_meta", "embedding", "captured_us", "width", "height", "latency_ms", "queue_depth"),
@@ -119,7 +121,8 @@ def columns_of(said: Flat, digests: Sequence[bytes], rules: Mapping[str, Rules])
 def _image_columns(said: Flat) -> dict[str, Any]:
     """The columns of the image statistics, of frames that may have none."""
     seen = said.has_image
-    weighed = weigh(said.histogram, PIXEL_WEIGHT)
+    strips = range(0, max(len(said.histogram), 1), _STRIP)
+    weighed = np.concatenate([weigh(said.histogram[at : at + _STRIP], PIXEL_WEIGHT) for at in strips])
     if seen.all():
         of_image = dict(zip(OF_IMAGE, np.ascontiguousarray(said.image.T), strict=True))
         return {"brightness_histogram": weighed, "recipe": said.recipe, **of_image}

@@ -152,7 +152,7 @@ def _read(
     check: Callable[[Said], None],
     name: Callable[[Said], str],
 ) -> Heard[Said]:
-    count = len(lines.lines) if only is None else len(only)
+    count = len(lines) if only is None else len(only)
     found: Heard[Said] = Heard([], [], [], [], count, lines.sha256())
     seen: dict[str, bytes] = {}
     for number, line in enumerate(lines.lines, lines.first):

@@ -34,10 +34,11 @@ def keep(conn: Connection, batch_id: int, source: str, lines: Lines, heard: List
     table = reviews if records and isinstance(records[0], ReviewRecord) else business
     kept = table.insert(conn, batch_id, source, records, heard.digests)
     rejects = list(heard.rejects)
+    said = lines.lines if kept.conflict else []
     for name, number in zip(names, heard.line_number, strict=True):
         if name in kept.conflict:
             fault = conflict(name)
-            rejects.append(Reject(number, fault.reason, fault.detail, lines.lines[number - lines.first][:RAW_KEPT]))
+            rejects.append(Reject(number, fault.reason, fault.detail, said[number - lines.first][:RAW_KEPT]))
     rejects.sort(key=lambda reject: reject.line_number)
     ledger.save_rejects(conn, batch_id, rejects)
     counts = Counts(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -68,7 +69,7 @@ def rules_of(contracts: Mapping[str, LoadedContract], now: datetime) -> dict[str
 
 
 def parse(
-    lines: Sequence[bytes],
+    lines: Iterable[bytes],
     first_line: int,
     rules: Mapping[str, Rules],
     now: datetime,
@@ -79,19 +80,22 @@ def parse(
     A line longer than MAX_LINE may be given cut to MAX_LINE + 1 bytes or more. `rules` are by model. `only`: the
     numbers of the lines to look at (None: all). Never raises on account of a line.
     """
-    numbers: Sequence[int] = range(first_line, first_line + len(lines))
-    if only is not None:
-        chosen = frozenset(only)
-        numbers = [number for number in numbers if number in chosen]
-        lines = [lines[number - first_line] for number in numbers]
-    reader = _Reader(rules, now)
-    for at in range(0, len(numbers), PART):
-        reader.read(numbers[at : at + PART], lines[at : at + PART])
+    reader, chosen = _Reader(rules, now), None if only is None else frozenset(only)
+    coming, first, looked_at = iter(lines), first_line, 0
+    while part := list(islice(coming, PART)):
+        numbers: Sequence[int] = range(first, first + len(part))
+        first += len(part)
+        if chosen is not None:
+            part = [line for number, line in zip(numbers, part, strict=True) if number in chosen]
+            numbers = [number for number in numbers if number in chosen]
+        if numbers:
+            reader.read(numbers, part)
+            looked_at += len(numbers)
     columns, aside = columns_of(Flat.joined(reader.parts or [Flat.of([])]), reader.digests, rules)
     rejects = reader.rejects + [
         Reject(reader.line_number[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in aside
     ]
-    return Parsed(columns, reader.line_number, rejects, len(numbers), reader.duplicate, reader.blank)
+    return Parsed(columns, reader.line_number, rejects, looked_at, reader.duplicate, reader.blank)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -16,7 +16,6 @@ from monitor.ingest.crowd import thinned
 from monitor.ingest.names import OpenName, said_by, without
 from monitor.ingest.parse import parse
 from monitor.ingest.rollup import roll_up
-from monitor.ingest.spool import sha256_of
 from monitor.records import FrameColumns, Ints, Reject
 from monitor.store.encoding import Ragged
 from monitor.store.rows import FrameRows, RollupRows, frame_rows, rollup_rows
@@ -49,8 +48,6 @@ class Prepared:
     lines: int
     duplicate: int
     blank: int
-    sha256: bytes
-    """Of all lines with a newline between."""
     open_names: list[OpenName]
     """The names in it that no contract lists, in the order in which they come."""
     others: dict[tuple[str, str], list[int]]
@@ -59,7 +56,7 @@ class Prepared:
 
 def prepare(
     source: str,
-    lines: Sequence[bytes],
+    lines: Iterable[bytes],
     first: int,
     rules: Mapping[str, Rules],
     now: datetime,
@@ -85,13 +82,12 @@ def prepare(
         lines=parsed.lines,
         duplicate=parsed.duplicate,
         blank=parsed.blank,
-        sha256=sha256_of(lines),
         open_names=open_names,
         others=others,
     )
 
 
-def answered(asked: Request, lines: Sequence[bytes]) -> Prepared:
+def answered(asked: Request, lines: Iterable[bytes]) -> Prepared:
     """What is made of the lines of a request."""
     return prepare(asked.source, lines, asked.first, asked.rules, asked.now, asked.only, asked.beyond)
 
@@ -120,7 +116,6 @@ class _Wire(msgspec.Struct, array_like=True):
     lines: int
     duplicate: int
     blank: int
-    sha256: bytes
     open_names: list[OpenName]
     others: dict[str, list[int]]
     sizes: list[int]
@@ -150,7 +145,6 @@ def pack(prepared: Prepared) -> list[memoryview]:
             prepared.lines,
             prepared.duplicate,
             prepared.blank,
-            prepared.sha256,
             prepared.open_names,
             {"\0".join(name): rows for name, rows in prepared.others.items()},
             [len(each) for each in pieces],
@@ -179,7 +173,6 @@ def unpack(said: bytearray) -> Prepared:
         lines=wire.lines,
         duplicate=wire.duplicate,
         blank=wire.blank,
-        sha256=wire.sha256,
         open_names=wire.open_names,
         others={(model, condition): rows for (model, condition), rows in others},
     )

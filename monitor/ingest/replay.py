@@ -136,7 +136,7 @@ def _take_in(
     with database.begin() as conn:
         texts = _lines(rejects.read(conn, keys))
     if is_feedback(page[0].file_name):
-        heard = listen(page[0].file_name, Lines(1, list(texts.values())), contracts, now)
+        heard = listen(page[0].file_name, Lines.of(list(texts.values())), contracts, now)
         days, found = [], heard.rejects
     else:
         parsed = parse(list(texts.values()), 1, rules_of(contracts, now), now)
@@ -167,7 +167,7 @@ def _attempt(conn: Connection, taking: Taking, keys: Sequence[RejectKey]) -> Sum
     name = "replay:" + hashlib.sha256(" ".join(map(str, texts)).encode()).hexdigest()
     # The name says what the lines hold, so nothing may stand behind that of a file of reviews or events.
     said = files[0] if len(files) == 1 or is_feedback(files[0]) else f"{files[0]} and {len(files) - 1} more"
-    lines, before = Lines(1, list(texts.values())), [one.reason for one in held]
+    lines, before = Lines.of(list(texts.values())), [one.reason for one in held]
     batch_id, summary = taking.take_again(conn, Batch(held[0].source, name, said, lines), before)
     if summary.rejected:
         numbered = dict(enumerate(texts, 1))

@@ -13,9 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from io import BufferedReader
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self, cast
+
+import numpy as np
 
 from monitor.errors import DependencyAway, FileBroken, UsageError
 
@@ -33,8 +36,7 @@ _LARGE = 1_000
 """Lines of a batch from which on it matters where it ends."""
 _CAPTURED = b'"captured_at"'
 _PIECE = 1 << 20
-_TOGETHER = 200
-"""Lines that are joined at a time."""
+_NEWLINE, _COMMA = b"\n,"
 _LONGEST_NAME = 255
 """Bytes of a name in a folder, on all the usual file systems."""
 _REASON = ".reason"
@@ -53,32 +55,33 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Consecutive lines of a file without their newlines; one that is too long is cut to just over the limit."""
+    """Consecutive lines of a file; one that is too long is cut to just over the limit."""
 
     first: int
-    lines: list[bytes]
+    text: bytes | bytearray
+    """The lines with a newline between each and the next."""
+    count: int
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes], first: int = 1) -> Self:
+        """Lines without their newlines, the first of which is number `first`."""
+        return cls(first, b"\n".join(lines), len(lines))
+
+    def __len__(self) -> int:
+        return self.count
 
     @property
     def last(self) -> int:
-        return self.first + len(self.lines) - 1
+        return self.first + self.count - 1
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Each by itself, without its newline."""
+        return bytes(self.text).split(b"\n") if self.count else []
 
     def sha256(self) -> bytes:
-        """The hash of their content: of the lines, with a newline between each and the next."""
-        return sha256_of(self.lines)
-
-
-def joined(lines: Sequence[bytes]) -> Iterator[bytes]:
-    """The lines with a newline between, some at a time, so that they are never held twice."""
-    for at in range(0, len(lines), _TOGETHER):
-        yield b"\n" * (at > 0) + b"\n".join(lines[at : at + _TOGETHER])
-
-
-def sha256_of(lines: Sequence[bytes]) -> bytes:
-    """The hash of lines with a newline between each and the next."""
-    digest = hashlib.sha256()
-    for piece in joined(lines):
-        digest.update(piece)
-    return digest.digest()
+        """The hash of their content."""
+        return hashlib.sha256(self.text).digest()
 
 
 class Spool:
@@ -213,54 +216,104 @@ def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
     Raises:
         FileBroken: as the stream does, when all whole lines before were yielded.
     """
-    lines: list[bytes] = []
-    size, values, first = 0, 0, 1
+    first, size, text = 1, _Size(), bytearray()
     try:
-        while line := stream.readline(longest + 1):
-            if line.endswith(b"\n"):
-                line = line[:-1]
-            elif len(line) > longest:
-                _skip_line(stream)
-            lines.append(line)
-            size += len(line)
-            values += line.count(b",")
-            if len(lines) == BATCH_LINES or size >= BATCH_BYTES or values >= BATCH_VALUES:
-                cut = _last_hour(lines)
-                yield Lines(first, lines[:cut])
-                first, lines = first + cut, lines[cut:]
-                size, values = sum(map(len, lines)), sum(line.count(b",") for line in lines)
+        for block in _blocks(stream, longest):
+            while (end := size.grow(block)) is not None:
+                text += memoryview(block)[:end]
+                cut, rest = _last_hour(text, size.lines), block[end:]
+                block = bytes(text[cut:]) + rest
+                yield (lines := _lines(first, text, cut))
+                first, size, text = lines.last + 1, _Size(), bytearray()
+            text += block
     except FileBroken:
-        if lines:
-            yield Lines(first, lines)
+        if text:
+            yield _lines(first, text, len(text))
         raise
-    if lines:
-        yield Lines(first, lines)
+    if text:
+        yield _lines(first, text, len(text))
 
 
-def _last_hour(lines: list[bytes]) -> int:
+def _lines(first: int, text: bytearray, end: int) -> Lines:
+    """The whole lines of a text up to `end`; the rest is cut off."""
+    count = int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8, count=end) == _NEWLINE))
+    del text[end - 1 :]
+    return Lines(first, text, count)
+
+
+@dataclass(slots=True)
+class _Size:
+    """How much of a batch is there."""
+
+    lines: int = 0
+    size: int = 0
+    values: int = 0
+
+    def grow(self, block: bytes) -> int | None:
+        """Count whole lines in; where the batch is full before their end, only so far, which is returned."""
+        said = np.frombuffer(block, dtype=np.uint8)
+        lines = int(np.count_nonzero(said == _NEWLINE))
+        values = int(np.count_nonzero(said == _COMMA))
+        if not self._add(lines, len(block) - lines, values):
+            return None
+        self._add(-lines, lines - len(block), -values)
+        end = 0
+        for line in block.split(b"\n"):
+            end += len(line) + 1
+            if self._add(1, len(line), line.count(b",")):
+                return end
+        raise AssertionError("what is full as a whole is full at some line")
+
+    def _add(self, lines: int, size: int, values: int) -> bool:
+        """Count in; returns whether the batch is full."""
+        self.lines += lines
+        self.size += size
+        self.values += values
+        return self.lines >= BATCH_LINES or self.size >= BATCH_BYTES or self.values >= BATCH_VALUES
+
+
+def _blocks(stream: BinaryIO, longest: int) -> Iterator[bytes]:
+    """A stream as blocks of whole lines, each with its newline."""
+    begun = b""
+    while piece := cast(BufferedReader, stream).read1(_PIECE):
+        end = piece.rfind(b"\n") + 1
+        begun += piece[:end] if end else piece
+        if end:
+            # Only the first line of a block can be longer than what is read at a time.
+            if longest < _PIECE or begun.find(b"\n") > longest:
+                begun = b"\n".join(line[: longest + 1] for line in begun.split(b"\n"))
+            yield begun
+            begun = piece[end:]
+        begun = begun[: longest + 1]
+    if begun:
+        yield begun + b"\n"
+
+
+def _last_hour(text: bytes | bytearray, lines: int) -> int:
     """Where the last hour of a large batch begins, if that is in its second half; otherwise its end.
 
-    Looks at the text alone, for it decides nothing but the cut: lines that say their time in another way, or are not
-    in order, are cut where the batch is full.
+    Looks at the text alone, for it decides nothing but the cut: lines that say their time in another way are cut
+    where the batch is full, and lines that are not in order there or where some hour begins.
     """
-    if len(lines) < _LARGE:
-        return len(lines)
-    last = _hour(lines[-1])
-    for at in range(len(lines) - 1, len(lines) // 2, -1):
-        if _hour(lines[at - 1]) != last:
-            return at
-    return len(lines)
+    before, at = (text.rfind(b"\n", 0, end) + 1 for end in (len(text) // 2, -1))
+    last = _hour(text, at, len(text))
+    if lines < _LARGE or before == at or _hour(text, before, len(text)) == last:
+        return len(text)
+    # The line at `before` is of another hour, and the one at `at` of the last, until they are neighbours.
+    while (end := text.find(b"\n", before, at) + 1) < at:
+        half = max(text.rfind(b"\n", before, (before + at) // 2) + 1, end)
+        if _hour(text, half, at) == last:
+            at = half
+        else:
+            before = half
+    return at
 
 
-def _hour(line: bytes) -> bytes:
-    start = line.find(b'"', line.find(_CAPTURED) + len(_CAPTURED)) + 1
-    return line[start : start + len(b"2026-03-01T09")]
-
-
-def _skip_line(stream: BinaryIO) -> None:
-    while piece := stream.readline(_PIECE):
-        if piece.endswith(b"\n"):
-            return
+def _hour(text: bytes | bytearray, start: int, end: int) -> bytes | bytearray:
+    """What the line between `start` and `end` says of its hour."""
+    named = text.find(_CAPTURED, start, end)
+    said = text.find(b'"', named + len(_CAPTURED), end) + 1
+    return text[said : min(said + len(b"2026-03-01T09"), end)] if named >= 0 else b""
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -27,6 +27,8 @@ from monitor.store.database import Database
 
 _log = logging.getLogger(__name__)
 
+LARGE = 1 << 20
+"""Bytes of a file from which on it surely needs a worker."""
 FAULTS_SAID = 20
 """How many files are named when there are many that cannot be taken in or moved."""
 
@@ -102,6 +104,8 @@ def load(
                 raise UsageError(
                     f"{file.name} waits and no contract is in force; put one TOML a model into its folder"
                 )
+            if workers and file.stamp and file.stamp[1] >= LARGE:
+                workers.warm_up()
             turn.read(file)
         turn.finish()
     with suppress(NoRoom), database.begin() as conn:  # it can wait; sums are right before and after

@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-from monitor.alerts import evaluate, incidents
+from monitor.alerts import conditions, evaluate, incidents
 from monitor.drift import lanes, verdicts
 from monitor.records import Alert, Measurement, SeriesKey, Window
 from monitor.spec.rules import AlertRule
@@ -107,12 +107,18 @@ def belongs(page: Page, labelled: Labelled) -> bool:
     return there and labelled.start < page.window.end and (labelled.end is None or page.window.start < labelled.end)
 
 
-def of_rule(rule: AlertRule, history: Iterable[Measurement], contract_hash: str) -> list[Page]:
+def of_rule(
+    rule: AlertRule, history: Iterable[Measurement], contract_hash: str, ordinary: Iterable[Measurement] = ()
+) -> list[Page]:
     """The pages of a static rule over measured windows, taken in order and each once, as the daemon judges them.
 
-    `history` holds the measurements of one model version that lie after the baseline's own period; those of other
-    signals and measures are passed over. Series that fall silent are judged as silent.
+    `history` holds the measurements of one model version that lie after the baseline's own period, `ordinary` those
+    within it; those of other signals and measures are passed over. Series that fall silent are judged as silent.
     """
+    usual: dict[SeriesKey, list[float]] = {}
+    for m in ordinary:
+        if m.measure == rule.measure and m.value is not None:
+            usual.setdefault(m.key, []).append(m.value)
     watched = [m for m in history if m.measure == rule.measure and evaluate.matches(rule, m.key)]
     watched.sort(key=lambda m: (m.window.end, m.window.start))
     known: dict[SeriesKey, Alert] = {}
@@ -121,8 +127,9 @@ def of_rule(rule: AlertRule, history: Iterable[Measurement], contract_hash: str)
     for window, measured in groupby(watched, key=lambda m: m.window):
         found = {replace(m.key, recipe=""): m for m in evaluate.one_each(measured)}
         silent = {key: evaluate.silence(known[key], window, contract_hash) for key in known.keys() - found.keys()}
-        for key, measurement in {**found, **silent}.items():
-            decision = evaluate.decide(rule, known.get(key), measurement)
+        for key, plain in {**found, **silent}.items():
+            of_series = usual.get(plain.key, []) if rule.relative_to else []
+            decision = evaluate.decide(rule, known.get(key), conditions.widened(plain, of_series))
             known[key] = decision.alert
             if decision.left is None:
                 continue

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from monitor.spec.contract import AcceptanceCriterion, Contract
 from monitor.spec.faults import Fault, Place, path
+from monitor.spec.golden import GoldenSpec
 from monitor.spec.soundness import rule_faults
 from monitor.spec.words import shown, unknown
 
@@ -31,6 +32,7 @@ def find_faults(contract: Contract, unread: Container[str] = ()) -> list[Fault]:
         *_cameras(contract, unread),
         *_conditions(contract),
         *_model(contract),
+        *_golden(contract.golden),
         *rule_faults(contract, unread),
         *(
             fault
@@ -159,3 +161,24 @@ def _slice(
         closed = declared if name != "camera" or contract.cameras.policy == "declared" else []
         if closed and value not in closed:
             yield Fault(where, unknown(f"value of {name}", value, closed))
+
+
+def _golden(said: GoldenSpec) -> Iterator[Fault]:
+    """What scoring needs beside a set: found out at night, it would cost the night."""
+    if (said.manifest or said.challenge_manifest) and not said.model:
+        yield Fault(("golden", "model"), "a set without a model is never scored; name the ONNX file in use")
+    if not said.model:
+        return
+    needs = {
+        "model_sha256": "what `sha256sum` says of the file, so that no other is loaded",
+        "version": "the version's name, as it stands in records",
+        "convention": 'how its outputs are read, such as "yolov8"',
+        "outputs": 'the model\'s own names by role, such as { output = "output0" }',
+    }
+    for key, what in needs.items():
+        if not getattr(said, key):
+            yield Fault(("golden", key), f"a model cannot be scored without it; write {what}")
+    if "image" not in said.inputs:
+        yield Fault(("golden", "inputs"), 'names no input for image; write { image = "images" } with its own name')
+    for role in sorted(said.inputs.keys() - {"image", "sizes"}):
+        yield Fault(("golden", "inputs", role), "is no role of an input; there are image and sizes")

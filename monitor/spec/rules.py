@@ -15,14 +15,15 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from monitor.feedback import BOUNDS, BUSINESS, OVERRIDE
 from monitor.measures import CLASS_SHARE, MEASURES, STATUS
+from monitor.scoring import SCORED
 from monitor.signals import SIGNALS
 from monitor.spec.sections import Label, Name, Positive, Section, Text, Whole, one_of
 
 EVERY = (*SIGNALS, CLASS_SHARE)
 WATCHED = tuple(name for name in EVERY if name != STATUS)
 """The signals that drift is measured on; `status` is counted and has no distribution to compare."""
-COUNTED = (STATUS, OVERRIDE, BUSINESS)
-"""The signals that are counted whatever the contract watches: outcomes of frames, reviews, business events."""
+COUNTED = (STATUS, OVERRIDE, BUSINESS, *SCORED)
+"""Signals that are counted whatever the contract watches: outcomes of frames, reviews, events, nightly scores."""
 COMPARISONS = {measure.name: measure.null_scale for measure in MEASURES.values() if measure.null_scale is not None}
 """The measures that compare distributions, each with the scale of its law of chance."""
 JUDGED = tuple(name for name in MEASURES if name not in BOUNDS)
@@ -33,7 +34,7 @@ WatchedSignal = Annotated[str, AfterValidator(one_of(WATCHED)), Field(json_schem
 _RULED = (*WATCHED, *COUNTED)
 RuledSignal = Annotated[str, AfterValidator(one_of(_RULED)), Field(json_schema_extra={"enum": [*_RULED]})]
 JudgedMeasure = Annotated[str, AfterValidator(one_of(JUDGED)), Field(json_schema_extra={"enum": [*JUDGED]})]
-Pillar = Literal["input", "inference", "prediction", "override", "business"]
+Pillar = Literal["input", "inference", "prediction", "override", "business", "golden"]
 
 
 def pillar_of(signal: str) -> Pillar:
@@ -42,6 +43,8 @@ def pillar_of(signal: str) -> Pillar:
         return "override"
     if signal == BUSINESS:
         return "business"
+    if signal in SCORED:
+        return "golden"
     known = SIGNALS.get(signal)
     if known is None or known.per == "detection" or known.name == "detections":
         return "prediction"

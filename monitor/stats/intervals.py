@@ -65,6 +65,22 @@ def average(values: Sequence[float], confidence: float = 0.95) -> tuple[float, f
     return mean, mean - reach, mean + reach
 
 
+def ordinary_reach(values: Sequence[float], confidence: float = 0.95) -> float:
+    """How far one more value like these lies from their mean at most, one-sided at this confidence.
+
+    The prediction interval of a normal sample, t sd sqrt(1 + 1/m) (Hahn and Meeker 1991, "Statistical intervals"): it
+    holds what sampling explains and what one day differs from the next.
+
+    Raises:
+        ValueError: fewer than two values.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.size < 2:
+        raise ValueError(f"{x.size} values say nothing of their spread; give two or more")
+    t = float(scipy.special.stdtrit(x.size - 1, confidence))
+    return t * float(x.std(ddof=1)) * math.sqrt(1 + 1 / x.size)
+
+
 USUAL_LIKENESS, USUAL_WEIGHT = 0.3, 30
 """How alike the detections of an image are before any is seen, and how many cases that weighs as much as."""
 

@@ -38,7 +38,6 @@ _MISSING = text("""
     SELECT k.id FROM unnest(CAST(:ids AS bigint[])) AS k (id)
     WHERE NOT EXISTS (SELECT FROM series s WHERE s.series_id = k.id)
 """)
-# Sorted, so that two batches with the same new series do not wait for each other in a circle.
 _ADD = text("""
     INSERT INTO series (series_id, model, version, shadow, stage, camera, slice_name, slice_value, signal, class_name,
                         recipe, edges_id, minutes)
@@ -117,10 +116,21 @@ def _add_series(conn: Connection, series: Mapping[int, Sequence[str]]) -> None:
     missing = conn.execute(_MISSING, {"ids": list(series)}).scalars().all()
     if not missing:
         return
+    missing = sorted(missing)  # so that two batches with the same new series do not wait for each other in a circle
     columns = dict(zip(_NAMED, map(list, zip(*(series[number] for number in missing), strict=True)), strict=True))
     shadow = [side == "shadow" for side in columns["shadow"]]
     minutes = [int(span) for span in columns["minutes"]]
-    conn.execute(_ADD, {**columns, "series_id": missing, "shadow": shadow, "minutes": minutes})
+    savepoint = conn.begin_nested()
+    try:
+        encoded = {name: encoding.texts(said) for name, said in columns.items()}
+        encoded["series_id"] = encoding.fixed(np.array(missing, dtype=np.int64), encoding.INT8)
+        encoded["shadow"] = encoding.flags(np.array(shadow, dtype=bool))
+        encoded["minutes"] = encoding.fixed(np.array(minutes, dtype=np.int64), encoding.INT2)
+        binary.copy_in(conn, "series", encoded)
+        savepoint.commit()
+    except IntegrityError:  # another batch entered one of them just now
+        savepoint.rollback()
+        conn.execute(_ADD, {**columns, "series_id": missing, "shadow": shadow, "minutes": minutes})
 
 
 # Bytes, twice: what is written anew leaves the old row behind until it is vacuumed.

@@ -89,8 +89,23 @@ def fence(conn: Connection, epoch: int) -> None:
     Raises:
         NotLeading: another process has taken over.
     """
+    _enter(conn, epoch, "FOR KEY SHARE")
+
+
+def mark(conn: Connection, epoch: int) -> None:
+    """Mark the transaction of `conn` as one of `epoch`, so that whoever takes over ends it; it must write nothing.
+
+    For one that stays open as long as a job works: with a lock on a row it would keep vacuum from its work as long.
+
+    Raises:
+        NotLeading: another process has taken over.
+    """
+    _enter(conn, epoch, "")
+
+
+def _enter(conn: Connection, epoch: int, lock: str) -> None:
     statement = text(
-        "SELECT set_config('application_name', :name || epoch, true) FROM leader WHERE epoch = :epoch FOR KEY SHARE"
+        f"SELECT set_config('application_name', :name || epoch, true) FROM leader WHERE epoch = :epoch {lock}"  # noqa: S608
     )
     if conn.execute(statement, {"epoch": epoch, "name": _SESSION}).scalar() is None:
         now = standing(conn)

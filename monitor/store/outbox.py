@@ -209,22 +209,24 @@ def orphaned(conn: Connection, channels: Sequence[str], decided_before: datetime
     return [(row[0], row[1]) for row in rows]
 
 
-def divert(conn: Connection, away: str, fallback: str, waiting_since: datetime, now: datetime) -> int:
-    """Write what waits for a receiver that is away to the fallback too; returns how many messages that were.
+def divert(
+    conn: Connection, channel: str, fallback: str, waiting_since: datetime | None, tried: int, now: datetime
+) -> int:
+    """Write to the fallback too what a receiver has not taken in `tried` attempts; returns how many messages.
 
-    What came in since `waiting_since` and was not tried yet waits a little longer. An episode whose beginning went
-    that way has its end told that way as well.
+    With `waiting_since` the receiver is away: then everything goes that was tried once, or waits since before that.
     """
     rows = conn.execute(
         text(
             "SELECT o.event_id, e.alert_key, e.episode, e.to_state, o.group_key"
             " FROM outbox o JOIN alert_event e USING (event_id)"
-            " WHERE o.channel = :away AND o.sent_at IS NULL AND o.given_up_at IS NULL"
-            " AND (o.attempts > 0 OR o.due_at < :since) AND (o.held_by IS NULL OR o.not_before <= :now)"
+            " WHERE o.channel = :channel AND o.sent_at IS NULL AND o.given_up_at IS NULL"
+            " AND (o.attempts >= :tried OR (CAST(:since AS timestamptz) IS NOT NULL"
+            " AND (o.attempts > 0 OR o.due_at < :since))) AND (o.held_by IS NULL OR o.not_before <= :now)"
             " AND NOT EXISTS (SELECT FROM outbox p WHERE p.event_id = o.event_id AND p.channel = :fallback)"
             " ORDER BY o.event_id"
         ),
-        {"away": away, "fallback": fallback, "since": waiting_since, "now": now},
+        {"channel": channel, "fallback": fallback, "since": waiting_since, "tried": tried, "now": now},
     ).all()
     _write(conn, rows, fallback, now)
     return len(rows)

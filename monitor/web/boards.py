@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +25,10 @@ _COLOURS = {"red": "bad", "orange": "watch", "yellow": "watch", "green": "well",
 _DAYS = {"now-24h": 1, "now-7d": 7, "now-30d": 30, "30d": 30}
 MOST_CURVES = 12
 NOTHING = "–"
+FRAMES = "frames"
+"""The column that names frames, as a JSON list of what is known of each."""
+SAID_ALREADY = {"alerts-told": ("likely cause", "do first")}
+"""Columns of a panel that its sentence says too, which a page has no room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +265,8 @@ def _bars(one: Observable, answer: reporting.Answer) -> Iterator[tuple[str, tupl
 def _table(one: Observable, answer: reporting.Answer, panel: Panel, cameras: set[str]) -> Panel:
     """The panel with its rows; a column in which nothing stands is left out."""
     rows = [list(_cells(one, answer.columns, row, cameras)) for row in answer.rows]
-    kept = [i for i in range(len(answer.columns)) if any(row[i].said != NOTHING for row in rows)]
+    shown = [i for i, name in enumerate(answer.columns) if name not in SAID_ALREADY.get(one.name, ())]
+    kept = [i for i in shown if any(row[i].said != NOTHING for row in rows)]
     columns = tuple(answer.columns[i] for i in kept)
     return replace(panel, columns=columns, rows=tuple(tuple(row[i] for i in kept) for row in rows))
 
@@ -275,5 +281,13 @@ def _cells(one: Observable, columns: Sequence[str], row: Sequence[Any], cameras:
         elif value in (None, "", "[]"):
             yield Cell(NOTHING)
         else:
-            said = str(value)
+            said = _frames(value) if name == FRAMES else str(value)
             yield Cell(said, tone=_COLOURS.get(one.words.get(said, ""), ""), camera=said if said in cameras else "")
+
+
+def _frames(said: Any) -> str:
+    """The frames' own names, in the place of all that is known of them; anything else as it stands."""
+    try:
+        return ", ".join(str(frame["event_id"]) for frame in json.loads(said))
+    except (TypeError, ValueError, KeyError):
+        return str(said)

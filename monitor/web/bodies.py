@@ -181,7 +181,7 @@ def cut(body: bytes) -> Lines:
     if body.count(b"\n") >= MOST_LINES + body.endswith(b"\n"):
         raise _too_large(f"the body has more than {MOST_LINES:,} lines; send it in parts", MOST_LINES)
     lines = body.removesuffix(b"\n").split(b"\n")
-    return Lines(1, [line if len(line) <= MAX_LINE else line[: MAX_LINE + 1] for line in lines])
+    return Lines.of([line if len(line) <= MAX_LINE else line[: MAX_LINE + 1] for line in lines])
 
 
 def _too_large(detail: str, limit: int = MOST_BYTES) -> Refused:

@@ -62,7 +62,7 @@ def test_nothing_fires_in_the_clean_weeks(told: Any) -> None:
 def test_the_alert_comes_before_five_points_of_precision_are_lost(told: Any) -> None:
     _, outcome = told
     clean = sum(outcome.daily_precision[:28]) / 28
-    day = outcome.first_alert_day
+    day = outcome.light_alert_day
     before = outcome.daily_precision[day - 6 : day + 1]
     assert clean - sum(before) / 7 < 0.05
     assert clean - sum(outcome.daily_precision[-7:]) / 7 > 0.10, "the detector does lose its footing in the end"
@@ -75,3 +75,36 @@ def test_the_evidence_says_what_happened(told: Any) -> None:
         assert first.evidence[key], key
     assert first.n >= 50
     assert first.value > first.threshold
+
+
+def test_each_pillar_has_something_true_to_say(told: Any) -> None:
+    """Errors on one day, predictions and corrections as precision falls, work orders as false alarms rise."""
+    _, outcome = told
+    fired: dict[str, int] = {}
+    for event in outcome.events:
+        if event.to_state == "firing":
+            fired.setdefault(event.alert_key.split("/")[1], (event.window.start - outcome.start).days)
+    assert fired["error-rate"] == 51, "the day on which the service fails"
+    assert fired["sharpness-drift"] in (30, 31), "two windows of the lens that nobody focused"
+    assert {"work-order-rate", "false-alarm-minutes", "override-rate", "override-rate-class"} <= fired.keys()
+    clean = sum(outcome.daily_precision[:28]) / 28
+    day = fired["override-rate"]
+    assert clean - sum(outcome.daily_precision[day - 6 : day + 1]) / 7 > 0.05, "people really correct more by then"
+    optics = [one.incident for one in outcome.incidents if one.incident.cause == "optics"]
+    assert any(one.scope[-1] == "cam-3" and (one.opened_on - outcome.start.date()).days <= 31 for one in optics)
+
+
+def test_an_alert_answers_by_its_text_alone(told: Any) -> None:
+    """What happened, where, since when, how sure, and what to do first."""
+    _, outcome = told
+    for event in outcome.events:
+        if event.to_state != "firing":
+            continue
+        said = event.evidence
+        for part in ("packaging-line v1.0", "since 20", "How sure: ", "First: ", "Last deployment: v1.0", "n "):
+            assert part in said["sentence"], (event.alert_key, part)
+        assert said["panel"].startswith("http")
+        assert said["deployment"]["text"] == "the first version, on all three lines"
+        assert 3 <= len(said["frames"]) <= 5, event.alert_key
+    (error,) = [e for e in outcome.events if "/error-rate/" in e.alert_key and e.to_state == "firing"]
+    assert {one["camera"] for one in error.evidence["frames"]} == {"cam-1"}

@@ -13,9 +13,11 @@ from monitor.cli import alerts as noun
 from monitor.errors import UsageError
 from monitor.records import Baseline, Measurement, Scope, SeriesKey, Window
 from monitor.settings import Settings
-from monitor.store import baselines, measurements
-from monitor.store.database import Database
+from monitor.store import baselines, incidents, measurements
+from monitor.store.database import Database, open_database
+from monitor.store.incidents import Watch
 from monitor.store.measurements import MeasuredWindow
+from monitor.watch import Incident
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -233,3 +235,21 @@ def test_a_test_message_goes_through_each_channel(drifted: Settings, capsys: pyt
     assert "webhook         NOT TAKEN: the webhook is at an address that is not public" in capsys.readouterr().out
     assert run(replace(away, private_receivers="127.0.0.1"), "test") == 1
     assert "NOT TAKEN: the webhook cannot be reached (ConnectError)" in capsys.readouterr().out
+
+
+def test_show_works_on_an_incident_too(drifted: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    one = Incident(
+        ("cam-7",), "optics", START.date(), START.date(), ("brightness",), frozenset({("cam-7",)}), START.date()
+    )
+    with open_database(drifted) as database, database.begin() as conn:
+        number = baselines.listing(conn, "packaging-line")[0].id
+        incidents.open_new(conn, Watch("packaging-line", "v1", ""), number, one)
+    run(drifted, "list")
+    assert "1 incident is open; `monitor incidents list` prints them" in capsys.readouterr().out
+    assert run(drifted, "show", "packaging-line/incident/v1/cam-7") == 0
+    assert capsys.readouterr().out.startswith("packaging-line/incident/v1/cam-7/optics: open")
+    # It was never told (there is no event of it), but it can be taken on.
+    assert run(drifted, "ack", "packaging-line/incident", "--by", "A. Roe") == 0
+    run(drifted, "show", "packaging-line/incident", "--json")
+    shown = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert shown["acknowledged"]["by"] == "A. Roe"

@@ -7,69 +7,27 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import datetime, timedelta
 
 import pytest
-from receiving import HANG, RESET, SECRET, Receiver, receiving
+from outgoing import DAY, LOCAL, MINUTE, NOW, hook, rows, tell
+from receiving import SECRET, Receiver, receiving
 from sqlalchemy import text
 
 from monitor.alerts import deliver
 from monitor.alerts.channels import LogChannel
-from monitor.alerts.evaluate import alert_key
 from monitor.alerts.webhook import WebhookChannel, sign
-from monitor.alerts.wire import DeliveryFailed, Guard, Wire
-from monitor.records import Alert, AlertEvent, Scope, SeriesKey, Window
+from monitor.alerts.wire import DeliveryFailed
 from monitor.settings import Settings
-from monitor.store import alerts, outbox, receivers
+from monitor.store import outbox
 from monitor.store.database import Database, open_database
 from monitor.store.outbox import Parcel
-
-START = datetime(2026, 3, 1, tzinfo=UTC)
-NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-DAY = timedelta(days=1)
-
-
-LOCAL = Wire(Guard.of("127.0.0.1"))
-
-
-def hook(receiver: Receiver, secret: str | None = None) -> WebhookChannel:
-    return WebhookChannel(receiver.url, secret, LOCAL)
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiving() as known:
         yield known
-
-
-def tell(database: Database, camera: str, *states: str, channels: tuple[str, ...] = ("webhook",)) -> None:
-    """One episode for each pair of turns, decided at NOW."""
-    series = SeriesKey(Scope("m", "v1", camera=camera), "brightness")
-    key = alert_key("drift", series)
-    window = Window(START, START + DAY)
-    with database.begin() as conn:
-        alert = Alert(
-            key, series, "drift", "psi", "warning", "firing", 1, 2, 0, START, window.end, 0.6, 0.5, 60, "because"
-        )
-        assert alerts.save(conn, alert)
-        for turn, state in enumerate(states):
-            why = {"sentence": f"{camera} is {state}", "severity": "warning"}
-            event = AlertEvent(key, 1 + turn // 2, "pending", state, window, NOW, 0.6, 0.5, 60, why)
-            outbox.add(conn, alerts.add_event(conn, event), event, channels, NOW)
-
-
-def rows(database: Database) -> list[tuple[int, bool, bool, str]]:
-    """(attempts, sent, given up, last error) by event."""
-    with database.begin() as conn:
-        found = conn.execute(
-            text(
-                "SELECT attempts, sent_at IS NOT NULL, given_up_at IS NOT NULL, last_error FROM outbox"
-                " ORDER BY event_id"
-            )
-        )
-        return [(row[0], row[1], row[2], row[3]) for row in found]
 
 
 def test_a_message_is_tried_again_after_a_failure_under_the_same_key(database: Database, receiver: Receiver) -> None:
@@ -271,105 +229,3 @@ def test_a_channel_that_fails_says_so_and_loses_nothing(database: Database) -> N
     for attempt in range(1, 4):
         assert deliver.run(database, [Away()], NOW + attempt * timedelta(hours=1)) == 0
     assert rows(database) == [(3, False, False, "the line is dead")]
-
-
-def test_a_reset_and_a_time_out_are_failures_like_others(database: Database, receiver: Receiver) -> None:
-    tell(database, "cam-1", "firing")
-    receiver.answers = [(RESET, {}), (HANG, {})]
-    channel = WebhookChannel(receiver.url, None, Wire(Guard.of("127.0.0.1"), timeout_s=0.3))
-    said = []
-    for minute in (0, 1, 3):
-        deliver.run(database, [channel], NOW + minute * MINUTE)
-        said.append(rows(database)[0][3].removeprefix("the webhook cannot be reached "))
-    assert said[0] in ("(ReadError)", "(RemoteProtocolError)", "(WriteError)")
-    assert said[1:] == ["(ReadTimeout)", ""]
-    assert [sent for _, sent, _, _ in rows(database)] == [True]
-    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
-
-
-def test_a_receiver_that_stays_away_is_left_alone_longer_and_longer(database: Database, receiver: Receiver) -> None:
-    for number in range(5):
-        tell(database, f"cam-{number}", "firing")
-    receiver.answers = [(503, {})] * 100
-    channel, tried = hook(receiver), []
-    for turn in range(360):  # an hour of turns of ten seconds
-        before = len(receiver.got)
-        deliver.run(database, [channel], NOW + turn * timedelta(seconds=10))
-        tried += [turn] if len(receiver.got) > before else []
-    # Five messages and their own waits would be some fifty attempts; the receiver is asked once a while.
-    assert len(tried) < 15
-    assert max(later - sooner for sooner, later in pairwise(tried)) <= 61, "ten minutes at most"
-    receiver.answers = []
-    deliver.run(database, [channel], NOW + timedelta(hours=2))
-    deliver.run(database, [channel], NOW + timedelta(hours=3))
-    assert all(sent for _, sent, _, _ in rows(database)), "once it is back, everything goes out"
-    with database.begin() as conn:
-        assert receivers.read(conn)["webhook"].failures == 0
-
-
-def test_what_the_receiver_asks_for_holds_for_every_message(database: Database, receiver: Receiver) -> None:
-    tell(database, "cam-1", "firing")
-    tell(database, "cam-2", "firing")
-    receiver.answers = [(429, {"Retry-After": "600"})]
-    channel = hook(receiver)
-    deliver.run(database, [channel], NOW)
-    assert deliver.run(database, [channel], NOW + 9 * MINUTE) == 0
-    assert len(receiver.got) == 1
-    assert deliver.run(database, [channel], NOW + 11 * MINUTE) == 2
-
-
-def test_the_fallback_speaks_while_the_other_is_away_and_tells_the_end_too(
-    database: Database, receiver: Receiver
-) -> None:
-    tell(database, "cam-1", "firing", channels=("alertmanager",))
-
-    class Away:
-        name = "alertmanager"
-        is_fallback = False
-
-        def send(self, parcel: Parcel, now: datetime) -> str:
-            raise DeliveryFailed("the line is dead", away=True)
-
-    stands_in = WebhookChannel(receiver.url, None, LOCAL, fallback=True)
-    for second in range(0, 40, 10):
-        deliver.run(database, [Away(), stands_in], NOW + timedelta(seconds=second))
-    assert receiver.got == [], "two failures are no absence"
-    for minute in range(1, 4):
-        deliver.run(database, [Away(), stands_in], NOW + minute * MINUTE)
-    assert receiver.said == [("cam-1", "firing")], "once, however long it lasts"
-    with database.begin() as conn:
-        [alert] = alerts.read(conn)
-        event = AlertEvent(alert.key, 1, "firing", "resolved", Window(START, START + DAY), NOW, 0.1, 0.5, 60, {})
-        outbox.add(conn, alerts.add_event(conn, event), event, ["alertmanager"], NOW)
-    deliver.run(database, [Away(), stands_in], NOW + 4 * MINUTE)
-    assert receiver.said == [("cam-1", "firing"), ("cam-1", "resolved")]
-
-
-def test_a_parcel_that_is_sent_again_holds_what_it_held(database: Database, receiver: Receiver) -> None:
-    def fire(camera: str) -> None:
-        tell(database, camera, "firing")
-        with database.begin() as conn:
-            conn.execute(text("UPDATE outbox SET group_key = 'm/drift' WHERE group_key <> 'm/drift'"))
-
-    for camera in ("cam-1", "cam-2"):
-        fire(camera)
-    receiver.answers = [(500, {})]
-    channel = hook(receiver)
-    deliver.run(database, [channel], NOW)
-    fire("cam-3")
-    assert deliver.run(database, [channel], NOW + MINUTE) == 3
-    sizes = [len(json.loads(body)["alerts"]) for _, body in receiver.got]
-    assert sizes == [2, 2, 1]
-    keys = [headers["webhook-id"] for headers, _ in receiver.got]
-    assert keys[0] == keys[1] != keys[2]
-
-
-def test_a_receiver_on_a_private_address_that_nobody_named_is_not_spoken_to(
-    database: Database, receiver: Receiver
-) -> None:
-    tell(database, "cam-1", "firing")
-    for number, host in enumerate(("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433")):
-        channel = WebhookChannel(f"http://{host}:{receiver.port}/")
-        deliver.run(database, [channel], NOW + number * timedelta(hours=1))
-        assert "name it in MONITOR_PRIVATE_RECEIVERS" in rows(database)[0][3], host
-    assert receiver.got == []

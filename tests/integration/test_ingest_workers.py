@@ -135,7 +135,7 @@ def test_a_batch_goes_from_process_to_process_whole(contracts: Contracts) -> Non
 
 def test_a_few_lines_start_no_process(contracts: Contracts) -> None:
     with Workers() as pool:
-        prepared = pool.begin("s", lines()[: workers.SMALL - 1], 1, rules_of(contracts, NOW), NOW).result()
+        prepared = pool.begin("s", Lines.of(lines()[: workers.SMALL - 1]), rules_of(contracts, NOW), NOW).result()
         assert len(prepared.frames) > 900
         assert not pool._all
 
@@ -143,10 +143,10 @@ def test_a_few_lines_start_no_process(contracts: Contracts) -> None:
 def test_another_worker_does_what_a_killed_one_was_at(contracts: Contracts) -> None:
     rules = rules_of(contracts, NOW)
     with Workers() as pool:
-        first = pool.begin("s", lines(), 1, rules, NOW).result()
+        first = pool.begin("s", Lines.of(lines()), rules, NOW).result()
         (worker,) = pool._all
         os.kill(worker._process.pid, signal.SIGKILL)
-        again = pool.begin("s", lines(), 1, rules, NOW).result()
+        again = pool.begin("s", Lines.of(lines()), rules, NOW).result()
         assert b"".join(pack(again)) == b"".join(pack(first))
         assert pool._all.isdisjoint({worker})
 
@@ -167,8 +167,8 @@ def test_where_no_worker_lives_a_sentence_says_so_and_nothing_is_kept(
 
 def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from datetime import datetime, timezone; from monitor.ingest.workers import Workers;"
-        "pool = Workers(); pool.begin('s', [b'{'] * 2000, 1, {}, datetime.now(timezone.utc)).result();"
+        "import os, sys; from datetime import datetime, timezone; from monitor.ingest.workers import Lines, Workers;"
+        "pool = Workers(); pool.begin('s', Lines.of([b'{'] * 2000), {}, datetime.now(timezone.utc)).result();"
         "print(next(iter(pool._all))._process.pid, flush=True); os.read(0, 1)"
     )
     with subprocess.Popen(
@@ -184,7 +184,7 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
 
 def test_lines_by_themselves_are_a_batch_from_any_thread(database: Database, contracts: Contracts) -> None:
     said = lines(6000)
-    parts = [Lines(1, said[at : at + 1500]) for at in range(0, 6000, 1500)]
+    parts = [Lines.of(said[at : at + 1500]) for at in range(0, 6000, 1500)]
 
     with Workers(2) as pool, ThreadPoolExecutor(4) as threads:
 

@@ -122,6 +122,24 @@ def test_a_session_is_marked_for_the_length_of_a_transaction_alone(database):
         assert conn.execute(name).scalar_one() == "monitor"
 
 
+def test_a_transaction_that_only_holds_a_lock_is_ended_too_and_keeps_no_vacuum_waiting(database, settings):
+    taken(database, "one")
+    with open_database(settings) as stopped, pytest.raises(DependencyAway):
+        hold_while_another_takes_over(stopped.fenced(partial(lease.mark, epoch=1)), database)
+    with pytest.raises(NotLeading), database.fenced(partial(lease.mark, epoch=1)).begin():
+        pass
+
+
+def hold_while_another_takes_over(stale: Database, database: Database) -> None:
+    with stale.begin() as conn:
+        assert conn.execute(text("SELECT pg_current_xact_id_if_assigned()")).scalar_one() is None
+        expire(database)
+        with database.begin() as other:
+            assert lease.end_sessions(other) == 1
+        assert taken(database, "other") == 2
+        conn.execute(text("SELECT 1"))
+
+
 def test_a_standby_takes_over_and_the_other_notices(database):
     seconds = [0.0]
     one = Lead(database, SHORT, "one", stopwatch=lambda: seconds[0])

@@ -1,7 +1,7 @@
 """Every ready rule through the daemon's own jobs: what makes it fire, what clears it, and what is too little to say.
 
 A plant of hours: each camera of the model `line` is a case of one rule that is judged by camera; the rules that are
-judged over all cameras have a model for each case. Two weeks are the baseline, four days follow.
+judged over all cameras have a model for each case. A week is the baseline, four days follow.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,7 +31,7 @@ from monitor.store.database import Connection, open_database
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-BASELINE_DAYS, DAYS = 14, 18
+BASELINE_DAYS, DAYS = 7, 11
 FREEZE = START + BASELINE_DAYS * DAY
 NOW = START + DAYS * DAY + 2 * HOUR
 CASES = ("fires", "clears", "few")
@@ -78,6 +79,14 @@ def camera(rule: str, case: str) -> Camera:
     one = Camera(flat(many), flat(40), flat(0), flat(2), {"carton": flat(90), "pouch": flat(80)}, flat(50))
     if rule in READY:
         spoil(one, rule, [day * 24 + hour for day in off_days(case) for hour in range(24)])
+    return one
+
+
+def swinging() -> Camera:
+    """A camera whose mix of classes goes up and down by a fifth from day to day, in the baseline and after it."""
+    one = camera("", "fires")
+    for day, share in enumerate((40, 40, 60, 60, 40, 60, 50, 60, 60, 60, 40)):
+        one.cartons[day * 24 : (day + 1) * 24] = share
     return one
 
 
@@ -162,6 +171,8 @@ def tell_business(conn: Connection, model: str, case: str) -> None:
             minutes = (30 if off else 10) + i % 3
             at = START + day * DAY + timedelta(minutes=40 * i)
             records.append(EventRecord(f"f-{day}-{i}", "false_alarm", at, model, minutes=minutes))
+    went_live = FREEZE - 3 * HOUR
+    records.append(EventRecord("live", "deployment", went_live, model, version="v1", note="new runtime"))
     digests = [msgspec.json.encode(record)[:16] for record in records]
     business.insert(conn, None, model, records, digests)
 
@@ -171,6 +182,10 @@ class Seen:
     standing: dict[tuple[str, str], Alert]
     """By (rule, case)."""
     told: dict[tuple[str, str], list[str]]
+    why: dict[tuple[str, str], dict[str, Any]]
+    """The evidence of the first event."""
+    swings: list[Alert]
+    """Of the camera whose days differ."""
     measured: list[Measurement]
 
 
@@ -188,7 +203,8 @@ def seen(admin, migrated_template, tmp_path_factory) -> Iterator[Seen]:  # type:
             migrate.require_current(database.engine)
             with database.begin() as conn:
                 of_line = {f"{rule}:{case}": camera(rule, case) for rule in BY_CAMERA for case in CASES}
-                fill(conn, "line", of_line)
+                fill(conn, "line", of_line | {"swings": swinging()})
+                tell_business(conn, "line", "few")
                 for case in CASES:
                     fill(conn, case, {"cam-1": camera("", case)})
                     review_all(conn, case, case)
@@ -197,7 +213,7 @@ def seen(admin, migrated_template, tmp_path_factory) -> Iterator[Seen]:  # type:
             context.shelf.refresh({})
             for model in models:
                 baseline.from_logs(
-                    database, context.shelf.contracts[model], "v1", Window(START, FREEZE), NOW, "two weeks"
+                    database, context.shelf.contracts[model], "v1", Window(START, FREEZE), NOW, "a week"
                 )
             run_once(context, NOW)
             run_once(context, NOW + timedelta(minutes=1))
@@ -207,18 +223,24 @@ def seen(admin, migrated_template, tmp_path_factory) -> Iterator[Seen]:  # type:
 def read(database) -> Seen:  # type: ignore[no-untyped-def]
     standing: dict[tuple[str, str], Alert] = {}
     told: dict[tuple[str, str], list[str]] = {}
+    why: dict[tuple[str, str], dict[str, Any]] = {}
+    swings: list[Alert] = []
     with database.begin() as conn:
         for alert in alerts.read(conn):
             scope, of_line = alert.series.scope, alert.series.scope.model == "line"
             rule, _, case = scope.camera.partition(":") if of_line else (alert.rule, "", scope.model)
+            if scope.camera == "swings":
+                swings.append(alert)
             if alert.rule != rule or (rule in BY_CAMERA) != of_line:
                 continue
-            events = [event.to_state for event in alerts.events(conn, alert.key)][::-1]
+            known = alerts.events(conn, alert.key)[::-1]
+            events = [event.to_state for event in known]
             # Of a rule by class the class that turned speaks for it.
             if events or (rule, case) not in standing:
                 standing[rule, case], told[rule, case] = alert, events
+                why[rule, case] = known[0].evidence if known else {}
         measured = [m for model in ("line", *CASES) for m in measurements.read(conn, model)]
-    return Seen(standing, told, measured)
+    return Seen(standing, told, why, swings, measured)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -227,3 +249,57 @@ def test_a_ready_rule(seen: Seen, rule: str, case: str) -> None:
     alert = seen.standing[rule, case]
     assert alert.state in EXPECTED[case], alert.reason
     assert seen.told[rule, case] == {"fires": ["firing"], "clears": ["firing", "resolved"], "few": []}[case]
+
+
+@pytest.mark.parametrize("rule", READY)
+def test_the_evidence_of_a_ready_rule(seen: Seen, rule: str) -> None:
+    """Everything that somebody on call asks for, in the text and beside it."""
+    said = seen.why[rule, "fires"]
+    for part in (
+        " (",
+        "since 2026-03-09 00:00 UTC",
+        "How sure: ",
+        "Last deployment: v1 at 2026-03-08 21:00",
+        "First: ",
+    ):
+        assert part in said["sentence"], said["sentence"]
+    assert said["threshold"]["origin"].startswith(f"ready rule {rule}, contract ")
+    assert said["current"]["n"] >= READY[rule].min_n
+    assert said["deployment"]["hours_before"] == 3.0
+    assert said["runbook"] == f"dashboards/runbooks/{rule}.md"
+    assert said["panel"].startswith("http://127.0.0.1:8080/?model=")
+    if READY[rule].relative_to:
+        assert said["baseline"]["value"] is not None
+        assert said["baseline"]["n"] >= READY[rule].min_n
+
+
+def test_what_moved_most_is_named(seen: Seen) -> None:
+    mix = seen.why["class-share-shift", "fires"]["moved_most"]
+    assert {(one["part"], round(one["then"], 2), round(one["now"], 2)) for one in mix} == {
+        ("carton", 0.5, 0.75),
+        ("pouch", 0.5, 0.25),
+    }
+    outcomes = {one["part"]: round(one["now"], 2) for one in seen.why["error-rate", "fires"]["moved_most"]}
+    assert outcomes == {"ok": 0.9, "timeout": 0.1}
+    (unsure, *_) = seen.why["low-confidence-spike", "fires"]["moved_most"]
+    assert round(abs(unsure["now"] - unsure["then"]), 2) == 0.5
+
+
+@pytest.mark.parametrize("rule", ["latency-high", "error-rate", "queue-growing"])
+def test_what_ails_the_service_is_the_service_or_the_deployment_before_it(seen: Seen, rule: str) -> None:
+    causes = [one["name"] for one in seen.why[rule, "fires"]["causes"]]
+    assert causes[0] in ("service", "deployment")
+
+
+def test_what_days_ordinarily_differ_by_is_no_alert(seen: Seen) -> None:
+    """A fifth more of a class on 480 frames a day is beyond chance, and no more than the baseline's own days do."""
+    mix = [alert for alert in seen.swings if alert.rule == "class-share-shift"]
+    assert {alert.series.class_name for alert in mix} == {"carton", "pouch"}
+    assert {alert.episode for alert in mix} == {0}
+    (share,) = {
+        m.value
+        for m in seen.measured
+        if m.key.scope.camera == "swings" and m.key.signal == "class_share" and m.key.class_name == "carton"
+        if m.measure == "mean" and m.window.start == FREEZE
+    }
+    assert share == pytest.approx(0.6, abs=0.01)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.alerts.advice import Advice
-from monitor.alerts.conditions import bounds, judged, limit, verdict, why_undecided
+from monitor.alerts.conditions import bounds, judged, limit, verdict, why_undecided, widened
 from monitor.alerts.evaluate import decide
 from monitor.alerts.evidence import Case, sentence
 from monitor.records import Measurement, Scope, SeriesKey, Window
@@ -131,3 +131,17 @@ def test_the_sentence_of_every_ready_rule_says_where_since_when_how_sure_and_wha
     assert "How sure: " in said
     assert "First: Look at the frames." in said
     assert "n 500" in said
+
+
+def test_ordinary_windows_have_room_in_the_interval() -> None:
+    """Five days with mean 40 and sd 2: t(4) = 2.7764, times 2 sqrt(1.2), is 6.083."""
+    days = [38.0, 38.0, 40.0, 42.0, 42.0]
+    twice = rule(above=1.1, relative_to="baseline")
+    found = measured(46.0, twice, low=45.9, high=46.1)
+    wide = widened(found, days)
+    assert (wide.low, wide.high) == (pytest.approx(46 - 6.083, abs=1e-3), pytest.approx(46 + 6.083, abs=1e-3))
+    assert (verdict(twice, found), verdict(twice, wide)) == ("breach", "between")
+    assert widened(found, days[:4]) == found
+    counted = replace(found, low=None, high=None)
+    assert widened(counted, days) == counted
+    assert verdict(twice, widened(replace(found, value=52.0, low=51.9), days)) == "breach"

@@ -264,3 +264,25 @@ def test_a_file_nested_too_deep_is_refused(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "deep.json").write_text(f'{{"info":{deep},"images":[],"annotations":[],"categories":[]}}')
     assert main(["golden", "evaluate", str(tmp_path / "deep.json"), str(tmp_path / "deep.json")]) == 2
     assert "is not COCO truth: maximum recursion depth" in capsys.readouterr().err
+
+
+def test_the_gate_holds_a_version_against_the_one_in_use(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "criteria.toml").write_text(
+        CRITERION.format("low bar", "map50", "at_least = 0.01") + "[release]\nmap_drop_at_most = 0.005\n"
+    )
+    words = ("--criteria", "criteria.toml", "--bootstrap", "60")
+    code, out = asked(files, capsys, "gate", "truth.json", "worse.json", *words)
+    assert code == 0
+    code, out = asked(files, capsys, "gate", "truth.json", "worse.json", *words, "--before", "results.json")
+    assert code == 1
+    assert "failed: map50_95 fell by" in out
+    code, out = asked(files, capsys, "gate", "truth.json", "results.json", *words, "--before", "worse.json", "--json")
+    said = json.loads(out)
+    # The other way round nothing fell: the better one passes.
+    assert (code, said["verdict"], said["failed"]) == (0, "pass", [])
+    assert said["comparisons"]["active version"]["verdict"] == "held"
+
+
+def test_a_kept_run_and_files_are_not_asked_for_together(files: Path) -> None:
+    assert main(["golden", "gate", "truth.json", "results.json", "--run", "1"]) == 2
+    assert main(["golden", "gate", "truth.json"]) == 2

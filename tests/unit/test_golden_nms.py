@@ -59,7 +59,7 @@ def one_by_one(rows: list[Box], kind: str, iou: float, sigma: float, floor: floa
 def box(draw: st.DrawFn) -> Box:
     left, top, wide, high = (draw(st.integers(low, high)) for low, high in ((0, 12), (0, 12), (1, 12), (1, 12)))
     score = draw(st.sampled_from((0.1, 0.25, 0.5, 0.5, 0.75, 0.9)))
-    return Box(draw(st.integers(0, 2)), draw(st.integers(0, 1)), score, left, top, left + wide, top + high)
+    return Box(draw(st.integers(0, 2)), draw(st.integers(-1, 1)), score, left, top, left + wide, top + high)
 
 
 def columns(rows: list[Box]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

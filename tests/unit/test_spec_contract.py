@@ -168,3 +168,26 @@ def test_the_json_schema_wants_what_the_loader_wants() -> None:
     assert "required" not in schema["$defs"]["ReadyRule"]
     assert schema["properties"]["ready"]["propertyNames"]["enum"] == list(READY)
     assert schema["$defs"]["DriftSpec"]["properties"]["window"]["default"] == "1d"
+
+
+@pytest.mark.parametrize(
+    ("golden", "places"),
+    [
+        ('manifest = "m.json"', {"golden.model"}),
+        (
+            'model = "m.onnx"',
+            {"golden.model_sha256", "golden.version", "golden.convention", "golden.outputs", "golden.inputs"},
+        ),
+        (
+            f'model = "m.onnx"\nmodel_sha256 = "{"0" * 64}"\nversion = "v1"\nconvention = "yolov8"\n'
+            'outputs = { output = "o" }\ninputs = { image = "i", mask = "m" }',
+            {"golden.inputs.mask"},
+        ),
+        ('model_sha256 = "12"', {"golden.model_sha256"}),
+    ],
+)
+def test_what_a_night_needs_is_asked_for_by_day(golden: str, places: set[str]) -> None:
+    text = f'[model]\nname = "m"\n[[classes]]\nname = "a"\n[cameras]\npolicy = "open"\n[golden]\n{golden}\n'
+    with pytest.raises(ContractInvalid) as found:
+        parse_contract(text)
+    assert {fault.split(":")[0] for fault in found.value.faults} == places

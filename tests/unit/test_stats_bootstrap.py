@@ -74,3 +74,16 @@ def test_a_class_that_no_drawn_image_has_is_not_computed(tmp_path: Path) -> None
     values = bootstrap.weighted_ap(bootstrap.weighable(of), np.zeros(20, dtype=np.int64))
     assert np.isnan(values).all()
     assert np.isnan(bootstrap.over_classes(values))
+
+
+@pytest.mark.parametrize("crowd", [0.0, 0.1])
+def test_each_range_of_sizes_is_the_references(tmp_path: Path, crowd: float) -> None:
+    truth, results = scene(5, 120, 3, crowd=crowd)
+    of = table(tmp_path, truth, results)
+    reference = by_pycocotools(truth, results).stats[3:6]
+    ones = np.ones(120, dtype=np.int64)
+    ours = [
+        float(bootstrap.over_classes(bootstrap.weighted_ap(bootstrap.weighable(of, size), ones)))
+        for size in (1, 2, 3)
+    ]
+    assert ours == pytest.approx(reference.tolist(), abs=1e-12)

@@ -99,9 +99,9 @@ def test_incidents_are_told_once_with_their_onset_and_the_group_speaks_for_its_c
         closed = [one.incident for one in incidents.read(conn) if one.incident.closed_on is not None]
         due = START + DAYS * DAY
         sent = []
-        while (message := outbox.claim(conn, ["log"], due + DAY, due + 9 * DAY)) is not None:
-            sent.append(message.event)
-            outbox.mark_sent(conn, message.key, due)
+        while (parcel := outbox.claim(conn, ["log"], due + DAY, due + 9 * DAY)) is not None:
+            sent += [delivery.event for delivery in parcel.deliveries]
+            outbox.mark_sent(conn, [delivery.key for delivery in parcel.deliveries], due)
     assert set(known) == {"line/incident/v1/north / cam-2/optics", "line/incident/v1/north/service"}
     optics, service = (known[key] for key in sorted(known))
     assert abs((optics.onset - START.date()).days - 20) <= 5

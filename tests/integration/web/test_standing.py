@@ -12,7 +12,7 @@ from monitor.cli import doctor
 from monitor.daemon.context import Context
 from monitor.daemon.jobs import JOBS
 from monitor.daemon.lead import Lead
-from monitor.daemon.run import take_turn
+from monitor.daemon.run import run_once, take_turn
 from monitor.spec.load import Shelf
 from monitor.store import findings
 from monitor.upkeep import Finding
@@ -61,6 +61,12 @@ def test_only_the_leader_schedules_and_both_take_records_in(plant, pair, story_s
     assert jobs == [
         ("contracts", "done"), ("drift", "done"), ("intake", "done"), ("intake", "done"), ("partitions", "done"),
     ]  # fmt: skip
+
+
+def test_by_hand_beside_a_daemon_only_what_is_everybodys_is_done(plant, pair, story_start):
+    beside = pair[1]
+    did = run_once(beside, story_start)
+    assert sorted(did) == sorted(job.name for job in JOBS if job.local)
 
 
 def test_a_leader_that_is_followed_while_it_works_keeps_nothing_of_it(plant, pair, story_start, caplog):

@@ -1,13 +1,8 @@
-"""Scoring for real: the packaging line's model in a process of its own, every way to fail, nights, alarms, gate."""
+"""Nights: what is scored when, what is measured, who is told, and what the gate says of it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
-import signal
-import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,14 +11,14 @@ from pathlib import Path
 import golden_line
 import pytest
 
+from monitor.alerts import stage as rules
 from monitor.cli.main import main
 from monitor.client import FrameLogger, Preprocess, input_proof, preprocess
 from monitor.client.folder import decoded
 from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
-from monitor.errors import MonitorError, UsageError
-from monitor.golden import child, job, stage
-from monitor.golden.run import Ended, Interrupted, Limits, score, watched
+from monitor.drift import stage as drift
+from monitor.golden import job, stage
 from monitor.ingest import stage as ingest
 from monitor.records import SeriesKey
 from monitor.scoring import ScoringRun
@@ -35,37 +30,6 @@ from monitor.store.database import Database
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'monitor-vision[cpu]'")
 
 NIGHT = datetime(2026, 11, 3, 2, 5, tzinfo=UTC)
-ENOUGH = Limits(120, 4096)
-CRITERION = """
-[[acceptance]]
-name = "by day"
-measure = "recall"
-slice = { lighting = "day" }
-at_least = 0.5
-"""
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of 40 frames, ten of them in half the light."""
-    return golden_line.draw(tmp_path_factory.mktemp("golden"), 40, dark=10)
-
-
-@pytest.fixture
-def line(settings: Settings, drawn: Path) -> Path:
-    """The folder of contracts, with the line's own contract, set and model in it."""
-    folder = settings.contracts_dir
-    folder.mkdir()
-    for name in ("images", "manifest.json", "truth.json"):
-        (folder / name).symlink_to(drawn / name)
-    (folder / "detector.onnx").symlink_to(golden_line.LINE / "detector.onnx")
-    (folder / "line.toml").write_text(golden_line.contract(more=CRITERION))
-    return folder
-
-
-def runs(database: Database) -> list[ScoringRun]:
-    with database.begin() as conn:
-        return scorings.newest(conn, "packaging-line", limit=100)
 
 
 def night(database: Database, folder: Path, now: datetime) -> ScoringRun:
@@ -73,141 +37,9 @@ def night(database: Database, folder: Path, now: datetime) -> ScoringRun:
     return runs(database)[0]
 
 
-def test_a_good_run_counts_and_a_second_one_has_its_digest(drawn: Path) -> None:
-    lines: list[str] = []
-    first = score(golden_line.work(drawn), ENOUGH, tell=lines.append)
-    assert first.outcome.status == "done"
-    assert first.outcome.reason == ""
-    assert first.outcome.deterministic
-    assert first.outcome.decoded == first.outcome.images == 40
-    assert lines[-1] == "40 of 40"
-    assert first.outcome.environment["provider"] == "CPUExecutionProvider"
-    assert set(first.artifacts) == set(job.ARTIFACTS)
-    numbers = json.loads(first.artifacts[job.EVALUATION])
-    assert numbers["stats"]["AP50"] > 0.9
-    assert numbers["slices"]["lighting"]["low"]["images"] == 10
-    again = score(golden_line.work(drawn), ENOUGH, {"last run": first.artifacts[job.DETECTIONS]})
-    assert again.outcome.digest == first.outcome.digest
-    assert again.outcome.sameness == "same"
-    ruling = json.loads(again.artifacts[job.RULING])
-    assert all(row["verdict"] != "drop" for row in ruling["comparisons"]["last run"]["rows"])
-
-
-def test_what_the_batches_are_changes_no_box_beyond_rounding(drawn: Path) -> None:
-    one = score(golden_line.work(drawn), ENOUGH)
-    text = golden_line.contract(golden="batch = 7")
-    other = score(golden_line.work(drawn, text), ENOUGH, {"last run": one.artifacts[job.DETECTIONS]})
-    assert other.outcome.sameness in ("same", "rounding")
-
-
-def refused(folder: Path, text: str | None = None, limits: Limits = ENOUGH, **more: str) -> str:
-    """The reason for which a run is an error; it has no verdict."""
-    found = score(golden_line.work(folder, text, **more), limits)
-    assert found.outcome.status == "error"
-    assert found.outcome.verdict == ""
-    return found.outcome.reason
-
-
-@pytest.fixture
-def copied(drawn: Path, tmp_path: Path) -> Path:
-    """The set again, its images still those of the first."""
-    for name in ("manifest.json", "truth.json"):
-        (tmp_path / name).write_bytes((drawn / name).read_bytes())
-    (tmp_path / "images").mkdir()
-    for path in (drawn / "images").iterdir():
-        (tmp_path / "images" / path.name).symlink_to(path)
-    return tmp_path
-
-
-def test_a_wrong_provider_is_an_error(drawn: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this build of ONNX Runtime has CUDA; tests/gpu looks at that")
-    text = golden_line.contract().replace('provider = "cpu"', 'provider = "cuda"')
-    assert "asks for cuda" in refused(drawn, text)
-    allowed = text.replace("threads = 1", "threads = 1\nallow_cpu = true")
-    found = score(golden_line.work(drawn, allowed), ENOUGH)
-    assert found.outcome.status == "degraded"
-    assert "asks for cuda" in found.outcome.reason
-    assert found.outcome.verdict == ""
-
-
-def test_a_wrong_hash_is_an_error(drawn: Path, tmp_path: Path) -> None:
-    assert "was asked for" in refused(drawn, model_sha256="0" * 64)
-    data = bytearray((golden_line.LINE / "detector.onnx").read_bytes())
-    data[len(data) // 2] ^= 1
-    (tmp_path / "m.onnx").write_bytes(data)
-    own = hashlib.sha256((golden_line.LINE / "detector.onnx").read_bytes()).hexdigest()
-    found = score(golden_line.work(drawn, model=tmp_path / "m.onnx", model_sha256=own), ENOUGH)
-    assert found.outcome.status == "error"
-
-
-def test_a_wrong_manifest_is_an_error(copied: Path) -> None:
-    truth = copied / "truth.json"
-    whole = truth.read_text()
-    truth.write_text(whole.replace("carton", "cartons"))
-    assert "is not the truth" in refused(copied)
-    truth.write_text(whole)
-    image = copied / "images" / "0003.png"
-    image.unlink()
-    image.write_bytes((copied / "images" / "0004.png").read_bytes())
-    assert "0003.png is not the image" in refused(copied)
-
-
-def test_too_few_images_that_decode_are_an_error(copied: Path) -> None:
-    (copied / "images" / "0003.png").unlink()
-    assert "only 39 of 40 images" in refused(copied)
-    text = golden_line.contract(golden="min_decoded = 0.97")
-    found = score(golden_line.work(copied, text), ENOUGH)
-    assert (found.outcome.status, found.outcome.decoded) == ("done", 39)
-
-
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
-def test_a_crash_is_an_error(drawn: Path, number: signal.Signals) -> None:
-    pids: list[int] = []
-    found = score(golden_line.work(drawn), ENOUGH, started=pids.append, tell=lambda line: os.kill(pids[0], number))
-    assert found.outcome.status == "error"
-    assert f"ended by signal {int(number)}" in found.outcome.reason
-
-
-def test_too_much_memory_is_an_error(drawn: Path) -> None:
-    assert "more than the 64 MiB" in refused(drawn, limits=Limits(120, 64))
-
-
-def test_too_long_is_an_error(drawn: Path) -> None:
-    assert "longer than the 0.3 s" in refused(drawn, limits=Limits(0.3, 4096))
-
-
-def test_a_process_that_prints_nothing_whole_and_forks_is_ended_with_its_children(tmp_path: Path) -> None:
-    program = "import os, time; os.fork(); os.write(1, b'half a line'); time.sleep(60)"
-    ended = watched([sys.executable, "-c", program], Limits(1.0, 4096))
-    assert isinstance(ended, Ended)
-    assert ended.code == -signal.SIGKILL
-    assert "longer" in ended.why
-
-
-def test_a_stop_is_no_outcome(drawn: Path) -> None:
-    stopping = threading.Event()
-    with pytest.raises(Interrupted):
-        score(golden_line.work(drawn), ENOUGH, stopping=stopping, started=lambda pid: stopping.set())
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "says"),
-    [
-        ('output = "output0"', 'output = "out"', "not among the model's"),
-        ('convention = "yolov8"', 'convention = "yolov5"', "has the shape"),
-        ('image = "images"', 'image = "pixels"', "'pixels' is not among them"),
-        ('fit = "none"', 'fit = "none"\ndtype = "float16"', "[input] says float16"),
-        ('name = "bottle"', 'name = "jar"', "classes that the contract has not"),
-    ],
-)
-def test_a_model_that_is_not_as_declared_is_refused(
-    drawn: Path, tmp_path: Path, before: str, after: str, says: str
-) -> None:
-    # In this process: what the child says of it is above.
-    with pytest.raises(MonitorError, match=re.escape(says)):
-        child.carry_out(tmp_path, golden_line.work(drawn, golden_line.contract().replace(before, after)))
+def runs(database: Database) -> list[ScoringRun]:
+    with database.begin() as conn:
+        return scorings.newest(conn, "packaging-line", limit=100)
 
 
 def test_each_night_is_scored_once_and_measured(database: Database, line: Path) -> None:
@@ -264,7 +96,13 @@ def test_a_run_that_a_kill_cut_off_is_begun_again_the_same_night(database: Datab
     late = NIGHT + timedelta(days=1)
     for _ in range(scorings.ATTEMPTS):
         assert stage.run(database, loaded, late, stopping=stopping) == 0
+    # Tried often enough: the night is an error that people are told of, and not silence.
+    assert stage.run(database, loaded, late) == 1
     assert stage.run(database, loaded, late) == 0
+    with database.begin() as conn:
+        (alert,) = alerts.read(conn, "packaging-line", rule="golden-not-scored")
+    assert (runs(database)[0].status, alert.state) == ("error", "firing")
+    assert "cut off 3 times" in alert.reason
 
 
 def test_a_night_that_fails_is_told_of_and_the_next_good_one_resolves_it(database: Database, line: Path) -> None:
@@ -290,7 +128,7 @@ def test_a_night_that_fails_is_told_of_and_the_next_good_one_resolves_it(databas
 def test_another_answer_is_told_of_with_what_has_changed(database: Database, line: Path) -> None:
     night(database, line, NIGHT)
     changed = (
-        golden_line.contract(more=CRITERION)
+        golden_line.contract(more=golden_line.CRITERION)
         .replace("divide_by", "#")
         .replace('fit = "none"', 'fit = "none"\ncolour = "bgr"')
     )
@@ -352,9 +190,7 @@ def test_without_the_database_the_outcome_is_written_to_a_folder(line: Path, tmp
     assert main(["golden", "run", str(line / "line.toml"), "--no-store", "--output", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == {*job.ARTIFACTS, job.OUTCOME}
     assert json.loads((out / job.OUTCOME).read_text())["verdict"] == "pass"
-    (line / "bare.toml").write_text(golden_line.contract().replace('model = "detector.onnx"', ""))
-    with pytest.raises(UsageError, match="a set and no model"):
-        stage.asked(load_contract(line / "bare.toml"), "golden")
+    assert main(["golden", "run", str(line / "line.toml"), "--challenge", "--no-store"]) == 2
 
 
 def test_production_that_makes_other_inputs_is_told_of_with_the_field(database: Database, line: Path) -> None:
@@ -388,3 +224,55 @@ def test_production_that_makes_other_inputs_is_told_of_with_the_field(database: 
         (event,) = alerts.events(conn, key)
     assert [(m.value, m.n) for m in found] == [(0.0, 1), (1.0, 1)]
     assert "colour: bgr in production, rgb in scoring" in event.evidence["sentence"]
+
+
+def test_a_challenge_set_is_measured_and_not_judged(database: Database, line: Path) -> None:
+    named = 'challenge_manifest = "manifest.json"\nchallenge_images = "images"'
+    (line / "line.toml").write_text(golden_line.contract(golden=named, more=golden_line.CRITERION))
+    loaded = load_contract(line / "line.toml")
+    assert stage.run(database, loaded, NIGHT) == 2
+    assert {(one.kind, one.verdict) for one in runs(database)} == {("golden", "pass"), ("challenge", "")}
+    with database.begin() as conn:
+        found = measurements.read(
+            conn, "packaging-line", signal="challenge", measure="map50", camera="", slice_name=""
+        )
+    assert [m.value is not None and m.value > 0.9 for m in found] == [True]
+    assert found[0].low is not None
+    assert found[0].low < (found[0].value or 0.0) < (found[0].high or 0.0)
+
+
+RULE = """
+[[alerts]]
+name = "cartons are found"
+signal = "golden"
+measure = "recall"
+below = 0.999
+by_class = true
+scope = "model"
+min_n = 1
+for_windows = 1
+severity = "critical"
+"""
+
+
+def test_a_rule_of_the_contract_watches_a_night_like_any_other_number(database: Database, line: Path) -> None:
+    (line / "line.toml").write_text(golden_line.contract(more=RULE))
+    spool = line.parent / "state" / "spool"
+    with FrameLogger(spool / "incoming") as logger:
+        for minute in range(40):
+            at = NIGHT + timedelta(minutes=minute)
+            logger.log(captured_at=at, model="packaging-line", version="v1", camera="cam-1", width=160, height=160)
+    loaded = load_contract(line / "line.toml")
+    later = NIGHT + timedelta(days=2)
+    ingest.run(database, spool, {"packaging-line": loaded}, later)
+    night(database, line, NIGHT)
+    drift.run(database, loaded, later)
+    rules.run(database, loaded, later)
+    with database.begin() as conn:
+        found = measurements.read(conn, "packaging-line", signal="golden", measure="recall", camera="", slice_name="")
+        said = {one.series.class_name: one for one in alerts.read(conn, "packaging-line", rule="cartons are found")}
+    # Told of where the whole interval lies below the bound, as of any share.
+    below = {m.key.class_name for m in found if m.key.class_name and m.high is not None and m.high < 0.999}
+    assert below
+    assert {name for name, one in said.items() if one.state == "firing"} == below
+    assert {one.series.signal for one in said.values()} == {"golden"}

@@ -27,12 +27,12 @@ from monitor.drift import baseline
 from monitor.drift import stage as drift
 from monitor.ingest import stage as intake
 from monitor.panels.expand import ALL, View, expand
-from monitor.panels.grafana import EVERYTHING
+from monitor.panels.grafana import EVERYTHING, points
 from monitor.panels.registry import BOARDS
 from monitor.records import Window
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, load_contract
-from monitor.store import contracts, frames, migrate
+from monitor.store import contracts, days, frames, migrate
 from monitor.store.database import Database, open_database
 
 A_DAY, DAYS, CAMERAS = 100_000, 30, 10
@@ -110,7 +110,7 @@ def _panels(conn: psycopg.Connection) -> dict[tuple[str, str], float]:
         for one in board.observables:
             for query in (*one.queries, *((one.threshold,) if one.threshold else ())):
                 for span, length in RANGES.items() if query.source == "postgres" else ():
-                    view = View(END - (30 * DAY if one.period else length), END, _chosen())
+                    view = View(END - (30 * DAY if one.period else length), END, _chosen(), points(one))
                     sql = expand(query.text, view, EVERYTHING).encode()
                     took[f"{one.name}.{query.ref}", span] = statistics.median(_timed(conn, sql) for _ in range(RUNS))
     return took
@@ -160,6 +160,11 @@ def _fill(database: Database, folder: Path) -> None:
             print(f"  {(day + 1) * A_DAY:,} frames", file=sys.stderr, flush=True)
     baseline.from_logs(database, loaded, "v1", Window(START, START + 7 * DAY), END)
     drift.run(database, loaded, END + loaded.contract.drift.settle)
+    with database.begin() as conn:
+        due = days.undone(conn, END, DAYS * CAMERAS)
+    for camera_day in due:
+        with database.begin() as conn:
+            days.merge(conn, [camera_day])
     superuser = create_engine(database.engine.url.set(username="postgres"), isolation_level="AUTOCOMMIT")
     with superuser.connect() as conn:
         conn.execute(text("VACUUM (ANALYZE)"))

@@ -11,9 +11,9 @@ from monitor.panels.sql import (
     baseline_quantile,
     bound,
     bound_query,
-    buckets,
+    edge,
     mean_over_time,
-    quantile,
+    quantiles,
     rollup,
 )
 
@@ -26,17 +26,16 @@ _SERVICE = (
     "Was a version deployed then? Hold the new one against the old on the golden set, and roll back if it is worse.",
 )
 
+_EDGES = {name: edge("latency_ms", name) for name in ("p50", "p95", "p99")}
 _LATENCY = (
-    f"{buckets('latency_ms', '$__timeGroup(start_at, $__interval)')}"
-    f' SELECT at AS "time", {quantile(0.5)} AS p50, {quantile(0.95)} AS p95, {quantile(0.99)} AS p99,'
-    f" {baseline_quantile('latency_ms', 0.95)} AS baseline, {bound('latency_ms', 'p95')} AS threshold, max(n) AS n"
-    " FROM ranked JOIN reporting.edge ON edge.bin = ranked.bin AND edge.signal = 'latency_ms' GROUP BY at ORDER BY at"
+    f"{quantiles('latency_ms', '$__timeGroup(start_at, $__interval)')}"
+    f' SELECT at AS "time", {", ".join(f"{place} AS {name}" for name, place in _EDGES.items())},'
+    f" {baseline_quantile('latency_ms', 0.95)} AS baseline, {bound('latency_ms', 'p95')} AS threshold, n AS n"
+    " FROM found ORDER BY at"
 )
 _CAMERAS = (
-    f"{buckets('latency_ms', 'camera')}"
-    f" SELECT at AS camera, {quantile(0.95)} AS p95, max(n) AS n"
-    " FROM ranked JOIN reporting.edge ON edge.bin = ranked.bin AND edge.signal = 'latency_ms'"
-    " GROUP BY at ORDER BY p95 DESC NULLS LAST, at LIMIT 12"
+    f"{quantiles('latency_ms', 'camera')} SELECT at AS camera, {_EDGES['p95']} AS p95, n AS n FROM found"
+    " ORDER BY 2 DESC NULLS LAST, at LIMIT 12"
 )
 
 OBSERVABLES = (
@@ -72,9 +71,8 @@ OBSERVABLES = (
         next_steps=("See whether all cameras are slow (the host) or one (its network, its image size).", *_SERVICE),
         queries=(
             Query(
-                f"{buckets('latency_ms', '1')} SELECT {quantile(0.95)} AS p95,"
-                f" {baseline_quantile('latency_ms', 0.95)} AS baseline, max(n) AS n FROM ranked"
-                " JOIN reporting.edge ON edge.bin = ranked.bin AND edge.signal = 'latency_ms' HAVING max(n) > 0"
+                f"{quantiles('latency_ms', '1')} SELECT {_EDGES['p95']} AS p95,"
+                f" {baseline_quantile('latency_ms', 0.95)} AS baseline, n AS n FROM found"
             ),
         ),
         threshold=bound_query("latency_ms", "p95"),

@@ -92,28 +92,39 @@ def mean_over_time(signal: str, name: str, column: str = "") -> str:
     )
 
 
-def buckets(signal: str, group: str) -> str:
-    """CTEs `ranked` (by `at`, running and whole counts) of a signal's merged buckets; `group` makes `at`."""
+def quantiles(signal: str, group: str) -> str:
+    """CTE `found`: by `at`, which `group` makes, the buckets that hold p50, p95 and p99, and n.
+
+    Below its least n a quantile is not told.
+    """
+    places = ", ".join(
+        f"min(bin) FILTER (WHERE upto >= {q} * n AND n >= {least}) AS p{100 * q:g}" for q, least in LEAST_N.items()
+    )
+    rows = cells(signal)
+    if "start_at" in group:  # put into intervals once an hour (or day), not once a bucket of each camera
+        rows = f"FROM (SELECT start_at, bin, sum(count) AS count {rows} GROUP BY 1, 2) hours"
     return (
-        f"WITH merged AS (SELECT {group} AS at, bin, sum(count) AS count {cells(signal)} GROUP BY 1, 2),"
+        f"WITH merged AS (SELECT {group} AS at, bin, sum(count) AS count {rows} GROUP BY 1, 2),"
         " ranked AS (SELECT at, bin, sum(count) OVER (PARTITION BY at ORDER BY bin) AS upto,"
-        " sum(count) OVER (PARTITION BY at) AS n FROM merged)"
+        " sum(count) OVER (PARTITION BY at) AS n FROM merged),"
+        f" found AS (SELECT at, {places}, max(n) AS n FROM ranked GROUP BY at)"
     )
 
 
-def quantile(q: float) -> str:
-    """Reads the upper edge of the bucket that holds the q-quantile; NULL below the least n."""
-    return f"min(edge.high) FILTER (WHERE upto >= {q} * n AND n >= {LEAST_N[q]})"
+def edge(signal: str, place: str) -> str:
+    """The upper edge of a bucket, as a scalar."""
+    return f"(SELECT high FROM reporting.edge WHERE edge.signal = '{signal}' AND edge.bin = {place})"
 
 
 def baseline_quantile(signal: str, q: float) -> str:
     """The baseline's q-quantile in the same scope, read off its merged buckets, as a scalar."""
-    return (
-        "(SELECT min(edge.high) FILTER (WHERE upto >= "
-        f"{q} * n) FROM (SELECT bin, sum(sum(count)) OVER (ORDER BY bin) AS upto, sum(sum(count)) OVER () AS n"
-        f" FROM reporting.baseline_bucket WHERE {SCOPE} AND signal = '{signal}' AND class_name = '' GROUP BY bin)"
-        f" ranked JOIN reporting.edge ON edge.bin = ranked.bin AND edge.signal = '{signal}')"
+    place = (
+        f"(SELECT min(bin) FILTER (WHERE upto >= {q} * n)"
+        " FROM (SELECT bin, sum(sum(count)) OVER (ORDER BY bin) AS upto,"
+        f" sum(sum(count)) OVER () AS n FROM reporting.baseline_bucket WHERE {SCOPE} AND signal = '{signal}'"
+        " AND class_name = '' GROUP BY bin) ranked)"
     )
+    return edge(signal, place)
 
 
 def verdicts(more: str = "") -> str:

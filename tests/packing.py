@@ -197,7 +197,7 @@ def bring_in(plant: Plant, database: Database, settings: Settings) -> Context:
             part = [json.dumps(row).encode() for row in rows[first : first + 20_000]]
             part += [json.dumps(rows[0] | {"event_id": "x", "camera": "cam-9"}).encode()] if name == "frames" else []
             stage.take_lines(
-                database, "plant", f"{first}-{name}", f"plant.{name}.jsonl", Lines(1, part), contracts, NOW
+                database, "plant", f"{first}-{name}", f"plant.{name}.jsonl", Lines.of(part), contracts, NOW
             )
     _score(database, contracts["packing"].hash)
     baseline.from_logs(database, contracts["packing"], "v1", Window(START, FROZEN), NOW)

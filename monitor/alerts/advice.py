@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from monitor.alerts.causes import Likely, Moved
+from monitor.feedback import BUSINESS
 from monitor.measures import MEASURES
 from monitor.records import Measurement
 from monitor.spec.contract import FailureMode
@@ -39,7 +40,8 @@ FIRST = {
     "false-alarm-minutes": "Ask the line what takes longer with a false alarm, and look at the latest ones.",
 }
 """What comes first at each of the ready rules."""
-_MODEL_FREE = ("business",)
+_SERVICE = frozenset({"latency_ms", "queue_depth", "status"})
+"""Signals whose movement a lamp or a product has no part in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +89,23 @@ def fit(modes: Iterable[FailureMode], signals: Sequence[str]) -> list[dict[str, 
     ]
 
 
-def moved(
+def story(
     rule: AlertRule, found: Measurement, recent: Sequence[Measurement], others: Sequence[Measurement]
 ) -> list[Moved]:
-    """The signals that moved, of a breach and of those beside it; the breach came at once where the window before it
-    had not gone half of the way."""
-    if rule.signal in _MODEL_FREE:
+    """The signals that moved, of a breach and of those beside it.
+
+    Beside the service only the service counts: what else is amiss in the plant is another story. Of the business
+    there is none to rank causes by.
+    """
+    if rule.signal == BUSINESS:
         return []
     step = _at_once(found, recent)
-    return [Moved(m.key.signal, _up(m), step) for m in (found, *others)]
+    return [Moved(m.key.signal, _up(m), step) for m in (found, *others) if tells_of(rule, m.key.signal)]
+
+
+def tells_of(rule: AlertRule, signal: str) -> bool:
+    """Whether what a signal does, or does not, says something of a breach of the rule."""
+    return signal in _SERVICE if rule.signal in _SERVICE else True
 
 
 def _up(found: Measurement) -> bool:

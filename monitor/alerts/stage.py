@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from monitor.alerts import beside, causes
-from monitor.alerts.advice import Advice, advise, moved
+from monitor.alerts.advice import Advice, advise, story, tells_of
 from monitor.alerts.beside import Beside
 from monitor.alerts.causes import Likely
 from monitor.alerts.conditions import VERDICTS, limit, verdict, widened
@@ -251,8 +251,8 @@ def _case(desk: _Desk, rule: AlertRule, alert: Alert, measurement: Measurement, 
         others = [m for _, m in together if m.key.signal != rule.signal]
         near = 2 * (window.end - window.start)
         deployed = beside.deployed_before(there.deployment, alert.since, near)
-        story = moved(rule, measurement, recent, others)
-        likely = causes.ranked(story, {m.key.signal for m in here}, wide, deployed)
+        watched = {m.key.signal for m in here if tells_of(rule, m.key.signal)}
+        likely = causes.ranked(story(rule, measurement, recent, others), watched, wide, deployed)
     frozen = {baseline.id: baseline for baseline in baselines.listing(desk.conn, scope.model)}
     return Case(
         owner=rule.owner or desk.loaded.contract.model.owner,
@@ -275,6 +275,8 @@ def _beside(desk: _Desk, rule: AlertRule, measurement: Measurement) -> Beside:
     up = measurement.value is None or measurement.value >= found
     if rule.measure in COMPARISONS and measurement.now_mean is not None and measurement.baseline_mean is not None:
         up = measurement.now_mean >= measurement.baseline_mean
+    if rule.measure == "low_share":
+        up = not up  # the more are unsure, the lower they are
     return beside.read(desk.conn, measurement.key, measurement.window, measurement.baseline_id, up=up)
 
 

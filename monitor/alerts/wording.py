@@ -69,14 +69,14 @@ def quantity(signal: str, measure: str, value: float) -> str:
 def called(series: SeriesKey, measure: str) -> str:
     """`error rate`, `mean latency`, `share of class carton`: what a measure of a series is called."""
     words = series.signal.removesuffix("_ms").removesuffix("_db").replace("_", " ")
+    if measure in MEASURES and MEASURES[measure].needs_baseline:
+        return measure.upper()
     if measure in _PLAIN:
         name = _PLAIN[measure]
     elif series.signal == "class_share":
         name = "share"
-    elif measure in ("mean", "p95", "p99"):
-        name = f"{measure} {words}"
     else:
-        name = measure.upper() if measure in ("psi", "kl", "js") else measure.replace("_", " ")
+        name = f"{measure} {words}" if measure in ("mean", "p95", "p99") else measure.replace("_", " ")
     if not series.class_name:
         return name
     return f"{name} of {'kind' if series.signal == 'status' else 'class'} {series.class_name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +74,8 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
     tell("\n")
     if args.output is not None:
         _write(args.output, ended, result)
-    print(json.dumps(plain(ended), indent=1) if args.json else text(ended))
+    failed = json.loads(result.artifacts[job.RULING])["failed"] if job.RULING in result.artifacts else []
+    print(json.dumps({**plain(ended), "failed": failed}, indent=1) if args.json else text(ended, failed))
     return 0 if ended.status == "done" else 1
 
 
@@ -143,8 +145,8 @@ def plain(run: ScoringRun) -> dict[str, Any]:
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(run).items()}
 
 
-def text(run: ScoringRun) -> str:
-    """A run in words."""
+def text(run: ScoringRun, failed: Sequence[str] = ()) -> str:
+    """A run in words; `failed` are its cells that did."""
     named = f"{run.kind} set {run.set_name} {run.set_version}".rstrip()
     lines = [f"{named}, {run.model} {run.version}: {run.status}" + (f", {run.reason}" if run.reason else "")]
     if run.images:
@@ -155,5 +157,6 @@ def text(run: ScoringRun) -> str:
         lines.append(f"answer against the run before: {run.sameness}{since}")
     if run.status == "done":
         gate = f"; `monitor golden gate --run {run.id}` lists the cells" if run.id else ""
+        lines += [f"failed: {name}" for name in failed]
         lines.append(f"verdict: {run.verdict or 'nothing was demanded'}{gate}")
     return "\n".join(lines)

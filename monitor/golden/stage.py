@@ -20,7 +20,7 @@ from typing import Any
 from monitor.client.proof import FILE
 from monitor.golden import alarms, job, ruling
 from monitor.golden.digest import changed
-from monitor.golden.job import Job
+from monitor.golden.job import Job, Outcome
 from monitor.golden.measured import differing, measured, window_of
 from monitor.golden.parity import parity
 from monitor.golden.run import Interrupted, Limits, Result, score
@@ -100,8 +100,9 @@ def run(
         entered = begun(loaded, what, now, night)
         with database.begin() as conn:
             run_id = scorings.begin(conn, entered)
-        if run_id is None:
-            continue
+            if run_id is None:
+                did += _give_up(conn, loaded, entered, channels)
+                continue
         try:
             _carry_out(database, loaded, what, replace(entered, id=run_id), channels, stopping or threading.Event())
         except Interrupted:
@@ -147,16 +148,23 @@ def _carry_out(
     result = score(job_of(loaded, what), limits or limits_of(loaded), before, stopping=stopping, tell=tell)
     over = ended(entered, result, last, now)
     with database.begin() as conn:
-        found = _keep(conn, loaded, over, result)
-        # A candidate that fails is the gate's answer to whoever asked, and no alarm.
-        if what.version == loaded.contract.golden.version:
-            told = [*alarms.alarms(over, _plain(result.artifacts, job.RULING))]
-            told += _hold_inputs(conn, loaded, over, result, found) if what.kind == "golden" else []
-            for alarm in told:
-                tell_people(conn, over, alarm, found, channels, now)
+        _close(conn, loaded, over, result, channels, now)
     level = logging.INFO if over.status == "done" else logging.WARNING
     _log.log(level, "%s set of %s %s: %s %s", what.kind, loaded.model, what.version, over.status, over.reason)
     return over, result
+
+
+def _give_up(conn: Connection, loaded: LoadedContract, entered: ScoringRun, channels: Sequence[str]) -> int:
+    """Close the run of a night that was cut off as often as it is tried; returns how many there were."""
+    left = scorings.newest(conn, loaded.model, kind=entered.kind, status="running")
+    tired = [one for one in left if one.due_at == entered.due_at]
+    for one in tired:
+        reason = (
+            f"its process was cut off {scorings.ATTEMPTS} times; see why the daemon ends, then `monitor golden run`"
+        )
+        over = replace(one, status="error", reason=reason, finished_at=entered.started_at)
+        _close(conn, loaded, over, Result(Outcome("error", reason)), channels, entered.started_at)
+    return len(tired)
 
 
 def begun(loaded: LoadedContract, what: Asked, now: datetime, due_at: datetime | None = None) -> ScoringRun:
@@ -218,12 +226,21 @@ def ended(run: ScoringRun, result: Result, last: ScoringRun | None, now: datetim
     )
 
 
-def _keep(conn: Connection, loaded: LoadedContract, run: ScoringRun, result: Result) -> list[Measurement]:
+def _close(
+    conn: Connection, loaded: LoadedContract, run: ScoringRun, result: Result, channels: Sequence[str], now: datetime
+) -> None:
+    """Keep how a run ended, with its artifacts and measurements, and tell people what it shows."""
     scorings.finish(conn, run, result.artifacts)
     window = window_of(run, loaded.contract.drift.window)
     found = measured(run, window, _plain(result.artifacts, job.EVALUATION))
     scorings.measure(conn, found)
-    return found
+    # A candidate that fails is the gate's answer to whoever asked, and no alarm.
+    if run.version != loaded.contract.golden.version:
+        return
+    told = [*alarms.alarms(run, _plain(result.artifacts, job.RULING))]
+    told += _hold_inputs(conn, loaded, run, result, found) if run.kind == "golden" else []
+    for alarm in told:
+        tell_people(conn, run, alarm, found, channels, now)
 
 
 def _hold_inputs(

@@ -1,14 +1,14 @@
 """What is shown beside a finding: a few frames that speak of it, and single histograms then and now.
 
-Asked when an alert turns, so every statement is bounded: frames are looked for in one hour alone, the last of the
-window in which the series that turned has any.
+Asked when an alert turns, so every statement is bounded: frames are looked for in the last hour of the window in
+which the series that turned has any, and in the half day before it where that hour holds too few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,13 @@ _LAST_HOUR = text(f"""
     SELECT max(r.start_at) FROM series s CROSS JOIN LATERAL (
         SELECT start_at FROM rollup WHERE series_id = s.series_id AND start_at >= :start AND start_at < :end AND n > 0
         ORDER BY start_at DESC LIMIT 1) r
-    WHERE {_OF_SCOPE} AND s.signal = :signal AND s.class_name = ANY(:classes)
+    WHERE {_OF_SCOPE} AND s.signal = :signal AND CASE WHEN CAST(:class_of AS text) IS NULL
+        THEN s.class_name NOT IN ('', 'ok') ELSE s.class_name = :class_of END
 """)  # noqa: S608 - made of constants
 _FRAMES = """
     SELECT event_id, source, captured_at, camera, image_uri FROM frame f
-    WHERE captured_at >= :hour AND captured_at < :hour + interval '1 hour' AND captured_at < :end
+    WHERE captured_at >= greatest(:hour - CAST(:before AS interval), :start)
+        AND captured_at < least(:hour + interval '1 hour', :end)
         AND model = :model AND version = :version AND stage = :stage AND NOT shadow
         AND (:camera = '' OR camera = :camera)
         AND (:slice_name = '' OR slice_value[array_position(slice_name, :slice_name)] = :slice_value)
@@ -45,15 +47,16 @@ _REVIEWED = text("""
     ORDER BY captured_at DESC, event_id LIMIT :most
 """)
 _TOLD = text("""
-    SELECT frame, frame_source, at, camera, '' FROM business_event
+    SELECT frame, frame_source, max(at), max(camera), '' FROM business_event
     WHERE model = :model AND at >= :start AND at < :end AND frame <> '' AND kind <> 'deployment'
         AND (:camera = '' OR camera = :camera) AND (:class_name = '' OR class_name = :class_name)
-    ORDER BY at DESC, frame LIMIT :most
+    GROUP BY frame, frame_source ORDER BY max(at) DESC, frame LIMIT :most
 """)
 _COLUMNS = frozenset(
     {"brightness", "contrast", "sharpness", "red_balance", "blue_balance", "latency_ms", "queue_depth"}
 )
 """Signals that are a column of a frame."""
+_BEFORE = timedelta(hours=12)
 
 _LEAST_SURE = """
     (SELECT min(d.confidence) FROM unnest(det_class, det_confidence) AS d (name, confidence)
@@ -83,38 +86,44 @@ def frames(conn: Connection, series: SeriesKey, window: Window, *, up: bool, mos
         "class_name": series.class_name,
     }
     if series.signal in (OVERRIDE, BUSINESS):
-        found = conn.execute(
-            _REVIEWED if series.signal == OVERRIDE else _TOLD, values | {"overrides": list(OVERRIDES)}
-        )
-        return [Exhibit(*row) for row in found]
-    signal, classes = _counted(series)
-    hour = conn.execute(_LAST_HOUR, values | {"signal": signal, "classes": classes}).scalar()
-    if hour is None:
+        asked = _REVIEWED if series.signal == OVERRIDE else _TOLD
+        return [Exhibit(*row) for row in conn.execute(asked, values | {"overrides": list(OVERRIDES)})]
+    for signal, of_class in _counted(series):
+        hour = conn.execute(_LAST_HOUR, values | {"signal": signal, "class_of": of_class}).scalar()
+        if hour is not None:
+            break
+    else:
         return []
-    statement = text(f"{_FRAMES} {_choice(series, up=up)} LIMIT :most")
-    return [Exhibit(*row) for row in conn.execute(statement, values | {"hour": hour})]
+    statement = text(f"{_FRAMES} {_choice(series, up=up, errors=of_class is None)} LIMIT :most")
+    found: list[Exhibit] = []
+    for before in (timedelta(0), _BEFORE):
+        if len(found) < most:
+            rows = conn.execute(statement, values | {"hour": hour, "before": before})
+            found = [Exhibit(*row) for row in rows]
+    return found
 
 
 def _scope(scope: Scope) -> dict[str, Any]:
     return {name: value for name, value in asdict(scope).items() if name != "shadow"}
 
 
-def _counted(series: SeriesKey) -> tuple[str, list[str]]:
-    """The series whose hours hold such frames: of errors the kind that turned, of classes their detections."""
+def _counted(series: SeriesKey) -> list[tuple[str, str | None]]:
+    """The series whose hours hold such frames, the first choice first: of classes their detections, of outcomes the
+    errors (None: of any kind) before all frames."""
     if series.signal == "class_share" or (series.signal == "confidence" and series.class_name):
-        return "confidence", [series.class_name]
-    if series.signal in SIGNALS and series.signal != "status":
-        return series.signal, [""]
-    return "status", [series.class_name]
+        return [("confidence", series.class_name)]
+    if series.signal == "status":
+        return [("status", series.class_name or None), ("status", "")]
+    return [(series.signal, "")] if series.signal in SIGNALS else [("status", "")]
 
 
-def _choice(series: SeriesKey, *, up: bool) -> str:
+def _choice(series: SeriesKey, *, up: bool, errors: bool) -> str:
     """Which frames of the hour, and in which order; made of constants."""
     way = "DESC" if up else "ASC"
     if series.signal in _COLUMNS:
         return f"AND {series.signal} IS NOT NULL ORDER BY {series.signal} {way}, event_id"
-    if series.signal == "status":
-        return "ORDER BY (status = :class_name) DESC, (status <> 'ok') DESC, captured_at DESC, event_id"
+    if errors or (series.signal == "status" and series.class_name):
+        return "AND status <> 'ok' AND :class_name IN ('', status) ORDER BY captured_at DESC, event_id"
     if series.signal == "confidence":
         return f"AND cardinality(det_class) > 0 ORDER BY {_LEAST_SURE} {way} NULLS LAST, event_id"
     if series.signal == "class_share" and series.class_name:

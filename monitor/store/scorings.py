@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -20,13 +20,31 @@ KEPT = 30
 """Runs of a version and kind that keep their artifacts."""
 ATTEMPTS = 3
 """How often a night's run is begun that is cut off each time."""
+LONGEST = timedelta(days=2)
 MOST_PROOFS = 1000
 _COLUMNS = tuple(field.name for field in fields(ScoringRun) if field.name != "id")
 _ALL = ", ".join((*_COLUMNS, "run_id"))
 
 
 def begin(conn: Connection, run: ScoringRun) -> int | None:
-    """Enter a run as running; returns its id. None: this night's has been done, or was cut off too often."""
+    """Enter a run as running; returns its id. None: this night's has been done, or was cut off too often.
+
+    Runs of other times that a kill left open are closed as errors once they are older than any can be at work.
+    """
+    conn.execute(
+        text(
+            "UPDATE golden_run SET status = 'error', finished_at = :now, reason = 'its process ended before it did'"
+            " WHERE model = :model AND kind = :kind AND status = 'running' AND started_at < :longest"
+            " AND due_at IS DISTINCT FROM :due_at"
+        ),
+        {
+            "model": run.model,
+            "kind": run.kind,
+            "now": run.started_at,
+            "longest": run.started_at - LONGEST,
+            "due_at": run.due_at,
+        },
+    )
     row = conn.execute(
         text(
             "INSERT INTO golden_run (model, version, kind, contract_hash, due_at, started_at, status)"
@@ -140,13 +158,10 @@ def proofs(conn: Connection, model: str, version: str, key: str, since: datetime
 
 
 def done_nights(conn: Connection, model: str, kind: Kind) -> datetime | None:
-    """The last night whose run is over, or is not tried again."""
+    """The last night whose run is over."""
     found: datetime | None = conn.execute(
-        text(
-            "SELECT max(due_at) FROM golden_run WHERE model = :model AND kind = :kind"
-            " AND (status <> 'running' OR attempt >= :attempts)"
-        ),
-        {"model": model, "kind": kind, "attempts": ATTEMPTS},
+        text("SELECT max(due_at) FROM golden_run WHERE model = :model AND kind = :kind AND status <> 'running'"),
+        {"model": model, "kind": kind},
     ).scalar()
     return found
 

@@ -105,6 +105,6 @@ def test_an_alert_answers_by_its_text_alone(told: Any) -> None:
             assert part in said["sentence"], (event.alert_key, part)
         assert said["panel"].startswith("http")
         assert said["deployment"]["text"] == "the first version, on all three lines"
-        assert len(said["frames"]) == 5, event.alert_key
+        assert 3 <= len(said["frames"]) <= 5, event.alert_key
     (error,) = [e for e in outcome.events if "/error-rate/" in e.alert_key and e.to_state == "firing"]
     assert {one["camera"] for one in error.evidence["frames"]} == {"cam-1"}

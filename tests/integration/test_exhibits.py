@@ -51,8 +51,14 @@ def test_the_least_sure_of_a_class(filled: Database) -> None:
     assert names(filled, "confidence", "carton")[:3] == ["new-0", "new-1", "new-2"]
 
 
-def test_the_errors_before_the_others(filled: Database) -> None:
-    assert names(filled, "status")[:2] == ["new-7", "new-3"]
+def test_the_errors_alone(filled: Database) -> None:
+    assert names(filled, "status") == names(filled, "status", "timeout") == ["new-7", "new-3"]
+    assert names(filled, "status", camera="cam-2") == ["elsewhere"], "where none failed the newest"
+
+
+def test_an_hour_with_too_few_takes_those_before_it(filled: Database) -> None:
+    assert names(filled, "class_share", "pouch", camera="cam-1")[0] == "new-11"
+    assert len(names(filled, "brightness", camera="cam-2")) == 1
 
 
 def test_of_a_slice_those_of_the_slice(filled: Database) -> None:

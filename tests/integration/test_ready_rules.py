@@ -283,7 +283,12 @@ def test_what_moved_most_is_named(seen: Seen) -> None:
     assert outcomes == {"ok": 0.9, "timeout": 0.1}
     (unsure, *_) = seen.why["low-confidence-spike", "fires"]["moved_most"]
     assert round(abs(unsure["now"] - unsure["then"]), 2) == 0.5
-    assert seen.why["latency-high", "fires"]["causes"][0]["name"] in ("service", "deployment")
+
+
+@pytest.mark.parametrize("rule", ["latency-high", "error-rate", "queue-growing"])
+def test_what_ails_the_service_is_the_service_or_the_deployment_before_it(seen: Seen, rule: str) -> None:
+    causes = [one["name"] for one in seen.why[rule, "fires"]["causes"]]
+    assert causes[0] in ("service", "deployment")
 
 
 def test_what_days_ordinarily_differ_by_is_no_alert(seen: Seen) -> None:

@@ -96,7 +96,13 @@ def test_a_run_that_a_kill_cut_off_is_begun_again_the_same_night(database: Datab
     late = NIGHT + timedelta(days=1)
     for _ in range(scorings.ATTEMPTS):
         assert stage.run(database, loaded, late, stopping=stopping) == 0
+    # Tried often enough: the night is an error that people are told of, and not silence.
+    assert stage.run(database, loaded, late) == 1
     assert stage.run(database, loaded, late) == 0
+    with database.begin() as conn:
+        (alert,) = alerts.read(conn, "packaging-line", rule="golden-not-scored")
+    assert (runs(database)[0].status, alert.state) == ("error", "firing")
+    assert "cut off 3 times" in alert.reason
 
 
 def test_a_night_that_fails_is_told_of_and_the_next_good_one_resolves_it(database: Database, line: Path) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from monitor.store import tokens
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -215,3 +219,35 @@ def test_pinning_writes_digests_that_the_engine_tells(tmp_path):
     assert set(re.findall(r"^FROM (python:\S+)", (tmp_path / "Dockerfile").read_text(), flags=re.M)) == {
         f"{image}@{digest}" for image in re.findall(r"^FROM (python:\S+)", DOCKERFILE, flags=re.M)
     }
+
+
+def test_the_setup_leaves_one_token_that_reads(database, tmp_path):
+    """The script that the container runs, on a real server, twice; and once more when its volume was lost."""
+    program = tmp_path / "bin" / "monitor"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m monitor "$@"\n')
+    program.chmod(0o755)
+    url = tmp_path / "database_url"
+    url.write_text(database.engine.url.render_as_string(hide_password=False).replace("+psycopg", ""))
+    script = (ROOT / "deploy/setup.sh").read_text().replace("/run/scrape", str(tmp_path))
+    known = {
+        "PATH": f"{program.parent}:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "MONITOR_DATABASE_URL_FILE": str(url),
+    }
+    told = []
+    for lost in (False, False, True):
+        if lost:
+            (tmp_path / "token").unlink()
+        done = subprocess.run(
+            ["sh", "-c", script], env=known, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        told.append((tmp_path / "token").read_text().strip())
+    first, again, new = told
+    assert first == again != new
+    now = datetime.now(UTC)
+    with database.begin() as conn:
+        found = [tokens.find(conn, tokens.digest(one), now) for one in (first, new)]
+    assert [one is not None and one.in_force(now) for one in found] == [False, True]
+    assert found[1].scopes == frozenset({"read"})

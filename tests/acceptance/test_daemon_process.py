@@ -40,7 +40,7 @@ def test_it_takes_frames_in_and_stops_when_told(surroundings, tmp_path, number):
     (incoming / "day.jsonl").write_text(LINE)
     with daemon(surroundings, tmp_path / "log") as (process, page):
         eventually(lambda: is_ready(page))
-        eventually(lambda: "presses" in httpx.get(page).text and "1 stored" in httpx.get(page).text)
+        eventually(lambda: "presses" in httpx.get(page).text and "1 stored" in httpx.get(f"{page}self").text)
         assert httpx.get(f"{page}healthz").json() == {"alive": True}
         assert "monitor_database_up 1.0" in httpx.get(f"{page}metrics").text
         began = time.monotonic()
@@ -74,7 +74,7 @@ def test_postgres_killed_under_it_comes_back(surroundings, tmp_path):
             eventually(lambda: is_ready(page), 60)
             eventually(lambda late=late: list((spool / "done").rglob(late)), 5)
         assert process.poll() is None
-        eventually(lambda: "2 stored" in httpx.get(page).text)
+        eventually(lambda: "2 stored" in httpx.get(f"{page}self").text)
         process.terminate()
         assert process.wait(15) == 0
 

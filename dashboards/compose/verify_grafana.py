@@ -17,7 +17,7 @@ import httpx
 
 from monitor.panels.expand import ALL, View, expand, variables_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GRAFANA = os.environ.get("GRAFANA_URL", "http://127.0.0.1:3000")
 SOURCES = {"${ds_postgres}": "monitor-postgres", "${ds_prometheus}": "monitor-prometheus"}
 BACK = timedelta(days=30)

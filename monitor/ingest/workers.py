@@ -76,7 +76,7 @@ class Workers:
         """
         if self.count == 0 or len(lines) < SMALL:
             done: Future[Prepared] = Future()
-            done.set_result(prepare(source, lines.lines, lines.first, rules, now, only, beyond))
+            done.set_result(prepare(source, lines.each(), lines.first, rules, now, only, beyond))
             return done
         numbers = None if only is None else sorted(only)
         asked = Request(source, lines.first, dict(rules), now, numbers, None if beyond is None else sorted(beyond))

@@ -68,7 +68,14 @@ class Model:
         feed = {self.wanted.inputs["image"]: images}
         if "sizes" in self.wanted.inputs:
             feed[self.wanted.inputs["sizes"]] = sizes
-        return dict(zip(self.names, self.session.run(self.names, feed), strict=True))
+        # Bound, so that inputs go to the device once and outputs come back when all are there.
+        binding = self.session.io_binding()
+        for name, array in feed.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name in self.names:
+            binding.bind_output(name)
+        self.session.run_with_iobinding(binding)
+        return dict(zip(self.names, binding.copy_outputs_to_cpu(), strict=True))
 
 
 def open_model(data: bytes, wanted: Wanted) -> Model:

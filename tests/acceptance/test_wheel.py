@@ -48,7 +48,7 @@ def test_the_schema_lies_inside_the_package(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"monitor"}
     assert "monitor/_schema/alembic/env.py" in names
     assert "monitor/_schema/migrations/0001_first_schema.py" in names
-    assert "monitor/web/templates/status.html" in names
+    assert "monitor/web/templates/overview.html" in names
     assert "monitor/web/static/page.css" in names
 
 

@@ -8,6 +8,7 @@ When its input ends, whatever is left of the children is killed.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -25,6 +26,8 @@ def main(modules: list[str]) -> None:
     """Serve until the input ends."""
     for name in modules:
         import_module(name)
+    deeds.warm_up()
+    gc.freeze()  # a collection in a child would copy every page that the two share
     alive: set[int] = set()
     for line in sys.stdin:
         asked = json.loads(line)

@@ -97,23 +97,25 @@ def test_refused_before_a_panic_and_back_after_one(
         verdict = judge(site.url, plant)
         opened.closed(f"{rounds} of {rounds}", verdict)
         assert verdict.clean, verdict
-        forced, slowest = account("a PANIC forced: up again, all acknowledged"), 0.0
+        forced = account("a PANIC forced: up again, all acknowledged")
         filler = fill(disk, 0)
         with pytest.raises(DependencyAway):
             write_ahead_until_it_ends(database)
         assert ended_with_a_panic(database)
         began = time.monotonic()
         database.postgres.ensure_running()
+        with database.begin() as conn:
+            conn.execute(text("SELECT count(*) FROM frame"))
+        up_after = time.monotonic() - began
         verdict = judge(site.url, plant)
-        slowest = time.monotonic() - began
         assert verdict.clean, verdict
         filler.unlink()
         plant.drop(2)
         take_in(database, site)
         verdict = judge(site.url, plant)
-        forced.closed(f"1 ({slowest:.1f} s)", verdict)
+        forced.closed(f"1 ({up_after:.1f} s)", verdict)
     assert verdict.clean, verdict
-    assert slowest < UP_WITHIN_S
+    assert up_after < UP_WITHIN_S
 
 
 def test_a_server_that_lives_and_can_let_nobody_in_gets_the_ballast(disk: Path) -> None:

@@ -95,7 +95,7 @@ def record(rng: np.random.Generator, at: datetime, light: float) -> dict[str, An
         for name, score, (x, y, width, height) in said(rng, found, 0.95)
     ]
     return frame_record(
-        event_id=f"cam-1-{at:%Y%m%dT%H%M}",
+        event_id=f"cam-1-{at:%Y%m%dT%H%M%S}",
         captured_at=at,
         model="my-model",
         version="v1.0",

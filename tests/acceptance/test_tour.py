@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -75,4 +76,6 @@ def test_the_tour_goes_through(
     assert len(todo) > 40
     Path("contracts").mkdir()
     failures = {step: said for step in todo if (said := failure(step, capsys))}
+    sent = [json.loads(line)["event_id"] for line in Path("frames.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(set(sent)) == len(sent) > 1  # the request of the tour is answered without a reject
     assert not failures, "\n\n".join(f"{step}: {said}" for step, said in failures.items())

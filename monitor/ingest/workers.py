@@ -15,29 +15,30 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from monitor.errors import DependencyAway
+from monitor.errors import DependencyAway, UsageError
 from monitor.ingest.columns import Rules
+from monitor.ingest.lines import Lines
 from monitor.ingest.names import OpenName
 from monitor.ingest.prepare import Prepared, Request, answered, pack, prepare, unpack
-from monitor.ingest.spool import Lines
 
 SMALL = 1_000
 """Lines of a batch from which on it is worth a worker."""
 _ROOT = Path(__file__).resolve().parents[2]
 _START = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from monitor.ingest.workers import serve; serve()"
 _LENGTH = struct.Struct(">Q")
-_PIECE = 1 << 20
+_PIECE = 1 << 18
+_PIPE = 1 << 20
+"""Bytes that wait in a pipe, where the system lets them: fewer changes from one process to another."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt(3)."""
 _MOST_KEPT = 1 << 30
@@ -76,7 +77,7 @@ class Workers:
         """
         if self.count == 0 or len(lines) < SMALL:
             done: Future[Prepared] = Future()
-            done.set_result(prepare(source, lines.each(), lines.first, rules, now, only, beyond))
+            done.set_result(prepare(source, lines.pieces(), lines.first, rules, now, only, beyond))
             return done
         numbers = None if only is None else sorted(only)
         asked = Request(source, lines.first, dict(rules), now, numbers, None if beyond is None else sorted(beyond))
@@ -109,10 +110,13 @@ class Workers:
         for _ in range(2):
             worker = self._free()
             try:
-                prepared = unpack(worker.ask(said, lines.text))
+                prepared = unpack(worker.ask(said, lines))
             except _Ended:
                 self._forget(worker)
                 continue
+            except UsageError:  # half a request was said
+                self._forget(worker)
+                raise
             self._idle.put(worker)
             return prepared
         raise DependencyAway(
@@ -145,20 +149,24 @@ class _Worker:
     def __init__(self) -> None:
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+                [sys.executable, "-P", "-c", _START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                pipesize=_PIPE,
             )
         except OSError as error:
             raise DependencyAway(
                 f"the process that reads lines cannot be started: {error}; free memory or processes, then try again"
             ) from error
 
-    def ask(self, said: bytes, lines: bytes | bytearray) -> bytearray:
+    def ask(self, said: bytes, lines: Lines) -> bytearray:
         """Hand a request over, with its lines, and wait for the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            _send(self._process.stdin.fileno(), said)
-            _send(self._process.stdin.fileno(), lines)
+            _send(self._process.stdin.fileno(), len(said), [said])
+            _send(self._process.stdin.fileno(), lines.size, lines.text())
             answer = _receive(self._process.stdout.fileno())
         except (OSError, ValueError) as error:
             raise _Ended from error
@@ -175,9 +183,9 @@ class _Worker:
                 pipe.close()
 
 
-def _send(descriptor: int, *pieces: bytes | bytearray | memoryview) -> None:
+def _send(descriptor: int, size: int, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
     """One message, of pieces."""
-    _write(descriptor, _LENGTH.pack(sum(map(len, pieces))))
+    _write(descriptor, _LENGTH.pack(size))
     for piece in pieces:
         _write(descriptor, piece)
 
@@ -215,7 +223,8 @@ def serve() -> None:
     _keep_memory()
     with suppress(_Ended):
         while (said := _receive(0)) is not None:
-            _send(answers, *pack(answered(decode(said), chain.from_iterable(_pieces()))))
+            pieces = pack(answered(decode(said), _pieces()))
+            _send(answers, sum(map(len, pieces)), pieces)
 
 
 def _keep_memory() -> None:
@@ -227,19 +236,25 @@ def _keep_memory() -> None:
             mallopt(option, _MOST_KEPT)
 
 
-def _pieces() -> Iterator[list[bytes]]:
-    """The lines of a request as they come: they are read while the rest is still on its way, and never held together.
+def _pieces() -> Iterator[bytes]:
+    """The lines of a request as they come, some whole ones at a time: they are read while the rest is still on its
+    way, and never held together.
 
     Raises:
         _Ended: the pipe has.
     """
     if (length := _read(0, _LENGTH.size)) is None:
         raise _Ended
-    left, begun = _LENGTH.unpack(length)[0], b""
+    left, held, room = _LENGTH.unpack(length)[0], 0, bytearray(_PIECE)
     while left:
-        if not (piece := os.read(0, min(left, _PIECE))):
+        if held == len(room):  # not one whole line
+            room += bytes(_PIECE)
+        if not (count := os.readv(0, [memoryview(room)[held : held + left]])):
             raise _Ended
-        left -= len(piece)
-        *whole, begun = (begun + piece).split(b"\n")
-        yield whole
-    yield [begun]
+        left, held = left - count, held + count
+        if left and held == len(room) and (end := room.rfind(b"\n", 0, held)) >= 0:
+            with memoryview(room) as view:
+                yield bytes(view[:end])
+                held -= end + 1
+                view[:held] = view[end + 1 : end + 1 + held]
+    yield bytes(memoryview(room)[:held])

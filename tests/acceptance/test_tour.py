@@ -1,4 +1,4 @@
-"""The README's tour, command by command, as a newcomer goes through it: nothing is missing and nothing fails."""
+"""What the README says of one's own model, command by command, in order: nothing is missing, nothing fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from monitor.cli import main
 
 ROOT = Path(__file__).parents[2]
-TOUR = (ROOT / "README.md").read_text(encoding="utf-8").split("## A five-minute tour")[1].split("\n## ")[0]
+TOUR = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Your own model")[1].split("\n## ")[0]
 ASK_FOR_MORE = ("monitor golden run", "monitor golden list", "monitor golden gate --run")
 """What the tour says of a model that the reader brings; the packaging line does it in its own test."""
 VERDICTS = ("monitor doctor", "monitor golden compare", "monitor golden gate", "monitor golden leakage")

@@ -31,7 +31,7 @@ def steps() -> list[str]:
             found += [block] if "FrameLogger" in block else []
             continue
         lines = block.replace("\\\n", " ").splitlines()
-        found += [line.strip() for line in lines if line.startswith(("monitor ", "python examples/"))]
+        found += [line.strip() for line in lines if line.startswith(("monitor ", "python examples/tour.py"))]
     return [one for one in found if not one.startswith(ASK_FOR_MORE) and not re.match(r"monitor daemon +#", one)]
 
 

@@ -137,6 +137,11 @@ class Taking:
             self._workers.begin(batch.source, batch.lines, self._rules, self.now, only),
         )
 
+    def help_with(self, begun: Begun) -> None:
+        """Prepare other batches, or this one, as long as it is not prepared and there are such that nobody is at."""
+        if begun.prepared is not None:
+            self._workers.lend_a_hand(begun.prepared)
+
     def store(self, begun: Begun) -> Summary:
         """Commit a batch that was begun. What is new of one that was taken in before goes into the ledger as a batch
         of its own.

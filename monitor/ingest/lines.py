@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from typing import BinaryIO, Self, cast
@@ -33,9 +35,9 @@ _NEWLINE, _COMMA = b"\n,"
 class Stored:
     """A range of an open file, looked into as bytes are; it keeps the file open, through any change of its name."""
 
-    def __init__(self, file: _Descriptor, start: int, size: int) -> None:
-        self._file = file
-        self._start = start
+    def __init__(self, file: Descriptor, start: int, size: int) -> None:
+        self.file = file
+        self.start = start
         self._size = size
 
     def __len__(self) -> int:
@@ -48,11 +50,11 @@ class Stored:
             UsageError: the file has become shorter.
         """
         start, end, _ = part.indices(self._size)
-        return self._file.read(self._start + start, max(end - start, 0))
+        return self.file.read(self.start + start, max(end - start, 0))
 
     def part(self, start: int, end: int) -> Stored:
         """A range of the range."""
-        return Stored(self._file, self._start + start, end - start)
+        return Stored(self.file, self.start + start, end - start)
 
     def find(self, what: bytes, start: int, end: int | None = None) -> int:
         """The first place in [start, end) where `what` stands whole; -1: nowhere."""
@@ -75,12 +77,12 @@ class Stored:
         return -1
 
 
-class _Descriptor:
-    """A file that stays open as long as somebody may read a range of it."""
+class Descriptor:
+    """A file that stays open as long as somebody may read a range of it; `number` is closed then."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._name = stream.name
-        self._number = os.dup(stream.fileno())
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
 
     def read(self, at: int, size: int) -> bytes:
         """`size` bytes from `at` on.
@@ -90,21 +92,21 @@ class _Descriptor:
         """
         said = b""
         try:
-            while len(said) < size and (piece := os.pread(self._number, size - len(said), at + len(said))):
+            while len(said) < size and (piece := os.pread(self.number, size - len(said), at + len(said))):
                 said = said + piece if said else piece
         except OSError as error:
             raise UsageError(
-                f"{self._name} cannot be read: {error.strerror}; mend its disk or drop it again"
+                f"{self.name} cannot be read: {error.strerror}; mend its disk or drop it again"
             ) from error
         if len(said) < size:
             raise UsageError(
-                f"{self._name} became shorter while it was read; write under a temporary name and rename when it is"
+                f"{self.name} became shorter while it was read; write under a temporary name and rename when it is"
                 " whole, then drop it again"
             )
         return said
 
     def __del__(self) -> None:
-        os.close(self._number)
+        os.close(self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,11 @@ class Lines:
         return len(self.kept)
 
     @property
+    def held(self) -> bool:
+        """Whether they are in memory."""
+        return not isinstance(self.kept, Stored)
+
+    @property
     def lines(self) -> list[bytes]:
         """Each by itself, without its newline.
 
@@ -160,6 +167,15 @@ class Lines:
         else:
             yield self.kept
 
+    @contextmanager
+    def lying(self) -> Iterator[tuple[int, str, int]]:
+        """Where all of it lies, for another process to read: a descriptor, the file's name, the first byte."""
+        if isinstance(self.kept, Stored):
+            yield self.kept.file.number, self.kept.file.name, self.kept.start
+        else:
+            with in_memory([self.kept]) as place:
+                yield place, "the batch", 0
+
     def sha256(self) -> bytes:
         """The hash of their content; otherwise as `lines`."""
         if self.hashed is not None:
@@ -168,6 +184,22 @@ class Lines:
         for piece in self.text():
             digest.update(piece)
         return digest.digest()
+
+
+@contextmanager
+def in_memory(pieces: Iterable[bytes | bytearray | memoryview]) -> Iterator[int]:
+    """A descriptor of a nameless file that holds the pieces one after the other, in memory where that can be."""
+    with ExitStack() as stack:
+        if hasattr(os, "memfd_create"):
+            place = os.memfd_create("lines")
+            stack.callback(os.close, place)
+        else:
+            place = stack.enter_context(tempfile.TemporaryFile(buffering=0)).fileno()
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(place, left) :]
+        yield place
 
 
 def hash_of(stream: BinaryIO) -> str:
@@ -213,7 +245,7 @@ def find_batches(stream: BinaryIO) -> list[Lines] | None:
     Raises:
         UsageError: the file cannot be read.
     """
-    file, end = _Descriptor(stream), os.fstat(stream.fileno()).st_size
+    file, end = Descriptor(os.dup(stream.fileno()), str(stream.name)), os.fstat(stream.fileno()).st_size
     if not end or file.read(end - 1, 1) != b"\n":
         return None
     found: list[Lines] = []

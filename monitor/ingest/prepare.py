@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
+from mmap import mmap
 
 import msgspec
 import numpy as np
@@ -153,7 +154,7 @@ def pack(prepared: Prepared) -> list[memoryview]:
     return [memoryview(_HEAD.pack(len(head))), memoryview(head), *pieces]
 
 
-def unpack(said: bytearray) -> Prepared:
+def unpack(said: bytearray | mmap) -> Prepared:
     """The batch that `pack` wrote; its arrays lie in `said`, and are written to there."""
     view = memoryview(said)
     start = _HEAD.size + _HEAD.unpack_from(view)[0]

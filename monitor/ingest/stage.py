@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 LARGE = 1 << 20
 """Bytes of a file from which on it surely needs a worker."""
+_TO_SPARE = 2
+"""Batches that are begun beyond those that workers can be at."""
 FAULTS_SAID = 20
 """How many files are named when there are many that cannot be taken in or moved."""
 
@@ -175,7 +177,7 @@ class _Turn:
             for batch in _batches(file):
                 file.begun += 1
                 self._queue.append((file, self._taking.begin(batch)))
-                while len(self._queue) > self._ahead:
+                while len(self._queue) > self._ahead + self._to_spare():
                     self._store()
                 if file.given_up:
                     return
@@ -192,12 +194,18 @@ class _Turn:
         while self._queue:
             self._store()
 
+    def _to_spare(self) -> int:
+        """How many more batches may be begun so that there is one to lend a hand with: of those that hold no text."""
+        held = not self._ahead or any(begun.batch.lines.held for _, begun in self._queue)
+        return 0 if held else _TO_SPARE
+
     def _store(self) -> None:
         file, begun = self._queue.popleft()
         file.begun -= 1
         if file.given_up:
             return
         try:
+            self._taking.help_with(begun)
             summary = self._taking.store(begun)
         except UsageError as error:
             self._give_up(file, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,7 +102,7 @@ def test_a_range_is_searched_as_bytes_are(text: bytes, what: bytes, look: int, d
     text = bytes(b"ab\n"[each % 3] for each in text)
     start, end = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, len(text)))
     with mock.patch.object(cutting, "_LOOK", look), stored(b"ab\n" + text + b"\nab\n") as stream:
-        kept = cutting.Stored(cutting._Descriptor(stream), 3, len(text))
+        kept = cutting.Stored(cutting.Descriptor(os.dup(stream.fileno()), "it"), 3, len(text))
         assert kept.find(what, start, end) == text.find(what, start, end)
         assert kept.rfind(what, start, end) == text.rfind(what, start, end)
         assert kept[start:end] == text[start:end]

@@ -101,6 +101,18 @@ def test_health_and_what_to_do(known, first, last):
     assert found[3].startswith(last)
 
 
+def test_causes_that_are_nearly_as_likely_are_named_beside_the_first():
+    one = incident("optics", 4)
+    lens = {"text": "a lens was swapped", "share": 0.3, "first": "Ask who was there.", "signals": ["sharpness"]}
+    light = {"text": "the light changed", "share": 0.29, "first": "Ask the site.", "signals": ["brightness"]}
+    other = {"text": "dirt", "share": 0.1, "first": "Clean it.", "signals": ["brightness"]}
+    first = answers(replace(WELL, incidents=[replace(one, causes=(lens, light, other))]))[3]
+    assert first.said == "Ask who was there."
+    assert first.because.endswith(": a lens was swapped (30 %), or the light changed (29 %).")
+    sure = answers(replace(WELL, incidents=[one]))[3]
+    assert sure.because.endswith(": a lamp ages (80 %).")
+
+
 def test_the_worst_camera_has_the_gravest_alerts_then_the_farthest():
     several = [alert("cam-1"), alert("cam-2"), alert("cam-2"), alert("")]
     assert said(replace(WELL, alerts=several))[1] == "cam-2"

@@ -86,7 +86,8 @@ def words(parcel: Parcel) -> tuple[str, str]:
     lines = told[:SHOWN] + ([f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else [])
     for name in ("panel", "runbook"):
         found = next((str(e.evidence[name]) for e in events if e.evidence.get(name)), "")
-        lines += [f"{name.capitalize()}: {followed(found)}"] if found else []
+        # A runbook that is a sentence stands in the text already, as what to do first.
+        lines += [f"{name.capitalize()}: {followed(found)}"] if found and found not in lines[0] else []
     lines.append(f'More: monitor alerts show "{events[0].alert_key}"')
     return title[:250], "\n".join(lines)
 

@@ -207,6 +207,8 @@ def _beside(why: Mapping[str, Any]) -> dict[str, str]:
         "runbook": followed(str(why.get("runbook", ""))),
         "owner": why.get("owner", ""),
     }
+    if said["runbook"] == said["first"]:
+        del said["runbook"]
     return {name: str(value) for name, value in said.items()}
 
 

@@ -137,7 +137,7 @@ def _rest(case: Case) -> list[str]:
 def _first(advice: Advice) -> str:
     """What to do first, and who says so where it is the contract: the likeliest cause may be another."""
     known = next((mode["name"] for mode in advice.failure_modes if mode["mitigation"] == advice.first), "")
-    return f"First{f', as the contract knows of {known}' if known else ''}: {advice.first}"
+    return f"First: {advice.first}{f' (So the contract says of {known}.)' if known else ''}"
 
 
 def _share(cause: Mapping[str, Any]) -> str:

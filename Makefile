@@ -16,7 +16,7 @@ JOBS   ?= 2
 .PHONY: secrets pin-images verify-grafana help demo test dashboards-check test-server chaos fuzz lint audit lock format bench expected wheel clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-18s%s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), sys.version' \
@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## run the example plant: fourteen weeks in minutes (SERVE=1 leaves the page up)
+demo: $(STAMP) ## see it: the example plant, fourteen weeks in four minutes (SERVE=1 leaves the page up)
 	$(BIN)/python examples/packaging-line/story.py $(if $(SERVE),--serve)
 
 test: $(STAMP) ## run every test, JOBS files at a time

@@ -3,9 +3,9 @@
     python examples/tour.py
 
 It writes into the folder it is called from: `images/` with `truth.json` and what versions of a model said of them,
-`old-logs/` (four clean weeks, then eight days in which the lamp gives a fifth less light, up to yesterday), and
-`frames.jsonl` with frames of today. The detections are invented beside the truth; everything else is measured on
-pixels. The same call on the same day writes the same.
+`old-logs/` (four clean weeks, then eight days in which the lamp gives a fifth less light, up to yesterday, and what a
+person said of every tenth frame of the last ten days), and `frames.jsonl` with frames of today. The detections are
+invented beside the truth; everything else is measured on pixels. The same call on the same day writes the same.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from monitor.client import FrameLogger, frame_record, image_stats
 WIDTH, HEIGHT = 160, 120
 DAYS, CLEAN_DAYS, FRAMES_AN_HOUR = 36, 28, 5
 DIM = 0.8
+REVIEWED_DAYS, ONE_IN = 10, 10
 IMAGES = 60
 CLASSES = ("scratch", "dent")
 Box = tuple[str, list[int]]
@@ -87,15 +88,14 @@ def write_images(rng: np.random.Generator) -> None:
         Path(f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def record(rng: np.random.Generator, at: datetime, light: float) -> dict[str, Any]:
-    """A frame of one moment."""
-    pixels, found = panel(rng, light)
+def record(rng: np.random.Generator, at: datetime, pixels: np.ndarray, found: list[Box]) -> dict[str, Any]:
+    """The record of a frame."""
     detections = [
         {"class": name, "confidence": score, "box": [x, y, min(x + width, WIDTH), min(y + height, HEIGHT)]}
         for name, score, (x, y, width, height) in said(rng, found, 0.95)
     ]
     return frame_record(
-        event_id=f"cam-1-{at:%Y%m%dT%H%M}",
+        event_id=f"cam-1-{at:%Y%m%dT%H%M%S}",
         captured_at=at,
         model="my-model",
         version="v1.0",
@@ -109,23 +109,48 @@ def record(rng: np.random.Generator, at: datetime, light: float) -> dict[str, An
     )
 
 
+def review(frame: dict[str, Any], found: list[Box], at: datetime) -> dict[str, Any]:
+    """What a person says of a frame an hour later: right, a false alarm, or something that was missed."""
+    near = [[name == one["class"] and max(abs(box[0] - one["box"][0]), abs(box[1] - one["box"][1])) < 6
+             for one in frame["detections"]] for name, box in found]  # fmt: skip
+    right = [any(of) for of in zip(*near, strict=True)] or [False] * len(frame["detections"])
+    missed = [(name, box) for (name, box), of in zip(found, near, strict=True) if not any(of)]
+    return {
+        "review_id": f"review-{frame['event_id']}",
+        "event_id": frame["event_id"],
+        "reviewer": "ada",
+        "finished_at": (at + timedelta(hours=1)).isoformat(),
+        "review_prob": 1 / ONE_IN,
+        "detections": [
+            {"index": place, "verdict": "confirmed" if is_right else "false_positive"}
+            for place, is_right in enumerate(right)
+        ],
+        "missed": [{"class": name, "box": [x, y, x + width, y + height]} for name, (x, y, width, height) in missed],
+    }
+
+
 def write_logs(rng: np.random.Generator, today: datetime) -> None:
     """`old-logs/`, `frames.jsonl`, and the brightness of two weeks as CSV files."""
     first, step = today - timedelta(days=DAYS), timedelta(hours=1) / FRAMES_AN_HOUR
     brightness: dict[str, list[float]] = {"before": [], "now": []}
+    reviews = []
     with FrameLogger("old-logs") as log:
         for number in range(DAYS * 24 * FRAMES_AN_HOUR):
             at = first + number * step
             is_clean = at < first + timedelta(days=CLEAN_DAYS)
-            one = record(rng, at, 1.0 if is_clean else DIM)
+            pixels, found = panel(rng, 1.0 if is_clean else DIM)
+            one = record(rng, at, pixels, found)
             log.log(one)
+            if at >= today - timedelta(days=REVIEWED_DAYS) and number % ONE_IN == 0:
+                reviews.append(review(one, found, at))
             brightness["before" if is_clean else "now"].append(one["image"]["brightness"])
-        log.log(record(rng, first, 1.0) | {"event_id": "rig-1", "camera": "test-rig"})
+        log.log(record(rng, first, *panel(rng, 1.0)) | {"event_id": "rig-1", "camera": "test-rig"})
     for name, values in brightness.items():
         with Path(f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([["brightness"], *([value] for value in values)])
-    lines = [json.dumps(record(rng, today + number * timedelta(seconds=1), DIM)) for number in range(3)]
-    Path("frames.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    frames = [record(rng, today + number * timedelta(seconds=1), *panel(rng, DIM)) for number in range(3)]
+    for file, records in ("frames.jsonl", frames), ("old-logs/ada.reviews.jsonl", reviews):
+        Path(file).write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
 
 
 def main() -> None:

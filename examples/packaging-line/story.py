@@ -245,18 +245,18 @@ def _ending(outcome: Outcome, out: TextIO) -> str:
 def _where_next(settings: Settings, first: str, out: TextIO) -> None:
     monitor = _short(Path(sys.executable).parent / "monitor")
     rows = [
-        ("make demo SERVE=1", "the same, and the status page stays up"),
-        (_short(settings.state_dir / "daemon.log"), "what the daemon's jobs said"),
         (
             f"export MONITOR_STATE_DIR={_short(settings.state_dir)}"
             f" MONITOR_CONTRACTS_DIR={_short(settings.contracts_dir)}",
             "",
         ),
+        (f"{monitor} daemon", f"its page, at {settings.page_url}, until Ctrl-C"),
         (f"{monitor} incidents list", "what the calibrated lanes found"),
         (f"{monitor} alerts list", "what is open"),
         (f"{monitor} alerts show {first}", "one alert with its evidence"),
         (f"{monitor} drift show --model {MODEL} --signal brightness", "the measurements behind it"),
         (f"{monitor} baseline report", "what the baseline can carry"),
+        (_short(settings.state_dir / "daemon.log"), "what the daemon's jobs said"),
         ("make clean", f"removes {_short(settings.state_dir)} and everything else that was made"),
     ]
     wide = max(len(typed) for typed, said in rows if said)

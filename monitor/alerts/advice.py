@@ -57,12 +57,15 @@ def advise(rule: AlertRule, likely: Sequence[Likely], modes: Iterable[FailureMod
     """What to make of a breach of a rule; `likely` is the ranking of causes, empty where none can be ranked."""
     causes = told(likely)
     fitting = fit(modes, [rule.signal])
-    by_rule = FIRST.get(rule.name, "")
-    said = rule.runbook if " " in rule.runbook else ""
     mitigations = [mode["mitigation"] for mode in fitting if mode["mitigation"]]
     # What the plant wrote down itself comes before what the product knows of such things in general.
-    first = next((one for one in (said, by_rule, *mitigations, *(c["first"] for c in causes)) if one), "")
+    first = next((one for one in (first_of(rule), *mitigations, *(c["first"] for c in causes)) if one), "")
     return Advice(tuple(causes), tuple(fitting), first)
+
+
+def first_of(rule: AlertRule) -> str:
+    """What a rule itself says is to be done first: the contract's sentence, or the ready rule's; empty: nothing."""
+    return rule.runbook if " " in rule.runbook else FIRST.get(rule.name, "")
 
 
 def told(likely: Sequence[Likely]) -> list[dict[str, Any]]:

@@ -81,6 +81,10 @@ class LogChannel:
         return "written"
 
 
+WAYS = "MONITOR_ALERTMANAGER_URL, MONITOR_WEBHOOK_URL or MONITOR_NOTIFY_URLS, or MONITOR_PAGING=prometheus"
+"""What is set so that somebody is paged."""
+
+
 def paging_path(settings: Settings) -> str:
     """The one path that pages people: one of `PATHS`, `prometheus` (its rules page), or `log` (nobody is paged).
 

@@ -131,7 +131,13 @@ def _rest(case: Case) -> list[str]:
         said.append(f"Last deployment: {deployed['version']} at {deployed['at'][:16].replace('T', ' ')} UTC.")
     if case.advice.causes:
         said.append(f"Likely {', or '.join(_share(one) for one in case.advice.causes)}.")
-    return [*said, f"First: {case.advice.first}"] if case.advice.first else said
+    return [*said, _first(case.advice)] if case.advice.first else said
+
+
+def _first(advice: Advice) -> str:
+    """What to do first, and who says so where it is the contract: the likeliest cause may be another."""
+    known = next((mode["name"] for mode in advice.failure_modes if mode["mitigation"] == advice.first), "")
+    return f"First: {advice.first}{f' (So the contract says of {known}.)' if known else ''}"
 
 
 def _share(cause: Mapping[str, Any]) -> str:

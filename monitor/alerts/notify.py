@@ -21,11 +21,14 @@ from typing import Any
 
 from monitor.alerts.wire import DeliveryFailed, Guard, resolved
 from monitor.errors import UsageError
+from monitor.panels.runbooks import followed
 from monitor.settings import for_children
 from monitor.store.outbox import Parcel
 
 SHOWN = 20
 """Alerts of one parcel that are told in words."""
+HEADLINE = 160
+"""Characters of a title, and of a subject line, that are read."""
 PATIENCE_S = 40.0
 """How long a message may take; shorter than a claim."""
 TAKEN, REFUSED, UNKNOWN, GUARDED = 0, 10, 11, 12
@@ -78,12 +81,21 @@ def words(parcel: Parcel) -> tuple[str, str]:
     """A parcel as title and text: what happened, a line an alert, the first of many; then where to look."""
     events = [one.event for one in parcel.deliveries]
     told = [str(event.evidence.get("sentence") or event.alert_key) for event in events]
-    title = f"[{parcel.state.upper()}] " + (told[0] if len(told) == 1 else f"{len(told)} alerts: {told[0]}")
+    many = f"{len(told)} alerts: " if len(told) > 1 else ""
+    title = f"[{parcel.state.upper()}] {many}{_headline(told[0])}"
     lines = told[:SHOWN] + ([f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else [])
-    runbook = next((str(e.evidence["runbook"]) for e in events if e.evidence.get("runbook")), "")
-    lines += [f"Runbook: {runbook}"] if runbook else []
+    for name in ("panel", "runbook"):
+        found = next((str(e.evidence[name]) for e in events if e.evidence.get(name)), "")
+        # A runbook that is a sentence stands in the text already, as what to do first.
+        lines += [f"{name.capitalize()}: {followed(found)}"] if found and found not in lines[0] else []
     lines.append(f'More: monitor alerts show "{events[0].alert_key}"')
     return title[:250], "\n".join(lines)
+
+
+def _headline(sentence: str) -> str:
+    """What happened, of the sentence that says all: as much of its beginning as a subject line holds."""
+    clause = sentence.split("; ")[0]
+    return clause if len(clause) <= HEADLINE else clause.split(": ")[0]
 
 
 def _speak(said: bytes, kind: str) -> int:

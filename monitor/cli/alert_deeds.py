@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from monitor.alerts import life, matchers, trial
-from monitor.alerts.channels import configured, paging_path
+from monitor.alerts.channels import WAYS, configured, paging_path
 from monitor.alerts.life import Entry, Standing, Who
 from monitor.cli.moments import clock, moment
 from monitor.cli.words import words
@@ -173,9 +173,11 @@ def run_test(args: argparse.Namespace, settings: Settings) -> int:
     """Send a test message through each channel; 1 if one was not taken."""
     channels = configured(settings)
     outcomes = trial.run(channels, clock())
-    print(f"paging path: {paging_path(settings)}")
+    path = paging_path(settings)
+    print(f"paging path: {path}{f'; nobody is paged, set {WAYS}' if path == 'log' else ''}")
+    width = max(len(outcome.channel) for outcome in outcomes)
     for outcome in outcomes:
-        print(f"{outcome.channel:<16}{'taken' if outcome.taken else 'NOT TAKEN'}: {outcome.said}")
+        print(f"{outcome.channel:<{width}}  {'taken' if outcome.taken else 'NOT TAKEN'}: {outcome.said}")
     return 0 if all(outcome.taken for outcome in outcomes) else 1
 
 

@@ -21,6 +21,7 @@ from monitor.cli.incidents import is_there as incident_there
 from monitor.cli.incidents import show as show_incident
 from monitor.cli.moments import clock, moment, time_taken
 from monitor.errors import UsageError
+from monitor.panels.runbooks import followed
 from monitor.records import ALL, Alert, AlertEvent, Baseline, Measurement
 from monitor.settings import Settings
 from monitor.spec.rules import COMPARISONS
@@ -138,7 +139,7 @@ def table(chosen: Sequence[Alert], handled: Mapping[str, str]) -> str:
         ("STATE", "SEVERITY", "SINCE (UTC)", "VALUE", "LIMIT", "FRAMES", "HANDLED", "ALERT")
     ]
     for a in chosen:
-        told = (a.state, a.severity, _when(a.since), _value(a), f"{a.threshold:.3g}", f"{a.n:,}")
+        told = (a.state, a.severity, _when(a.since), _value(a), _threshold(a), f"{a.n:,}")
         rows.append((*told, handled.get(a.key) or "-", a.key))
     if not any(handled.get(a.key) for a in chosen):
         rows = [(*row[:-2], row[-1]) for row in rows]
@@ -203,9 +204,11 @@ def _beside(why: Mapping[str, Any]) -> dict[str, str]:
         "first": why.get("first", ""),
         "frames": ", ".join(one["event_id"] for one in why.get("frames") or ()),
         "panel": why.get("panel", ""),
-        "runbook": why.get("runbook", ""),
+        "runbook": followed(str(why.get("runbook", ""))),
         "owner": why.get("owner", ""),
     }
+    if said["runbook"] == said["first"]:
+        del said["runbook"]
     return {name: str(value) for name, value in said.items()}
 
 
@@ -247,7 +250,7 @@ def _urgency(alert: Alert) -> tuple[int, int, str, str]:
 
 def _limit(alert: Alert, last: Measurement | None) -> str:
     if last is None or last.noise is None or alert.measure not in COMPARISONS:
-        return f"{alert.threshold:.3g} (rule {alert.rule})"
+        return f"{_threshold(alert)} (rule {alert.rule})"
     above = alert.threshold - last.noise
     origin = f"rule {alert.rule}, contract {last.contract_hash}"
     return f"{alert.threshold:.3g} = {above:.3g} ({origin}) + {last.noise:.3g} (chance at {last.n:,} frames)"
@@ -286,6 +289,13 @@ def _value(alert: Alert) -> str:
     if alert.measure in COMPARISONS:
         return f"{alert.measure.upper()} {alert.value:.3g}"
     return quantity(alert.series.signal, alert.measure, alert.value)
+
+
+def _threshold(alert: Alert) -> str:
+    """The limit, in the unit of the value."""
+    if alert.measure in COMPARISONS:
+        return f"{alert.threshold:.3g}"
+    return quantity(alert.series.signal, alert.measure, alert.threshold)
 
 
 def _when(at: datetime | None) -> str:

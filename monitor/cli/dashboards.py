@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from monitor.errors import DependencyAway, UsageError
-from monitor.panels import check, files, grafana, metrics
+from monitor.panels import check, files, grafana, metrics, runbooks
 from monitor.panels.registry import BOARDS
 from monitor.settings import Settings
 from monitor.store import reader
@@ -22,6 +22,7 @@ examples:
   monitor dashboards build                            write dashboards/ anew: Grafana, Prometheus, runbooks
   monitor dashboards build --out /tmp/dashboards --grafana-url https://grafana.plant.example
   monitor dashboards check                            exit 1 if a file breaks a rule or is not what build writes
+  monitor dashboards runbook error-rate               what to do about an alert of that rule, from anywhere
   monitor dashboards push --url https://grafana.plant.example --token-file grafana.token
 
 push needs a service account's token that may write dashboards. A Grafana that loads files from disk needs no push.
@@ -47,6 +48,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verify = verbs.add_parser("check", help="check the files; exit 1 if one breaks a rule")
     verify.add_argument("folder", type=Path, nargs="?", default=Path("dashboards"), help="default: dashboards")
     verify.set_defaults(run=run_check)
+    one = verbs.add_parser("runbook", help="print the runbook of a rule, lane or incident")
+    one.add_argument("name", help="as an alert names it: error-rate, incident-optics, lane-brightness-mean, ...")
+    one.set_defaults(run=run_runbook)
     push = verbs.add_parser("push", help="send the dashboards to a Grafana")
     push.add_argument("--url", required=True, help="of the Grafana")
     push.add_argument("--token-file", type=Path, required=True, metavar="PATH", help="file that holds the token")
@@ -78,6 +82,20 @@ def run_check(args: argparse.Namespace, settings: Settings) -> int:
         f"{len(check.RULES)} rules, {len(boards)} dashboards, {panels} panels, {asked} queries: {len(found)} failures"
     )
     return 1 if found else 0
+
+
+def run_runbook(args: argparse.Namespace, settings: Settings) -> int:
+    """Print one page.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = runbooks.pages()
+    if f"{args.name}.md" not in known:
+        names = ", ".join(sorted(name.removesuffix(".md") for name in known if name != "README.md"))
+        raise UsageError(f"there is no runbook {args.name!r}; there are {names}")
+    print(known[f"{args.name}.md"], end="")
+    return 0
 
 
 def _made(grafana_url: str = "") -> dict[str, str]:

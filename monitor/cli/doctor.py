@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from monitor.alerts.channels import configured, paging_path
+from monitor.alerts.channels import WAYS, configured, paging_path
 from monitor.cli.doctor_daemon import Finding, Mark, of_daemon
 from monitor.cli.moments import clock
 from monitor.errors import DependencyAway, MonitorError, NoRoom, UsageError
@@ -193,8 +193,7 @@ def _paging(settings: Settings) -> Finding:
     except UsageError as error:
         return Finding("wrong", "paging", str(error))
     if path == "log":
-        ways = "MONITOR_ALERTMANAGER_URL, MONITOR_WEBHOOK_URL or MONITOR_NOTIFY_URLS, or MONITOR_PAGING=prometheus"
-        return Finding("note", "paging", f"nobody is paged, alerts stand in the log alone; set {ways}")
+        return Finding("note", "paging", f"nobody is paged, alerts stand in the log alone; set {WAYS}")
     if path == "prometheus":
         return Finding("well", "paging", "the rules of Prometheus page people; the daemon sends nothing itself")
     stands_in = f"; {settings.fallback} stands in while it is away" if settings.fallback else ""
@@ -250,7 +249,7 @@ def _watch(conn: Connection) -> Iterator[Finding]:
 def _contracts(folder: Path) -> Iterator[Finding]:
     if not folder.exists():
         yield Finding(
-            "note", "contracts", f"{folder} is not there; make it, with one TOML file a model (`monitor spec schema`)"
+            "note", "contracts", f"{folder} is not there; make it, one TOML file a model (`monitor spec template`)"
         )
         return
     shelf = Shelf(folder)
@@ -261,7 +260,7 @@ def _contracts(folder: Path) -> Iterator[Finding]:
         yield Finding("wrong", "contracts", complaint)
     if not shelf.contracts and not shelf.complaints:
         yield Finding(
-            "note", "contracts", f"{folder} is empty; put one TOML file a model there (`monitor spec schema`)"
+            "note", "contracts", f"{folder} is empty; put one TOML file a model there (`monitor spec template`)"
         )
 
 

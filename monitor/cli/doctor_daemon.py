@@ -14,6 +14,10 @@ from monitor.store.database import Connection
 Mark = Literal["well", "note", "wrong", "away"]
 
 
+_NAMED = 5
+"""Late jobs that are named; where more are, no daemon works."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line: how it stands, about what, and a sentence that says what to do where something is to be done."""
@@ -51,6 +55,9 @@ def _jobs(health: list[jobs.JobHealth], now: datetime) -> Iterator[Finding]:
     late = [one for one in health if one.overdue(by_name[one.job].every, now, by_name[one.job].may_take)]
     if late:
         said = ", ".join(f"{one.job} ({one.done_at:%Y-%m-%d %H:%M})" for one in late)
+        if len(late) > _NAMED:
+            newest = max(one.done_at for one in late if one.done_at is not None)
+            said = f"{len(late)} of {len(health)}, none since {newest:%Y-%m-%d %H:%M}"
         yield Finding("wrong", "jobs", f"late, last done (UTC) {said}; is `monitor daemon` running?")
     failed = [one for one in health if one.failed_at and (one.done_at is None or one.failed_at > one.done_at)]
     for one in failed:

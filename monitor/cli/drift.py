@@ -97,7 +97,8 @@ def run_lanes(args: argparse.Namespace, settings: Settings) -> int:
         f" {drift.false_alarms_per_group_month:g} a group-month, over all lanes"
     )
     for lane in watch.lanes_of(loaded):
-        print(f"  {lane.name:<17} {lane.help}; told from {lane.floor:g} {lane.unit} on")
+        least = f"from {lane.floor:g} {lane.unit} on" if lane.floor else "however small"
+        print(f"  {lane.name:<17} {lane.help}; told {least}")
     for version, sentences in said.items():
         print(f"{version}:")
         for sentence in sentences:

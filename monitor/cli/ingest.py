@@ -83,8 +83,8 @@ def report(summary: Summary) -> str:
     """The summary in words; its first line adds up to the lines."""
     s = summary
     said = [
-        f"{s.files} file{'' if s.files == 1 else 's'}, {s.lines} lines: {s.stored} stored, {s.duplicate} duplicate, "
-        f"{s.rejected} rejected, {s.blank} blank, {s.repeated} taken in before"
+        f"{s.files} file{'' if s.files == 1 else 's'}, {_lines(s.lines)}: {s.stored} stored, "
+        f"{s.duplicate} duplicate, {s.rejected} rejected, {s.blank} blank, {s.repeated} taken in before"
     ]
     if s.quarantined:
         said.append(f"{s.quarantined} in quarantine, each with its reason beside it")
@@ -106,4 +106,8 @@ def _files(path: Path, source: str) -> list[Waiting]:
 
 
 def _progress(name: str, batch: Summary) -> None:
-    print(f"{name}: {batch.lines} lines, {batch.stored} stored, {batch.rejected} rejected", file=sys.stderr)
+    print(f"{name}: {_lines(batch.lines)}, {batch.stored} stored, {batch.rejected} rejected", file=sys.stderr)
+
+
+def _lines(count: int) -> str:
+    return f"{count} line{'' if count == 1 else 's'}"

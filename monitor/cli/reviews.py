@@ -62,7 +62,8 @@ def run_list(args: argparse.Namespace, settings: Settings) -> int:
     for one in found:
         said = ", ".join(f"{one.verdicts.count(v)} {v}" for v in dict.fromkeys(one.verdicts)) or "no verdict"
         said += f", {one.missed} missed" * bool(one.missed) + f", {one.unmatched} not found" * bool(one.unmatched)
-        frame = f"{one.captured_at:%Y-%m-%d %H:%M} {one.camera}" if one.captured_at else "waits for its frame"
+        awaited = f"waits for its frame from {one.frame_source}"
+        frame = f"{one.captured_at:%Y-%m-%d %H:%M} {one.camera}" if one.captured_at else awaited
         settles = " (settles)" * one.settles
         print(f"{one.finished_at:%Y-%m-%d %H:%M}  {one.reviewer}{settles}  {one.event_id}: {frame}  {said}")
     print(f"{waiting} review{' waits for its frame' if waiting == 1 else 's wait for their frames'}")

@@ -30,7 +30,11 @@ def input_proof(
 ) -> dict[str, float | str]:
     """What to log as (or add to) `camera_meta` when `file`, an image of the golden set, was made an input.
 
-    `data` are the bytes that were decoded, `tensor` the input without its batch axis, `block` how it was declared.
+    `data` are the bytes that were decoded, `tensor` the input without its batch axis, `block` how it was declared:
+
+        block = Preprocess(640, 640)  # the fields of the contract's [input]
+        tensor, _ = preprocess(pixels, block)  # or your own code, and the tensor that it makes
+        logger.log(..., camera_meta=input_proof("0001.png", data=file_bytes, tensor=tensor, block=block))
     """
     proof: dict[str, float | str] = {FILE: file}
     if data is not None:

@@ -1,4 +1,7 @@
-"""The auditor: looks whether the rest does its work. What it finds stands in a table until it is found no more."""
+"""The auditor: looks whether the rest does its work. What it finds stands in a table until it is found no more.
+
+It makes no daemon "not ready": a silent camera is no reason to send records elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,10 @@ def _of_rule(rule: AlertRule, baseline: Baseline, known: ReadyBaseline, days: fl
         return Carried(rule.name, True, "is held against the events and frames of the baseline's own days")
     found = list(_needed(rule, known))
     if not found:
-        return Carried(rule.name, False, f"cannot be carried, this baseline knows no {rule.measure} of {rule.signal}")
+        lacks = (
+            f"this baseline knows no {rule.measure} of {rule.signal}; log it and freeze again, or switch the rule off"
+        )
+        return Carried(rule.name, False, f"cannot be carried, {lacks}")
     short_of = [(frames, needed, key) for frames, needed, key in found if frames < needed]
     if not short_of:
         return Carried(rule.name, True, f"carried on all {len(found)} series")

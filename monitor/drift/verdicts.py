@@ -82,7 +82,8 @@ def standing(board: Board) -> list[str]:
         ready = [m for m in days if m >= sequential.SMALLEST_BASELINE]
         name = camera or f"the cameras of {group}" if camera or group else "all cameras together"
         if ready:
-            learnt = f"{len(ready)} streams with {min(ready)} to {max(ready)} days of baseline"
+            span = f"{min(ready)} to {max(ready)}" if min(ready) < max(ready) else str(ready[0])
+            learnt = f"{len(ready)} streams with {span} days of baseline"
             said.append(f"{name}: limit {board.limit[i]:.2f} for {learnt}")
         else:
             most = max(days, default=0)

@@ -1,4 +1,8 @@
-"""One scoring in a process of its own, under limits of time and memory. What it does wrong is an outcome here."""
+"""One scoring in a process of its own, under limits of time and memory. What it does wrong is an outcome here.
+
+That process evaluates too: whatever a model, a runtime or a decoder does, the daemon reads an outcome. The limit is
+one of resident memory, for one on addresses would stop CUDA.
+"""
 
 from __future__ import annotations
 

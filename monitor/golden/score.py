@@ -1,4 +1,9 @@
-"""Every number of a golden set, from one match table: what `monitor golden evaluate` says."""
+"""Every number of a golden set, from one match table: what `monitor golden evaluate` says.
+
+So AP, operating points, confusion, calibration, error kinds, LRP, slices and bootstrap cannot contradict each other.
+The AP is that of COCO's evaluator to the last bit, the kinds of error are tidecv's, the D-ECE is netcal's; a class
+without truth is "not computed" (null) and never a zero.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 A wrong block is the costliest silent fault there is: boxes stay plausible while the accuracy falls. So the block has
 a hash, the tensor that it makes has a hash, and both can be logged beside a detection and compared.
+
+It works in whole numbers, so that one image and one block have one hash on every machine. Each pass of its resizing
+is Pillow's to the bit; Pillow's releases differ in the order of the two, which is why they are two here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A file of records, however it is packed → a stream of lines: one intake path stands behind every kind.
 
-And why a file is set aside, in words.
+And why a file is set aside, in words. Of a packed file that breaks off, what was read stands: batches are committed
+as they are read, for to judge the whole file first would mean to unpack it twice or to keep it. Reading it again
+changes nothing.
 """
 
 from __future__ import annotations

@@ -196,6 +196,9 @@ class Workers:
             except _Ended:
                 self._forget(worker)
                 continue
+            except UsageError:
+                self._idle.put(worker)
+                raise
             self._idle.put(worker)
             return unpack(said)
         raise DependencyAway(

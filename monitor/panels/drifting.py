@@ -195,7 +195,7 @@ OBSERVABLES = (
     ),
     Observable(
         name="undecided",
-        title="Windows without a verdict",
+        title="Windows with and without a verdict",
         question="Where is there too little data, or no baseline, to say anything?",
         good="few rows: silence is not the same as well.",
         bad="a signal with hardly any verdict: its rules cannot fire.",

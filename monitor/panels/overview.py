@@ -68,7 +68,7 @@ OBSERVABLES = (
         good="no rows.",
         bad="rows: the gravest and then the oldest stands first.",
         next_steps=(
-            "Read the sentence, then the runbook of the rule under dashboards/runbooks.",
+            "Read the sentence, then the runbook: monitor dashboards runbook RULE.",
             "Acknowledge it, so that others know that you are at it: `monitor alerts ack`.",
         ),
         queries=(

@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from monitor.panels.alarms import ALARMS, Alarm
-from monitor.panels.runbooks import link
+from monitor.panels.runbooks import FOLDER, link
 
 _HEAD = "# Made by `monitor dashboards build`; change the registry, not this file.\n"
-RUNBOOKS = "dashboards/runbooks"
 NEVER_QUIET = {"Watchdog"}
 
 
@@ -51,7 +50,7 @@ def notes(one: Alarm, grafana_url: str = "") -> dict[str, str]:
     return {
         "summary": one.summary,
         "description": one.description,
-        "runbook_url": f"{RUNBOOKS}/{one.runbook}.md",
+        "runbook_url": f"{FOLDER}/{one.runbook}.md",
         "dashboard_url": f"{grafana_url}{link(one.panel)}",
     }
 

@@ -8,6 +8,8 @@ from monitor.panels.registry import BOARDS, OBSERVABLES
 from monitor.panels.selfguides import SELF_GUIDES
 from monitor.watch import ALL_LANES, Lane
 
+FOLDER = "dashboards/runbooks"
+"""Where the pages stand, as an alert names them."""
 LOOKALIKES = """\
 ## What may only look like it
 
@@ -41,6 +43,12 @@ def pages() -> dict[str, str]:
     index = "\n".join(f"- [{titles[name]}]({name})" for name in sorted(found, key=lambda name: titles[name]))
     note = "Made by `monitor dashboards build`; one page a rule, lane, incident and alert."
     return found | {"README.md": f"# Runbooks\n\n{note}\n\n{index}\n"}
+
+
+def followed(runbook: str) -> str:
+    """How to get at a runbook without a copy of the files: by the command that prints it, if it is one of ours."""
+    name = runbook.removeprefix(f"{FOLDER}/").removesuffix(".md")
+    return f"monitor dashboards runbook {name}" if f"{FOLDER}/{name}.md" == runbook else runbook
 
 
 def link(name: str) -> str:

@@ -2,7 +2,9 @@
 
 Of each frame one review counts, whatever was said later: the first that was finished and does not settle what others
 said (of the same moment, the first by source and id). The others are kept, and tell how far reviewers are right.
-Which that is does not depend on the order in which reviews come.
+Which that is does not depend on the order in which reviews come. Those that settle do not count where another is
+there: they are truth on a chosen few frames, and the correction for what reviewers get wrong is right only if all
+that is counted was judged in the same way.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Names that a contract leaves open: which ones count, and how many may be new a day."""
+"""Names that a contract leaves open: which ones count, and how many may be new a day.
+
+A name too many is rewritten on the frame and in the roll-ups alike, so that a recount is equal; a camera's own name
+stays in `frame.camera_said`. Which names count is decided in the batch's own transaction, in the order of the lines,
+under a lock that only batches with new names of that source take. The day is that of arrival: by time of capture a
+year of history would bring 365 times as many. Cameras that the contract lists are never counted as new.
+"""
 
 from __future__ import annotations
 

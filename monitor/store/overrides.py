@@ -1,4 +1,8 @@
-"""Counts of verdicts by the hour of the frame, and which windows were measured from them."""
+"""Counts of verdicts by the hour of the frame, and which windows were measured from them.
+
+An hour is counted anew as a whole, under a lock, whenever one of its frames gets a review: reviews are few, and the
+first of a frame may come after the second, so that adding increments would have to take some back.
+"""
 
 from __future__ import annotations
 

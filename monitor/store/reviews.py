@@ -1,4 +1,9 @@
-"""Reviews: what people said of frames, kept from the moment it comes, and settled once the frame is there."""
+"""Reviews: what people said of frames, kept from the moment it comes, and settled once the frame is there.
+
+A review waits on its own row until its frame has come, and then keeps what it needs of it: class, confidence, hour,
+slices. So intake of frames knows nothing of reviews, either may come first, and counting goes on when retention has
+taken the frames.
+"""
 
 from __future__ import annotations
 
@@ -226,6 +231,7 @@ class Line:
 
     source: str
     review_id: str
+    frame_source: str
     event_id: str
     reviewer: str
     finished_at: datetime
@@ -242,8 +248,8 @@ def listing(conn: Connection, most: int, *, waiting: bool = False, model: str | 
     """The reviews that were finished last, newest first: those that wait for their frame, or all."""
     rows = conn.execute(
         text(
-            "SELECT source, review_id, event_id, reviewer, finished_at, captured_at, model, camera, settles,"
-            " ARRAY(SELECT jsonb_array_elements(said -> 'detections') ->> 'verdict') AS verdicts,"
+            "SELECT source, review_id, frame_source, event_id, reviewer, finished_at, captured_at, model, camera,"
+            " settles, ARRAY(SELECT jsonb_array_elements(said -> 'detections') ->> 'verdict') AS verdicts,"
             " jsonb_array_length(said -> 'missed') AS missed, coalesce(unmatched, 0) AS unmatched FROM review"
             " WHERE (NOT :waiting OR captured_at IS NULL) AND (CAST(:model AS text) IS NULL OR model = :model)"
             " ORDER BY finished_at DESC, source, review_id LIMIT :most"

@@ -146,16 +146,18 @@ def progress(conn: Connection, model: str, version: str) -> Progress | None:
     ).scalar()
     if last is None:
         return None
-    row = conn.execute(
+    # A stream that is judged has sums, on a day without a value too; one that is learnt has a score and no sums.
+    judged, learnt, lowest, highest = conn.execute(
         text(
-            "SELECT count(*) FILTER (WHERE measure = :z), count(*) FILTER (WHERE measure = :up),"
-            " min(noise) FILTER (WHERE measure = :up), max(noise) FILTER (WHERE measure = :up) FROM measurement"
+            "SELECT count(*) FILTER (WHERE judged), count(*) FILTER (WHERE NOT judged), min(lowest), max(highest)"
+            " FROM (SELECT bool_or(measure = :up) AS judged, min(noise) FILTER (WHERE measure = :up) AS lowest,"
+            " max(noise) FILTER (WHERE measure = :up) AS highest FROM measurement"
             " WHERE model = :model AND window_start = :start AND version = :version AND camera <> ''"
-            " AND measure IN (:z, :up)"
+            " AND measure IN (:z, :up) GROUP BY stage, camera, signal, class_name) AS stream"
         ),
         {"model": model, "version": version, "start": midnight(last), "z": Z, "up": UP},
     ).one()
-    return Progress(last, row[1], row[0] - row[1], row[2], row[3])
+    return Progress(last, judged, learnt, lowest, highest)
 
 
 def keep_ordinary(conn: Connection, baseline_id: int, numbers: Iterable[Numbers]) -> None:

@@ -263,11 +263,13 @@ def _bars(one: Observable, answer: reporting.Answer) -> Iterator[tuple[str, tupl
 
 
 def _table(one: Observable, answer: reporting.Answer, panel: Panel, cameras: set[str]) -> Panel:
-    """The panel with its rows; a column in which nothing stands is left out."""
+    """The panel with its rows; a column in which nothing stands is left out, and all of it without what is judged."""
     rows = [list(_cells(one, answer.columns, row, cameras)) for row in answer.rows]
     shown = [i for i, name in enumerate(answer.columns) if name not in SAID_ALREADY.get(one.name, ())]
     kept = [i for i in shown if any(row[i].said != NOTHING for row in rows)]
     columns = tuple(answer.columns[i] for i in kept)
+    if one.judged and not set(one.judged) & set(columns):
+        return panel
     return replace(panel, columns=columns, rows=tuple(tuple(row[i] for i in kept) for row in rows))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from monitor.alerts.advice import first_of
 from monitor.drift.why import Asked as StreamAsked
 from monitor.errors import DependencyAway, TryAgain, UsageError
 from monitor.panels.observable import Board
@@ -109,7 +110,7 @@ class Pages:
             alerts=reporting.alerts(conn, (*FIRING, "pending"), in_force),
             cameras=here.cameras,
             deployments=business.deployments(conn, of.model, EPOCH, here.at),
-            runbooks={rule.name: rule.runbook for rule in rules if rule.runbook},
+            first_steps={rule.name: first_of(rule) for rule in rules},
             watch=told.watch_of(conn, of, baseline),
             has_baseline=baseline is not None,
             late=here.late,

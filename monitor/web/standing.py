@@ -16,6 +16,8 @@ WEIGHT = {"critical": 100, "warning": 10, "info": 1}
 FIRING = ("firing", "flapping")
 SILENT = timedelta(days=1)
 """A camera that was heard before, and longer ago than this, is called silent."""
+CLOSE = 0.5
+"""A cause at least this likely, measured by the likeliest, is named beside it."""
 NEAR = timedelta(days=3)
 """A deployment so shortly before an onset is named with it."""
 
@@ -45,8 +47,8 @@ class Known:
     cameras: Sequence[CameraFrames]
     deployments: Sequence[Deployment]
     """Oldest first."""
-    runbooks: Mapping[str, str]
-    """What the contract says is to be done, by rule."""
+    first_steps: Mapping[str, str]
+    """What is to be done first, by rule."""
     watch: str
     has_baseline: bool
     late: Sequence[str]
@@ -137,12 +139,14 @@ def _first_step(known: Known, firing: Sequence[AlertRow]) -> Answer:
     question = "What to do first?"
     chief = _chief(known.incidents)
     if chief is not None and chief.causes:
-        likely = chief.causes[0]
-        because = f"{chief.where.capitalize()}: {likely['text']} ({100 * float(likely['share']):.0f} % likely)."
+        likely, *others = chief.causes
+        close = [one for one in others if float(one["share"]) >= CLOSE * float(likely["share"])]
+        said = ", or ".join(f"{one['text']} ({100 * float(one['share']):.0f} %)" for one in (likely, *close))
+        because = f"Likely of {chief.where}: {said}."
         return Answer(question, str(likely["first"]), "", because, incident=chief.name)
     if firing:
         one = firing[0]
-        step = known.runbooks.get(one.rule) or "Look at that camera's newest frames beside those of the baseline."
+        step = known.first_steps.get(one.rule) or "Look at that camera's newest frames beside those of the baseline."
         where = one.scope.camera or "all cameras"
         return Answer(question, step, "", f"What the rule {one.rule} says, which fires on {where}.")
     if not known.has_baseline:

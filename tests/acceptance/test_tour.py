@@ -1,7 +1,8 @@
-"""The README's tour, command by command, as a newcomer goes through it: nothing is missing and nothing fails."""
+"""What the README says of one's own model, command by command, in order: nothing is missing, nothing fails."""
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -15,7 +16,7 @@ from sqlalchemy import Engine
 from monitor.cli import main
 
 ROOT = Path(__file__).parents[2]
-TOUR = (ROOT / "README.md").read_text(encoding="utf-8").split("## A five-minute tour")[1].split("\n## ")[0]
+TOUR = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Your own model")[1].split("\n## ")[0]
 ASK_FOR_MORE = ("monitor golden run", "monitor golden list", "monitor golden gate --run")
 """What the tour says of a model that the reader brings; the packaging line does it in its own test."""
 VERDICTS = ("monitor doctor", "monitor golden compare", "monitor golden gate", "monitor golden leakage")
@@ -30,7 +31,7 @@ def steps() -> list[str]:
             found += [block] if "FrameLogger" in block else []
             continue
         lines = block.replace("\\\n", " ").splitlines()
-        found += [line.strip() for line in lines if line.startswith(("monitor ", "python examples/"))]
+        found += [line.strip() for line in lines if line.startswith(("monitor ", "python examples/tour.py"))]
     return [one for one in found if not one.startswith(ASK_FOR_MORE) and not re.match(r"monitor daemon +#", one)]
 
 
@@ -75,4 +76,6 @@ def test_the_tour_goes_through(
     assert len(todo) > 40
     Path("contracts").mkdir()
     failures = {step: said for step in todo if (said := failure(step, capsys))}
+    sent = [json.loads(line)["event_id"] for line in Path("frames.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(set(sent)) == len(sent) > 1  # the request of the tour is answered without a reject
     assert not failures, "\n\n".join(f"{step}: {said}" for step, said in failures.items())

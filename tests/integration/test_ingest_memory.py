@@ -149,7 +149,7 @@ def a_hundred_thousand_cameras(incoming: Path) -> None:
     ("write", "said"),
     [
         (a_line_of_a_gigabyte, "2 lines: 1 stored, 0 duplicate, 1 rejected"),
-        (a_gzip_bomb_of_zeros, "1 lines: 1 stored"),
+        (a_gzip_bomb_of_zeros, "1 line: 1 stored"),
         (a_gzip_bomb_of_good_lines, ": 1 stored"),
         (a_zstd_bomb_of_good_lines, ": 1 stored"),
         (twenty_million_rows, "0 lines: 0 stored"),

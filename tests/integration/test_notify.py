@@ -87,6 +87,28 @@ def test_each_address_is_a_receiver_of_its_own_and_together_they_are_one_path() 
         configured(Settings(notify_urls="slack://a/b/c", webhook_url="https://receiver.example/"))
 
 
+def test_the_title_is_what_happened_and_the_text_says_where_to_look() -> None:
+    told = parcel()
+    why = told.deliveries[0].event.evidence
+    why["sentence"] = "Override of all cameras (m v1): share 20.7 % is above 15.0 %; n 221; since noon. First: look."
+    why["panel"] = "https://monitor.plant.example/?model=m"
+    why["runbook"] = "dashboards/runbooks/override-rate.md"
+    title, body = words(told)
+    assert title == "[FIRING] Override of all cameras (m v1): share 20.7 % is above 15.0 %"
+    assert body.splitlines() == [
+        why["sentence"],
+        "Panel: https://monitor.plant.example/?model=m",
+        "Runbook: monitor dashboards runbook override-rate",
+        'More: monitor alerts show "m/light/0"',
+    ]
+    why["runbook"] = "look."  # a sentence of the contract, which the text has as what to do first
+    assert "Runbook" not in words(told)[1]
+    why["sentence"] = (
+        f"Optics of cam-1 (m v1) moved, most likely since 2026-03-20: brightness fell, {'much ' * 40}; n 9."
+    )
+    assert words(told)[0] == "[FIRING] Optics of cam-1 (m v1) moved, most likely since 2026-03-20"
+
+
 def test_of_many_alerts_the_first_are_told_and_the_others_counted() -> None:
     title, body = words(parcel(500))
     assert title == "[FIRING] 500 alerts: Light of cam-0 fell."

@@ -131,6 +131,9 @@ def test_the_sentence_of_every_ready_rule_says_where_since_when_how_sure_and_wha
     assert "How sure: " in said
     assert "First: Look at the frames." in said
     assert "n 500" in said
+    mode = {"name": "lamp ageing", "description": "", "mitigation": "Look at the frames."}
+    said = sentence(replace(case, advice=Advice(**first | {"failure_modes": (mode,)})))
+    assert "First: Look at the frames. (So the contract says of lamp ageing.)" in said
 
 
 def test_ordinary_windows_have_room_in_the_interval() -> None:

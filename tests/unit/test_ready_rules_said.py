@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from monitor.alerts.advice import FIRST
+from monitor.alerts.advice import FIRST, first_of
 from monitor.errors import ContractInvalid
+from monitor.panels.runbooks import followed
 from monitor.spec.load import parse_contract
-from monitor.spec.rules import READY
+from monitor.spec.rules import READY, AlertRule
 from monitor.spec.show import as_toml
 
 README = Path(__file__).parents[2] / "README.md"
@@ -41,6 +42,20 @@ def test_the_table_of_the_readme_says_their_numbers() -> None:
 def test_each_says_what_to_do_first_and_has_a_runbook() -> None:
     assert FIRST.keys() == READY.keys()
     assert {rule.runbook for rule in READY.values()} == {f"dashboards/runbooks/{name}.md" for name in READY}
+
+
+def test_what_comes_first_is_a_sentence_and_the_contract_has_the_last_word() -> None:
+    assert all(first_of(rule)[-1] in ".?" and ".md" not in first_of(rule) for rule in READY.values())
+    assert first_of(READY["error-rate"].model_copy(update={"runbook": "Ring the line."})) == "Ring the line."
+    own = AlertRule(name="mine", signal="brightness", measure="psi", above=0.2, runbook="runbooks/mine.md")
+    assert first_of(own) == ""
+
+
+def test_a_runbook_of_ours_is_printed_and_any_other_stands_as_it_was_given() -> None:
+    for rule in READY.values():
+        words = followed(rule.runbook).split()
+        assert words == ["monitor", "dashboards", "runbook", rule.name]
+    assert followed("https://wiki.plant.example/light") == "https://wiki.plant.example/light"
 
 
 def test_no_rule_about_drift_alone_is_critical() -> None:

@@ -22,7 +22,7 @@ WELL = Known(
     alerts=(),
     cameras=[CameraFrames(f"cam-{i}", "", "", 60, 60, NOW) for i in (1, 2)],
     deployments=(),
-    runbooks={},
+    first_steps={},
     watch="watched up to 2026-05-09",
     has_baseline=True,
     late=(),
@@ -91,7 +91,7 @@ def test_a_plant_that_is_well():
             "No",
             "Look at that camera's newest frames beside those",
         ),
-        (replace(WELL, alerts=[alert("cam-1")], runbooks={"rule": "Wipe it."}), "Not quite", "Wipe it."),
+        (replace(WELL, alerts=[alert("cam-1")], first_steps={"rule": "Wipe it."}), "Not quite", "Wipe it."),
         (replace(WELL, incidents=[incident("optics", 4)]), "No", "Change the lamps."),
     ],
 )
@@ -99,6 +99,18 @@ def test_health_and_what_to_do(known, first, last):
     found = said(known)
     assert found[0] == first
     assert found[3].startswith(last)
+
+
+def test_causes_that_are_nearly_as_likely_are_named_beside_the_first():
+    one = incident("optics", 4)
+    lens = {"text": "a lens was swapped", "share": 0.3, "first": "Ask who was there.", "signals": ["sharpness"]}
+    light = {"text": "the light changed", "share": 0.29, "first": "Ask the site.", "signals": ["brightness"]}
+    other = {"text": "dirt", "share": 0.1, "first": "Clean it.", "signals": ["brightness"]}
+    first = answers(replace(WELL, incidents=[replace(one, causes=(lens, light, other))]))[3]
+    assert first.said == "Ask who was there."
+    assert first.because.endswith(": a lens was swapped (30 %), or the light changed (29 %).")
+    sure = answers(replace(WELL, incidents=[one]))[3]
+    assert sure.because.endswith(": a lamp ages (80 %).")
 
 
 def test_the_worst_camera_has_the_gravest_alerts_then_the_farthest():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from monitor.errors import GateRefused, UsageError
 from monitor.records import Window
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
-from monitor.store import acceptances, baselines, incidents, measurements, outbox
+from monitor.store import acceptances, baselines, incidents, measurements, outbox, watched
 from monitor.store.database import Database
 from monitor.watch import LANES, Z
 
@@ -118,6 +119,24 @@ def test_incidents_are_told_once_with_their_onset_and_the_group_speaks_for_its_c
     assert stream["lane"] == "brightness_mean"
     assert stream["current"]["level"] > stream["baseline"]["level"]
     assert len(stream["scores"]) >= 4
+
+
+def test_a_stream_with_sums_and_no_score_is_judged_and_not_learnt(database: Database, tmp_path: Path) -> None:
+    quiet = line(database, tmp_path, plant(7, {}))
+    quiet.write(BASELINE, DAYS)
+    quiet.tick(DAYS - 1)
+    with database.begin() as conn:
+        before = watched.progress(conn, "line", "v1")
+        assert before is not None
+        sums = [
+            replace(one, key=replace(one.key, signal="override"))
+            for one in measurements.read(conn, "line", signal="brightness_mean", measure="cusum_up")
+            if one.key.scope.camera and one.window.start == START + (DAYS - 1) * DAY
+        ]
+        assert len(sums) == len(CAMERAS)
+        measurements.save(conn, sums)
+        after = watched.progress(conn, "line", "v1")
+    assert after == replace(before, judged=before.judged + len(CAMERAS))
 
 
 def test_the_same_tick_five_times_and_day_by_day_leaves_the_same(drifting: Line, settings: Settings) -> None:
@@ -227,7 +246,7 @@ def test_a_quiet_plant_stays_silent_and_under_14_days_nothing_is_judged(database
         said = watch.standing(conn, quiet.loaded, "v1")
     streams = len([lane for lane in LANES.values() if lane.signal != "class_share"]) + 2
     assert said[0].startswith("cam-1: limit ")
-    assert f"for {streams} streams with 16 to 16 days of baseline" in said[0]
+    assert f"for {streams} streams with 16 days of baseline" in said[0]
     short = Window(START + 20 * DAY, START + 30 * DAY)
     baseline.from_logs(database, quiet.loaded, "v1", short, short.end + DAY)
     with database.begin() as conn:

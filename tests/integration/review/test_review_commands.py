@@ -67,7 +67,7 @@ def test_a_summary_says_both_shares_with_their_intervals(
 def test_a_list_shows_what_waits(reviewed: Database, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(settings, "reviews", "list", "--waiting") == 0
     said = capsys.readouterr().out
-    assert "nobody: waits for its frame" in said
+    assert "nobody: waits for its frame from " in said
     assert said.endswith("1 review waits for its frame\n")
     run(settings, "reviews", "list", "--most", "2")
     assert len(capsys.readouterr().out.splitlines()) == 3

@@ -97,6 +97,12 @@ def test_a_pillar_without_data_says_so(read):
                 assert one.question in page.text, "what it means stands with it"
 
 
+def test_what_is_too_little_for_a_quantile_is_told_as_that(drifted, read):
+    health = read("/health").text
+    assert health.count("No camera has 300 frames with a latency in this time range.") == 1
+    assert "tells its latency" not in health
+
+
 def test_numbers_equal_a_count_of_the_raw_frames(drifted, read):
     # All that was ever there: a period's edges are the board's own matter and tested with it.
     query = {"camera": "cam-1", "days": "98"}

@@ -53,6 +53,11 @@ class Advice:
     first: str = ""
 
 
+def first_of(rule: AlertRule) -> str:
+    """What to do first by the rule alone: what the plant wrote down itself, or else what the product knows of it."""
+    return rule.runbook if " " in rule.runbook else FIRST.get(rule.name, rule.runbook)
+
+
 def advise(rule: AlertRule, likely: Sequence[Likely], modes: Iterable[FailureMode]) -> Advice:
     """What to make of a breach of a rule; `likely` is the ranking of causes, empty where none can be ranked."""
     causes = told(likely)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from monitor.alerts.channels import configured, told
 from monitor.errors import UsageError
 from monitor.golden import job, stage
 from monitor.golden.run import Result, score
@@ -68,9 +69,11 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
         result = score(stage.job_of(loaded, what), stage.limits_of(loaded), tell=tell)
         ended = stage.ended(stage.begun(loaded, what, now), result, None, now)
     else:
+        # A run by hand turns alerts as a night does, and the same people are to hear of it.
+        channels = told(configured(settings))
         with open_database(settings) as database:
             migrate.require_current(database.engine)
-            ended, result = stage.score_now(database, loaded, what, now, tell=tell)
+            ended, result = stage.score_now(database, loaded, what, now, channels=channels, tell=tell)
     tell("\n")
     if args.output is not None:
         _write(args.output, ended, result)

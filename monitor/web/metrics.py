@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from monitor.alerts.incidents import CAUSES
 from monitor.errors import DependencyAway, MonitorError
+from monitor.scoring import OWN_RULES
 from monitor.spec.load import LoadedContract
 from monitor.spec.rules import pillar_of
 from monitor.store import baselines, findings, incidents, lease, names, reporting, watched
@@ -212,20 +213,22 @@ def _contracts(contracts: Mapping[str, LoadedContract], now: datetime) -> Iterat
 
 
 def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterator[Metric]:
-    rules = {(model, rule.name): rule for model, one in contracts.items() for rule in one.contract.rules}
-    rows = reporting.alerts(conn, _ALL_STATES, list(rules), limit=BUDGET)
+    pillars: dict[tuple[str, str], str] = {(model, rule): "golden" for model in contracts for rule in OWN_RULES}
+    pillars |= {(model, rule.name): rule.pillar for model, one in contracts.items() for rule in one.contract.rules}
+    rows = reporting.alerts(conn, _ALL_STATES, list(pillars), limit=BUDGET)
     severities = dict.fromkeys(("critical", "warning", "info"), 0.0)
     active: dict[tuple[str, ...], float] = {}
     scores: dict[tuple[str, ...], reporting.AlertRow] = {}
     # Version, stage and slice are no labels: of alerts that differ in nothing else the newest and then the worst
     # stands for all, since a label set may occur once. What fires comes first, should the budget not hold all.
     for row in sorted(rows, key=lambda one: (one.state in _FIRING, one.window_end, _excess(one)), reverse=True):
-        pillar = rules[row.scope.model, row.rule].pillar
+        pillar = pillars[row.scope.model, row.rule]
         whose = (row.rule, row.severity, pillar, row.scope.model, row.scope.camera, row.class_name)
         if row.state in _FIRING:
             severities[row.severity] += 1
             active[_alert_name(row.rule), *whose] = 1.0
-        if row.value is not None:
+        # What a run judges by itself is held against no number.
+        if row.value is not None and row.rule not in OWN_RULES:
             scores.setdefault(whose, row)
     yield _family("monitor_alerts_open", [((severity,), count) for severity, count in severities.items()])
     opened, told = _incidents(conn, contracts)

@@ -9,11 +9,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from monitor.alerts.advice import first_of
 from monitor.drift.why import Asked as StreamAsked
 from monitor.errors import DependencyAway, TryAgain, UsageError
 from monitor.panels.observable import Board
 from monitor.panels.registry import BY_UID
 from monitor.records import EPOCH
+from monitor.scoring import FIRST, OWN_RULES
 from monitor.store import baselines, business, reporting
 from monitor.store.database import Connection
 from monitor.watch import ALL_LANES
@@ -99,7 +101,7 @@ class Pages:
     def _overview(self, conn: Connection, here: Place) -> dict[str, Any]:
         of, loaded = here.of, here.loaded
         rules = loaded.contract.rules if loaded else ()
-        in_force = [(of.model, rule.name) for rule in rules]
+        in_force = [(of.model, name) for name in (*(rule.name for rule in rules), *OWN_RULES)]
         baseline = baselines.active(conn, of.model, of.version)
         known = Known(
             at=here.at,
@@ -108,7 +110,7 @@ class Pages:
             alerts=reporting.alerts(conn, (*FIRING, "pending"), in_force),
             cameras=here.cameras,
             deployments=business.deployments(conn, of.model, EPOCH, here.at),
-            runbooks={rule.name: rule.runbook for rule in rules if rule.runbook},
+            first={**FIRST, **{rule.name: first for rule in rules if (first := first_of(rule))}},
             watch=told.watch_of(conn, of, baseline),
             has_baseline=baseline is not None,
             late=here.late,

@@ -45,8 +45,8 @@ class Known:
     cameras: Sequence[CameraFrames]
     deployments: Sequence[Deployment]
     """Oldest first."""
-    runbooks: Mapping[str, str]
-    """What the contract says is to be done, by rule."""
+    first: Mapping[str, str]
+    """What is to be done first, by rule."""
     watch: str
     has_baseline: bool
     late: Sequence[str]
@@ -142,7 +142,7 @@ def _first_step(known: Known, firing: Sequence[AlertRow]) -> Answer:
         return Answer(question, str(likely["first"]), "", because, incident=chief.name)
     if firing:
         one = firing[0]
-        step = known.runbooks.get(one.rule) or "Look at that camera's newest frames beside those of the baseline."
+        step = known.first.get(one.rule) or "Look at that camera's newest frames beside those of the baseline."
         where = one.scope.camera or "all cameras"
         return Answer(question, step, "", f"What the rule {one.rule} says, which fires on {where}.")
     if not known.has_baseline:

@@ -22,7 +22,7 @@ WELL = Known(
     alerts=(),
     cameras=[CameraFrames(f"cam-{i}", "", "", 60, 60, NOW) for i in (1, 2)],
     deployments=(),
-    runbooks={},
+    first={},
     watch="watched up to 2026-05-09",
     has_baseline=True,
     late=(),
@@ -91,7 +91,7 @@ def test_a_plant_that_is_well():
             "No",
             "Look at that camera's newest frames beside those",
         ),
-        (replace(WELL, alerts=[alert("cam-1")], runbooks={"rule": "Wipe it."}), "Not quite", "Wipe it."),
+        (replace(WELL, alerts=[alert("cam-1")], first={"rule": "Wipe it."}), "Not quite", "Wipe it."),
         (replace(WELL, incidents=[incident("optics", 4)]), "No", "Change the lamps."),
     ],
 )

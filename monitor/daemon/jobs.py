@@ -124,7 +124,7 @@ def _deliver(context: Context, now: datetime) -> int:
 
 
 def _refresh_metrics(context: Context, now: datetime) -> int:
-    return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now)
+    return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now, longest())
 
 
 def _merge_days(context: Context, now: datetime) -> int:
@@ -262,6 +262,11 @@ JOBS = (
 def turns() -> dict[str, timedelta]:
     """How often each job has its turn."""
     return {job.name: job.every for job in JOBS}
+
+
+def longest() -> dict[str, timedelta]:
+    """How long a run of each job may last before the job is overdue by it."""
+    return {job.name: job.may_take for job in JOBS}
 
 
 def turn_of(now: datetime, every: timedelta) -> datetime:

@@ -78,15 +78,18 @@ class Metrics:
         contracts: Mapping[str, LoadedContract],
         jobs: Mapping[str, timedelta],
         now: datetime,
+        longest: Mapping[str, timedelta] | None = None,
     ) -> int:
-        """Read everything anew; returns the number of parts read. What cannot be read keeps its last values.
+        """Read everything anew; `jobs` says how often each has its turn, `longest` how long a run of it may last.
+
+        Returns the number of parts read. What cannot be read keeps its last values.
 
         Raises:
             MonitorError: a part could not be read; raised when every other one was tried.
         """
         parts: dict[str, Callable[[Connection], Iterable[Metric]]] = {
             "alerts": lambda conn: _alerts(conn, contracts),
-            "jobs": lambda conn: _jobs(conn, jobs),
+            "jobs": lambda conn: _jobs(conn, jobs, longest or {}),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
             "audit": _audit,
@@ -178,9 +181,11 @@ def _intake(conn: Connection) -> Iterator[Metric]:
         yield _number("monitor_last_batch_timestamp_seconds", counted.last_received_at.timestamp())
 
 
-def _jobs(conn: Connection, jobs: Mapping[str, timedelta]) -> Iterator[Metric]:
+def _jobs(conn: Connection, jobs: Mapping[str, timedelta], longest: Mapping[str, timedelta]) -> Iterator[Metric]:
     every = [((job,), turn.total_seconds()) for job, turn in jobs.items()]
     yield _family("monitor_job_interval_seconds", every)
+    lasting = [((job,), longest.get(job, timedelta(0)).total_seconds()) for job in jobs]
+    yield _family("monitor_job_longest_run_seconds", lasting)
     done = [((one.job,), one.done_at.timestamp()) for one in health(conn, list(jobs)) if one.done_at is not None]
     yield _family("monitor_job_last_success_timestamp_seconds", done)
 

@@ -70,7 +70,7 @@ def read_set(path: Path, listed: Path | None = None) -> GoldenSet:
 
 def _is_manifest(path: Path) -> bool:
     try:
-        said = msgspec.json.decode(dataset.read(path), type=dict[str, msgspec.Raw])
+        said = msgspec.json.decode(dataset.read(path).removeprefix(dataset.BOM), type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return "kind" in said and "annotations" not in said

@@ -207,8 +207,8 @@ def _keep(
         if known is not None and known.incident != incident:
             kept.save(desk.conn, replace(known, incident=incident))
     for incident in done.opened:
-        if kept.closed_on_day(desk.conn, kept.key_of(desk.watch, incident), day, BY_HAND):
-            continue  # somebody has just seen to it: what is still wrong tomorrow is told then
+        if kept.closed_since(desk.conn, kept.key_of(desk.watch, incident), day, BY_HAND):
+            continue  # somebody has seen to it since: what is still wrong the day after is told then
         new = kept.open_new(desk.conn, desk.watch, desk.baseline.id, incident)
         own = [w for w in witnesses if w.alarm.cause == incident.cause and _belongs(w.alarm, incident)]
         likely = _likely(desk, day, incident, paths)

@@ -25,7 +25,7 @@ from seven_cameras import (
 )
 from sqlalchemy import text
 
-from monitor.alerts import gather
+from monitor.alerts import gather, life
 from monitor.drift import baseline, history, lanes, watch
 from monitor.errors import GateRefused, UsageError
 from monitor.records import Window
@@ -118,6 +118,24 @@ def test_incidents_are_told_once_with_their_onset_and_the_group_speaks_for_its_c
     assert stream["lane"] == "brightness_mean"
     assert stream["current"]["level"] > stream["baseline"]["level"]
     assert len(stream["scores"]) >= 4
+
+
+def test_what_somebody_has_seen_to_is_not_opened_again_by_the_days_before(drifting: Line) -> None:
+    drifting.write(BASELINE, DAYS)
+    key = "line/incident/v1/north / cam-2/optics"
+    for day in range(BASELINE, DAYS):
+        drifting.tick(day)
+        with drifting.database.begin() as conn:
+            if incidents.read(conn, key=key):
+                break
+    # The daemon stands still for some days; meanwhile somebody mends it.
+    seen_to = START + (DAYS - 1) * DAY
+    with drifting.database.begin() as conn:
+        life.resolve(conn, key, life.Who("A. Roe", "the test"), "lamp replaced", seen_to)
+    drifting.tick(DAYS - 1)
+    with drifting.database.begin() as conn:
+        (episode,) = incidents.read(conn, key=key)
+    assert episode.incident.closed_because == "resolved by A. Roe: lamp replaced"
 
 
 def test_the_same_tick_five_times_and_day_by_day_leaves_the_same(drifting: Line, settings: Settings) -> None:

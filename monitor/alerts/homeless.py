@@ -12,14 +12,17 @@ from monitor.records import OTHER, SeriesKey
 from monitor.scoring import SCORED
 from monitor.spec.contract import Contract
 
-_WHOLE = frozenset({"latency_ms", OVERRIDE, BUSINESS, *SCORED})
+_WHOLE = frozenset({"latency_ms", OVERRIDE, BUSINESS})
 """Signals that a pipeline has as a whole too, beside those of its stages."""
 _CLASSED_ELSEWHERE = frozenset({STATUS, OVERRIDE, BUSINESS})
 """Signals whose classes are kinds of errors, or what people and the plant name."""
 
 
 def homeless(contract: Contract, series: SeriesKey) -> str | None:
-    """Why a series has no place in the contract any more; None: it has one."""
+    """Why a series has no place in the contract any more; None: it has one, or is of a set that is scored anew each
+    night, whatever hangs in the plant."""
+    if series.signal in SCORED:
+        return None
     scope, gone = series.scope, "is not in the contract any more"
     cameras = {camera.name for camera in contract.cameras.list}
     if contract.cameras.policy == "declared" and scope.camera and scope.camera not in cameras:
@@ -31,7 +34,7 @@ def homeless(contract: Contract, series: SeriesKey) -> str | None:
     is_classed = contract.class_policy == "declared" and series.signal not in _CLASSED_ELSEWHERE
     if is_classed and series.class_name not in ("", *(one.name for one in contract.classes)):
         return f"class {series.class_name} {gone}"
-    if scope.slice_name and series.signal not in SCORED:
+    if scope.slice_name:
         values = {one.name: one.values for one in contract.conditions}.get(scope.slice_name)
         if values is None:
             return f"condition {scope.slice_name} {gone}"

@@ -108,6 +108,7 @@ STAGES = 'name = "presses"\nstages = ["screen", "verify"]'
         (("", ""), of(slice_name="lighting", slice_value="__other__"), None),
         (('"night"', '"dusk"'), of(slice_name="lighting", slice_value="night"), f"lighting = night {GONE}"),
         (('"shift"', '"crew"'), of(slice_name="shift", slice_value="late"), f"condition shift {GONE}"),
+        (("", ""), of("golden", camera="cam-9"), None),
         (("", ""), of("golden", slice_name="object_size", slice_value="small"), None),
     ],
 )

@@ -148,6 +148,12 @@ def closed_since(conn: Connection, key: str, day: date, because: str) -> bool:
     return bool(conn.execute(statement, {"key": key, "day": day, "because": because}).scalar())
 
 
+def before(conn: Connection, kept: Kept) -> Incident | None:
+    """The episode before, of the same scope and cause; None: it is the first."""
+    found = [one for one in read(conn, kept.watch.model, key=kept.key) if one.key == kept.key]
+    return next((one.incident for one in found if one.episode == kept.episode - 1), None)
+
+
 def open_new(conn: Connection, watch: Watch, baseline_id: int, incident: Incident) -> Kept:
     """Store an incident that has opened; the schema keeps it from being the second of its scope and cause."""
     key = key_of(watch, incident)

@@ -31,9 +31,9 @@ from monitor.errors import GateRefused, UsageError
 from monitor.records import Window
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
-from monitor.store import acceptances, baselines, incidents, measurements, outbox
+from monitor.store import acceptances, alerts, baselines, incidents, measurements, outbox
 from monitor.store.database import Database
-from monitor.watch import LANES, Z
+from monitor.watch import LANES, Incident, Z
 
 
 @pytest.fixture
@@ -136,6 +136,22 @@ def test_what_somebody_has_seen_to_is_not_opened_again_by_the_day_before(driftin
     with drifting.database.begin() as conn:
         (episode,) = incidents.read(conn, key=key)
     assert episode.incident.closed_because == "resolved by A. Roe: restarted"
+
+
+def test_an_incident_that_is_back_after_a_short_rest_says_so(drifting: Line) -> None:
+    drifting.write(BASELINE, DAYS)
+    drifting.tick(BASELINE)
+    scope, day = ("north", "cam-2"), (START + BASELINE * DAY).date()
+    rested = Incident(scope, "optics", day, day, ("brightness",), frozenset({scope}), day, day, "7 quiet days")
+    with drifting.database.begin() as conn:
+        (frozen,) = baselines.listing(conn, "line")
+        incidents.open_new(conn, incidents.Watch("line", "v1", ""), frozen.id, rested)
+    drifting.tick(DAYS - 1)
+    with drifting.database.begin() as conn:
+        newest, _ = incidents.read(conn, key="line/incident/v1/north / cam-2/optics")
+        (event,) = alerts.events(conn, newest.key)
+    assert (newest.episode, newest.incident.closed_on) == (2, None)
+    assert "It goes to and fro: it is over once 35 days in a row are quiet." in event.evidence["sentence"]
 
 
 def test_the_same_tick_five_times_and_day_by_day_leaves_the_same(drifting: Line, settings: Settings) -> None:

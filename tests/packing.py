@@ -15,7 +15,7 @@ from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
 from monitor.drift import baseline
 from monitor.ingest import stage
-from monitor.ingest.spool import Lines
+from monitor.ingest.lines import Lines
 from monitor.records import Measurement, Scope, SeriesKey, Window
 from monitor.scoring import ScoringRun
 from monitor.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 
 from monitor.ingest import stage
 from monitor.ingest.batch import Summary
-from monitor.ingest.spool import Lines
+from monitor.ingest.lines import Lines
 from monitor.spec.load import LoadedContract, load_contract
 from monitor.store.database import Database
 

@@ -17,10 +17,10 @@ import numpy as np
 from monitor.errors import TryAgain, UsageError
 from monitor.ingest.feedback import Heard, is_feedback
 from monitor.ingest.keep import Listened, keep, listen
+from monitor.ingest.lines import Lines
 from monitor.ingest.names import NEW_A_DAY, OpenName
 from monitor.ingest.parse import RAW_KEPT, conflict, plain, rules_of
 from monitor.ingest.prepare import Prepared, assumed
-from monitor.ingest.spool import Lines
 from monitor.ingest.workers import Workers
 from monitor.records import Reject
 from monitor.spec.load import LoadedContract
@@ -127,7 +127,7 @@ class Taking:
             raise ledger.other_content(batch.source, batch.name)
         if earlier and not earlier.rejected:
             return Begun(batch, earlier, None)
-        self._database.require_room(len(batch.lines.text))
+        self._database.require_room(batch.lines.size)
         only = earlier.rejected if earlier else None
         if is_feedback(batch.file_name):
             return Begun(batch, earlier, None, self._listen(batch, only))
@@ -136,6 +136,11 @@ class Taking:
             earlier,
             self._workers.begin(batch.source, batch.lines, self._rules, self.now, only),
         )
+
+    def help_with(self, begun: Begun) -> None:
+        """Prepare other batches, or this one, as long as it is not prepared and there are such that nobody is at."""
+        if begun.prepared is not None:
+            self._workers.lend_a_hand(begun.prepared)
 
     def store(self, begun: Begun) -> Summary:
         """Commit a batch that was begun. What is new of one that was taken in before goes into the ledger as a batch

@@ -22,8 +22,9 @@ import msgspec
 from monitor.errors import FileBroken, RecordRejected
 from monitor.feedback import EventRecord, JudgedDetection, ReviewRecord
 from monitor.ingest.inflate import Pieces
+from monitor.ingest.lines import Lines
 from monitor.ingest.parse import AHEAD, MAX_NAME_BYTES, MAX_NUMBER, OLDEST, RAW_KEPT, decoded, shown
-from monitor.ingest.spool import Lines, suffix_of
+from monitor.ingest.spool import suffix_of
 from monitor.records import Reject
 
 _REVIEWS, _EVENTS, _EVENTS_CSV = ".reviews", ".events", ".events.csv"

@@ -28,7 +28,8 @@ OF_IMAGE = ("brightness", "contrast", "sharpness", "red_balance", "blue_balance"
 """The numbers of the image statistics, in the order of their columns."""
 _REPEATED = ("model", "version", "stage", "camera", "site", "line", "status")
 _AS_SAID = ("event_id", "image_uri", "camera_meta", "embedding")
-_pack = struct.Struct(f"={HISTOGRAM_BINS}i").pack
+_pack_counts = struct.Struct(f"={HISTOGRAM_BINS}i").pack
+_pack_box = struct.Struct("=4d").pack
 
 
 @dataclass(slots=True)
@@ -79,8 +80,8 @@ class Flat:
         of_image = _transposed(ImageStatsRecord, images)
         detections = list(chain.from_iterable(said["detections"]))
         of_detection = _transposed(DetectionRecord, detections)
-        counts: bytes = b"".join(starmap(_pack, of_image["histogram"]))
-        box = np.fromiter(chain.from_iterable(of_detection["box"]), np.float64, 4 * len(detections))
+        counts: bytes = b"".join(starmap(_pack_counts, of_image["histogram"]))
+        box: bytes = b"".join(starmap(_pack_box, of_detection["box"]))
         texts: dict[str, Any] = {name: _shared(said[name]) for name in _REPEATED}
         texts |= {name: list(said[name]) for name in _AS_SAID}
         return cls(
@@ -99,7 +100,7 @@ class Flat:
             detections=np.fromiter(map(len, said["detections"]), np.int64, len(records)),
             det_class=_shared(of_detection["class_name"]),
             det_confidence=np.array(of_detection["confidence"], dtype=np.float64),
-            det_box=box.reshape(-1, 4),
+            det_box=np.frombuffer(box, dtype=np.float64).reshape(-1, 4),
         )
 
     @classmethod

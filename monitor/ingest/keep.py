@@ -7,8 +7,8 @@ from datetime import datetime
 
 from monitor.feedback import EventRecord, ReviewRecord
 from monitor.ingest.feedback import Heard, conflict, is_reviews, read_events, read_reviews
+from monitor.ingest.lines import Lines
 from monitor.ingest.parse import RAW_KEPT
-from monitor.ingest.spool import Lines
 from monitor.records import Reject
 from monitor.store import business, ledger, reviews
 from monitor.store.database import Connection

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
-from itertools import islice
+from itertools import chain, compress
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -18,6 +17,7 @@ import numpy as np
 
 from monitor.errors import RecordRejected
 from monitor.ingest.columns import Rules, columns_of
+from monitor.ingest.digest import digests as digests_of
 from monitor.ingest.flat import Flat
 from monitor.records import FrameColumns, FrameRecord, Reject, microseconds
 
@@ -39,13 +39,12 @@ PART = 200
 """Lines that are read at a time: so few that their records stay in the processor's cache until they are columns."""
 PART_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_NEWLINE = ord("\n")
 MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
 
 Record = TypeVar("Record")
 _decode = msgspec.json.Decoder(FrameRecord).decode
-# The content in one spelling: the record's own order of fields, every mapping sorted.
-_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 @dataclass(slots=True)
@@ -70,7 +69,7 @@ def rules_of(contracts: Mapping[str, LoadedContract], now: datetime) -> dict[str
 
 
 def parse(
-    lines: Iterable[bytes],
+    pieces: Iterable[bytes],
     first_line: int,
     rules: Mapping[str, Rules],
     now: datetime,
@@ -78,35 +77,35 @@ def parse(
 ) -> Parsed:
     """Decode and check lines, the first of which is number `first_line` (from 1) of its file.
 
-    A line longer than MAX_LINE may be given cut to MAX_LINE + 1 bytes or more. `rules` are by model. `only`: the
-    numbers of the lines to look at (None: all). Never raises on account of a line.
+    Each of the `pieces` is a line or more, with a newline between each and the next. A line longer than MAX_LINE may
+    be given cut to MAX_LINE + 1 bytes or more. `rules` are by model. `only`: the numbers of the lines to look at
+    (None: all). Never raises on account of a line.
     """
-    reader, chosen = _Reader(rules, now), None if only is None else frozenset(only)
-    first, looked_at = first_line, 0
-    for part in _parts(lines):
-        numbers: Sequence[int] = range(first, first + len(part))
-        first += len(part)
-        if chosen is not None:
-            part = [line for number, line in zip(numbers, part, strict=True) if number in chosen]
-            numbers = [number for number in numbers if number in chosen]
-        if numbers:
-            reader.read(numbers, part)
-            looked_at += len(numbers)
+    reader = _Reader(rules, now, None if only is None else frozenset(only))
+    first = first_line
+    for part, count in chain.from_iterable(map(_parts, pieces)):
+        reader.read(first, part, count)
+        first += count
     columns, aside = columns_of(Flat.joined(reader.parts or [Flat.of([])]), reader.digests, rules)
-    rejects = reader.rejects + [
+    rejects = sorted(reader.rejects, key=lambda reject: reject.line_number) + [
         Reject(reader.line_number[p.frame], p.reason, p.detail, p.raw[:RAW_KEPT], whole_line=False) for p in aside
     ]
-    return Parsed(columns, reader.line_number, rejects, looked_at, reader.duplicate, reader.blank)
+    return Parsed(columns, reader.line_number, rejects, reader.looked_at, reader.duplicate, reader.blank)
 
 
-def _parts(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """A few lines at a time, and long ones each by itself: what hangs on a record takes many times its text."""
-    coming = iter(lines)
-    while part := list(islice(coming, PART)):
-        if sum(map(len, part)) <= PART_BYTES:
-            yield part
+def _parts(piece: bytes) -> Iterator[tuple[bytes, int]]:
+    """A few lines at a time and how many they are, and long ones each by itself: what hangs on a record takes many
+    times its text."""
+    ends = [*np.flatnonzero(np.frombuffer(piece, dtype=np.uint8) == _NEWLINE).tolist(), len(piece)]
+    start = 0
+    for at in range(0, len(ends), PART):
+        own = ends[at : at + PART]
+        if own[-1] - start <= PART_BYTES:
+            yield piece[start : own[-1]], len(own)
         else:
-            yield from ([line] for line in part)
+            begins = [start, *(end + 1 for end in own[:-1])]
+            yield from ((piece[begin:end], 1) for begin, end in zip(begins, own, strict=True))
+        start = own[-1] + 1
 
 
 @dataclass(slots=True)
@@ -115,6 +114,7 @@ class _Reader:
 
     rules: Mapping[str, Rules]
     now: datetime
+    only: frozenset[int] | None
     parts: list[Flat] = field(default_factory=list)
     line_number: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
@@ -122,36 +122,39 @@ class _Reader:
     rejects: list[Reject] = field(default_factory=list)
     seen: dict[str, bytes] = field(default_factory=dict)
     """The digest of each frame's content by its id."""
+    looked_at: int = 0
     duplicate: int = 0
     blank: int = 0
 
-    def read(self, numbers: Sequence[int], lines: Sequence[bytes]) -> None:
-        """Read some lines, each with its number."""
-        if not self._read_together(numbers, lines):
-            self._read_singly(numbers, lines)
+    def read(self, first: int, text: bytes, count: int) -> None:
+        """Read `count` lines, the first of which is number `first`."""
+        numbers: Sequence[int] = range(first, first + count)
+        if self.only is not None:
+            lines = zip(numbers, text.split(b"\n"), strict=True)
+            chosen = [(number, line) for number, line in lines if number in self.only]
+            numbers, text = [number for number, _ in chosen], b"\n".join(line for _, line in chosen)
+        self.looked_at += len(numbers)
+        if numbers and not self._read_together(numbers, text):
+            self._read_singly(numbers, text.split(b"\n"))
 
-    def _read_together(self, numbers: Sequence[int], lines: Sequence[bytes]) -> bool:
+    def _read_together(self, numbers: Sequence[int], text: bytes) -> bool:
         """Read lines with which nothing is wrong; False: each has to be looked at by itself."""
-        text = b"".join(lines)
-        if not text.isascii() or b"\\u" in text or (len(text) > MAX_LINE and max(map(len, lines)) > MAX_LINE):
+        if not text.isascii() or (b"\\" in text and b"\\u" in text) or len(text) > MAX_LINE:
             return False
         try:
-            records = list(map(_decode, lines))
+            records = list(map(_decode, text.split(b"\n")))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return False
         said = Flat.of(records)
         ids = set(said.event_id)
         if len(ids) < len(said) or not self.seen.keys().isdisjoint(ids) or not all_good(said, self.rules, self.now):
             return False
-        digests = _digests(records)
-        self.seen |= zip(said.event_id, digests, strict=True)
-        self._keep(said, numbers, digests)
+        self._keep(said, numbers, digests_of(said))
         return True
 
     def _read_singly(self, numbers: Sequence[int], lines: Sequence[bytes]) -> None:
         records: list[FrameRecord] = []
         kept: list[int] = []
-        digests: list[bytes] = []
         for number, line in zip(numbers, lines, strict=True):
             if not line or line.isspace():
                 self.blank += 1
@@ -159,25 +162,39 @@ class _Reader:
             try:
                 record = _read(line.removeprefix(_BOM) if number == 1 else line)
                 _check(record, self.rules, self.now)
-                digest = _digest(record)
-                earlier = self.seen.setdefault(record.event_id, digest)
-                if earlier != digest:
-                    raise conflict(record.event_id)
             except RecordRejected as fault:
-                self.rejects.append(Reject(number, fault.reason, fault.detail, line[:RAW_KEPT]))
-                continue
-            if earlier is not digest:
-                self.duplicate += 1
+                self._refuse(number, fault, line)
                 continue
             records.append(record)
             kept.append(number)
-            digests.append(digest)
-        self._keep(Flat.of(records), kept, digests)
+        text_of = dict(zip(numbers, lines, strict=True))
+        said = Flat.of(records)
+        digests = digests_of(said)
+        new = [self._is_new(*each, text_of) for each in zip(kept, said.event_id, digests, strict=True)]
+        if not all(new):
+            kept, digests = list(compress(kept, new)), list(compress(digests, new))
+            said = Flat.of(list(compress(records, new)))
+        self._keep(said, kept, digests)
 
-    def _keep(self, said: Flat, numbers: Iterable[int], digests: Iterable[bytes]) -> None:
+    def _is_new(self, number: int, event_id: str, digest: bytes, text_of: Mapping[int, bytes]) -> bool:
+        """Whether no earlier line of the batch bears this id."""
+        earlier = self.seen.setdefault(event_id, digest)
+        if earlier is digest:
+            return True
+        if earlier == digest:
+            self.duplicate += 1
+        else:
+            self._refuse(number, conflict(event_id), text_of[number])
+        return False
+
+    def _refuse(self, number: int, fault: RecordRejected, line: bytes) -> None:
+        self.rejects.append(Reject(number, fault.reason, fault.detail, line[:RAW_KEPT]))
+
+    def _keep(self, said: Flat, numbers: Iterable[int], digests: Sequence[bytes]) -> None:
         self.parts.append(said)
         self.line_number += numbers
         self.digests += digests
+        self.seen |= zip(said.event_id, digests, strict=True)
 
 
 def conflict(event_id: str) -> RecordRejected:
@@ -352,16 +369,3 @@ def _check_size(name: str, value: float | None) -> None:
             "out_of_range",
             f"{shown(name)} is {value:g}, beyond {MAX_NUMBER:g}; write it in its unit or leave it out",
         )
-
-
-def _digest(record: FrameRecord) -> bytes:
-    """16 bytes that stand for what a record says, however it is spelt: order of keys, 1 or 1.0, offset from UTC."""
-    return _digests([record])[0]
-
-
-def _digests(records: Sequence[FrameRecord]) -> list[bytes]:
-    """The digest of each."""
-    for record in records:
-        if record.captured_at.tzinfo is not UTC:
-            record.captured_at = record.captured_at.astimezone(UTC)
-    return [blake2b(said, digest_size=16).digest() for said in map(_encode, records)]

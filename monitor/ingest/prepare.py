@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
+from mmap import mmap
 
 import msgspec
 import numpy as np
@@ -56,7 +57,7 @@ class Prepared:
 
 def prepare(
     source: str,
-    lines: Iterable[bytes],
+    pieces: Iterable[bytes],
     first: int,
     rules: Mapping[str, Rules],
     now: datetime,
@@ -68,7 +69,7 @@ def prepare(
     The names `beyond` count under `__other__`. None: it is not known yet which; then all do if they are a CROWD, and
     else none. A roll-up for each of ten thousand made-up cameras would only be thrown away.
     """
-    parsed = parse(lines, first, rules, now, only)
+    parsed = parse(pieces, first, rules, now, only)
     columns, open_names, others = _bounded(parsed.columns, rules, beyond or ())
     if beyond is None and (every := assumed(open_names)):
         columns, _, others = _bounded(parsed.columns, rules, every)
@@ -87,9 +88,9 @@ def prepare(
     )
 
 
-def answered(asked: Request, lines: Iterable[bytes]) -> Prepared:
+def answered(asked: Request, pieces: Iterable[bytes]) -> Prepared:
     """What is made of the lines of a request."""
-    return prepare(asked.source, lines, asked.first, asked.rules, asked.now, asked.only, asked.beyond)
+    return prepare(asked.source, pieces, asked.first, asked.rules, asked.now, asked.only, asked.beyond)
 
 
 def assumed(open_names: Collection[OpenName]) -> set[OpenName]:
@@ -153,7 +154,7 @@ def pack(prepared: Prepared) -> list[memoryview]:
     return [memoryview(_HEAD.pack(len(head))), memoryview(head), *pieces]
 
 
-def unpack(said: bytearray) -> Prepared:
+def unpack(said: bytearray | mmap) -> Prepared:
     """The batch that `pack` wrote; its arrays lie in `said`, and are written to there."""
     view = memoryview(said)
     start = _HEAD.size + _HEAD.unpack_from(view)[0]

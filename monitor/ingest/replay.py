@@ -17,8 +17,8 @@ from monitor.errors import UsageError
 from monitor.ingest.batch import Batch, Contracts, Summary, Taking
 from monitor.ingest.feedback import is_feedback, is_reviews
 from monitor.ingest.keep import listen
+from monitor.ingest.lines import BATCH_BYTES, BATCH_LINES, Lines
 from monitor.ingest.parse import RAW_KEPT, parse, rules_of
-from monitor.ingest.spool import BATCH_BYTES, BATCH_LINES, Lines
 from monitor.records import Reject
 from monitor.store import frames, histograms, ledger, rejects
 from monitor.store.database import Connection, Database

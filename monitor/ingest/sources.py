@@ -35,6 +35,11 @@ def open_lines(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
         yield lines
 
 
+def is_plain(name: str) -> bool:
+    """Whether a file of this name holds the lines as they are."""
+    return suffix_of(name) not in _UNPACK
+
+
 def broken_off(why: str, lines: int, good: int) -> str:
     """What to say of a file that was not read to its end: why, and how many lines were looked at and are stored."""
     if not lines:

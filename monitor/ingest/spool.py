@@ -6,21 +6,17 @@ source, one that lies in `incoming/` itself to the source "spool".
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from io import BufferedReader
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO
 
-import numpy as np
-
-from monitor.errors import DependencyAway, FileBroken, UsageError
+from monitor.errors import DependencyAway, UsageError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".events.csv")
 """What files of records are called, and how they are packed. Before the suffix `.reviews` or `.events` says that a
@@ -28,15 +24,7 @@ file holds those; every other one holds frames."""
 _HALF = ".tmp"
 """How a file may be called until it is whole."""
 DEFAULT_SOURCE = "spool"
-BATCH_LINES = 10_000
-BATCH_BYTES = 16 << 20
-BATCH_VALUES = 750_000
-"""Commas, of which every value but the first has one: a number of one digit takes many times its text in memory."""
-_LARGE = 1_000
-"""Lines of a batch from which on it matters where it ends."""
-_CAPTURED = b'"captured_at"'
-_PIECE = 1 << 20
-_NEWLINE, _COMMA = b"\n,"
+_BUFFER = 1 << 20
 _LONGEST_NAME = 255
 """Bytes of a name in a folder, on all the usual file systems."""
 _REASON = ".reason"
@@ -51,45 +39,6 @@ class Waiting:
     name: str
     stamp: tuple[int, int] | None = None
     """Time of change and size when it was found, so that another file that took its name is not mistaken for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Consecutive lines of a file; one that is too long is cut to just over the limit."""
-
-    first: int
-    text: bytes | bytearray
-    """The lines with a newline between each and the next."""
-    count: int
-
-    @classmethod
-    def of(cls, lines: Sequence[bytes], first: int = 1) -> Self:
-        """Lines without their newlines, the first of which is number `first`."""
-        return cls(first, b"\n".join(lines), len(lines))
-
-    def __len__(self) -> int:
-        return self.count
-
-    @property
-    def last(self) -> int:
-        return self.first + self.count - 1
-
-    @property
-    def lines(self) -> list[bytes]:
-        """Each by itself, without its newline."""
-        return bytes(self.text).split(b"\n") if self.count else []
-
-    def each(self) -> Iterator[bytes]:
-        """Each by itself, one after the other: nothing else of the text is held twice."""
-        start = 0
-        for _ in range(self.count):
-            end = self.text.find(b"\n", start)
-            yield bytes(self.text[start : end if end >= 0 else len(self.text)])
-            start = end + 1
-
-    def sha256(self) -> bytes:
-        """The hash of their content."""
-        return hashlib.sha256(self.text).digest()
 
 
 class Spool:
@@ -197,131 +146,13 @@ def open_file(path: Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return os.fdopen(descriptor, "rb", buffering=_PIECE)
+            return os.fdopen(descriptor, "rb", buffering=_BUFFER)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; let this account read it") from error
     os.close(descriptor)
     raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
-
-
-def hash_of(stream: BinaryIO) -> str:
-    """SHA-256 of a stream from its beginning, in hex; the stream is rewound."""
-    digest = hashlib.sha256()
-    while piece := stream.read(_PIECE):
-        digest.update(piece)
-    stream.seek(0)
-    return digest.hexdigest()
-
-
-def read_batches(stream: BinaryIO, longest: int) -> Iterator[Lines]:
-    """Cut a stream into batches of at most BATCH_LINES lines and about BATCH_BYTES bytes and BATCH_VALUES values.
-
-    A large batch ends with an hour where it can: the roll-ups of an hour that lies in one batch need no merge.
-    Of a line over `longest` bytes no more than the first longest + 1 are held.
-
-    Raises:
-        FileBroken: as the stream does, when all whole lines before were yielded.
-    """
-    first, size, text = 1, _Size(), bytearray()
-    try:
-        for block in _blocks(stream, longest):
-            while (end := size.grow(block)) is not None:
-                text += memoryview(block)[:end]
-                cut, rest = _last_hour(text, size.lines), block[end:]
-                block = bytes(text[cut:]) + rest
-                yield (lines := _lines(first, text, cut))
-                first, size, text = lines.last + 1, _Size(), bytearray()
-            text += block
-    except FileBroken:
-        if text:
-            yield _lines(first, text, len(text))
-        raise
-    if text:
-        yield _lines(first, text, len(text))
-
-
-def _lines(first: int, text: bytearray, end: int) -> Lines:
-    """The whole lines of a text up to `end`; the rest is cut off."""
-    count = int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8, count=end) == _NEWLINE))
-    del text[end - 1 :]
-    return Lines(first, text, count)
-
-
-@dataclass(slots=True)
-class _Size:
-    """How much of a batch is there."""
-
-    lines: int = 0
-    size: int = 0
-    values: int = 0
-
-    def grow(self, block: bytes) -> int | None:
-        """Count whole lines in; where the batch is full before their end, only so far, which is returned."""
-        said = np.frombuffer(block, dtype=np.uint8)
-        lines = int(np.count_nonzero(said == _NEWLINE))
-        values = int(np.count_nonzero(said == _COMMA))
-        if not self._add(lines, len(block) - lines, values):
-            return None
-        self._add(-lines, lines - len(block), -values)
-        end = 0
-        for line in block.split(b"\n"):
-            end += len(line) + 1
-            if self._add(1, len(line), line.count(b",")):
-                return end
-        raise AssertionError("what is full as a whole is full at some line")
-
-    def _add(self, lines: int, size: int, values: int) -> bool:
-        """Count in; returns whether the batch is full."""
-        self.lines += lines
-        self.size += size
-        self.values += values
-        return self.lines >= BATCH_LINES or self.size >= BATCH_BYTES or self.values >= BATCH_VALUES
-
-
-def _blocks(stream: BinaryIO, longest: int) -> Iterator[bytes]:
-    """A stream as blocks of whole lines, each with its newline."""
-    begun = b""
-    while piece := cast(BufferedReader, stream).read1(_PIECE):
-        end = piece.rfind(b"\n") + 1
-        begun += piece[:end] if end else piece
-        if end:
-            # Only the first line of a block can be longer than what is read at a time.
-            if longest < _PIECE or begun.find(b"\n") > longest:
-                begun = b"\n".join(line[: longest + 1] for line in begun.split(b"\n"))
-            yield begun
-            begun = piece[end:]
-        begun = begun[: longest + 1]
-    if begun:
-        yield begun + b"\n"
-
-
-def _last_hour(text: bytes | bytearray, lines: int) -> int:
-    """Where the last hour of a large batch begins, if that is in its second half; otherwise its end.
-
-    Looks at the text alone, for it decides nothing but the cut: lines that say their time in another way are cut
-    where the batch is full, and lines that are not in order there or where some hour begins.
-    """
-    before, at = (text.rfind(b"\n", 0, end) + 1 for end in (len(text) // 2, -1))
-    last = _hour(text, at, len(text))
-    if lines < _LARGE or before == at or _hour(text, before, len(text)) == last:
-        return len(text)
-    # The line at `before` is of another hour, and the one at `at` of the last, until they are neighbours.
-    while (end := text.find(b"\n", before, at) + 1) < at:
-        half = max(text.rfind(b"\n", before, (before + at) // 2) + 1, end)
-        if _hour(text, half, at) == last:
-            at = half
-        else:
-            before = half
-    return at
-
-
-def _hour(text: bytes | bytearray, start: int, end: int) -> bytes | bytearray:
-    """What the line between `start` and `end` says of its hour."""
-    named = text.find(_CAPTURED, start, end)
-    said = text.find(b'"', named + len(_CAPTURED), end) + 1
-    return text[said : min(said + len(b"2026-03-01T09"), end)] if named >= 0 else b""
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

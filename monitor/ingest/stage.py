@@ -7,6 +7,7 @@ are begun and stored in order, and the next file is begun before the last batch 
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +18,11 @@ from pathlib import Path
 
 from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, NoRoom, UsageError
 from monitor.ingest.batch import Batch, Begun, Contracts, Summary, Taking
+from monitor.ingest.lines import Lines, find_batches, hash_of, read_batches
 from monitor.ingest.names import named
 from monitor.ingest.parse import MAX_LINE, plain
-from monitor.ingest.sources import broken_off, listed, nothing_of, open_lines
-from monitor.ingest.spool import Lines, Spool, Waiting, hash_of, open_file, read_batches
+from monitor.ingest.sources import broken_off, is_plain, listed, nothing_of, open_lines
+from monitor.ingest.spool import Spool, Waiting, open_file
 from monitor.ingest.workers import Workers
 from monitor.store import histograms
 from monitor.store.database import Database
@@ -29,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 LARGE = 1 << 20
 """Bytes of a file from which on it surely needs a worker."""
+_TO_SPARE = 2
+"""Batches that are begun beyond those that workers can be at."""
 FAULTS_SAID = 20
 """How many files are named when there are many that cannot be taken in or moved."""
 
@@ -173,7 +177,7 @@ class _Turn:
             for batch in _batches(file):
                 file.begun += 1
                 self._queue.append((file, self._taking.begin(batch)))
-                while len(self._queue) > self._ahead:
+                while len(self._queue) > self._ahead + self._to_spare():
                     self._store()
                 if file.given_up:
                     return
@@ -190,12 +194,18 @@ class _Turn:
         while self._queue:
             self._store()
 
+    def _to_spare(self) -> int:
+        """How many more batches may be begun so that there is one to lend a hand with: of those that hold no text."""
+        held = not self._ahead or any(begun.batch.lines.held for _, begun in self._queue)
+        return 0 if held else _TO_SPARE
+
     def _store(self) -> None:
         file, begun = self._queue.popleft()
         file.begun -= 1
         if file.given_up:
             return
         try:
+            self._taking.help_with(begun)
             summary = self._taking.store(begun)
         except UsageError as error:
             self._give_up(file, error)
@@ -231,6 +241,11 @@ class _Turn:
 def _batches(file: _File) -> Iterator[Batch]:
     waiting = file.waiting
     with open_file(waiting.path) as stream:
+        plain = find_batches(stream) if is_plain(waiting.path.name) else None
+        if plain is not None:
+            together = hashlib.sha256(b"".join(lines.sha256() for lines in plain)).hexdigest()
+            yield from (_batch(waiting, together, lines) for lines in plain)
+            return
         try:
             digest = hash_of(stream)
         except OSError as error:
@@ -239,11 +254,14 @@ def _batches(file: _File) -> Iterator[Batch]:
             ) from error
         try:
             with open_lines(stream, waiting.path.name) as text:
-                for lines in read_batches(text, MAX_LINE):
-                    # The lines are part of the name, so that batches of another size are never mistaken for these.
-                    yield Batch(waiting.source, f"{digest}:{lines.first}-{lines.last}", waiting.name, lines)
+                yield from (_batch(waiting, digest, lines) for lines in read_batches(text, MAX_LINE))
         except FileBroken as broken:
             file.summary.broken = [str(broken)]
+
+
+def _batch(waiting: Waiting, digest: str, lines: Lines) -> Batch:
+    # The lines are part of the name, so that batches of another size are never mistaken for these.
+    return Batch(waiting.source, f"{digest}:{lines.first}-{lines.last}", waiting.name, lines)
 
 
 def _sentence(name: str, s: Summary) -> str:

@@ -1,43 +1,49 @@
 """Processes that prepare lines beside the one that speaks to the database: the two then work at the same time.
 
-A worker reads requests from a pipe and writes what it made of them to another. It ends when its pipe does, so it
-outlives its parent by one batch at most, however that ended. It knows neither settings nor database.
+A request and its answer are short messages over a socket, each with a descriptor: what is large lies behind that, the
+lines in their file or in memory, the rows in memory that the other side maps. So neither waits for the other to read.
+A worker ends when its socket does, so it outlives its parent by one batch at most, however that ended. It knows
+neither settings nor database.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
 import queue
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from monitor.errors import DependencyAway
+from monitor.errors import DependencyAway, MonitorError, UsageError
 from monitor.ingest.columns import Rules
+from monitor.ingest.lines import Descriptor, Lines, Stored, in_memory
 from monitor.ingest.names import OpenName
 from monitor.ingest.prepare import Prepared, Request, answered, pack, prepare, unpack
-from monitor.ingest.spool import Lines
 
 SMALL = 1_000
 """Lines of a batch from which on it is worth a worker."""
+_LIGHT = 8 << 20
+"""Bytes of a batch up to which the process that stores lends a hand: it has other things to hold."""
 _ROOT = Path(__file__).resolve().parents[2]
 _START = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from monitor.ingest.workers import serve; serve()"
-_LENGTH = struct.Struct(">Q")
-_PIECE = 1 << 20
+_HEAD = struct.Struct(">Q")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt(3)."""
 _MOST_KEPT = 1 << 30
@@ -47,10 +53,48 @@ class _Ended(Exception):
     """The worker is gone, or went while it was at work."""
 
 
+class _Where(msgspec.Struct, array_like=True):
+    """Where the lines of a request lie behind the descriptor that comes with it."""
+
+    request: Request
+    file: str
+    """What the file is called."""
+    start: int
+    size: int
+    count: int
+
+
+class _Done(msgspec.Struct, array_like=True):
+    """An answer: the size of what lies behind its descriptor, or why there is none."""
+
+    size: int
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class _Task:
+    """Lines to prepare."""
+
+    asked: Request
+    lines: Lines
+    prepared: Future[Prepared] = field(default_factory=Future)
+
+    def do_here(self) -> None:
+        """Prepare them in this process."""
+        asked = self.asked
+        try:
+            pieces = self.lines.pieces()
+            self.prepared.set_result(
+                prepare(asked.source, pieces, asked.first, asked.rules, asked.now, asked.only, asked.beyond)
+            )
+        except MonitorError as error:
+            self.prepared.set_exception(error)
+
+
 class Workers:
     """Up to `count` worker processes, started when they are needed first. Close it, or use it as a context manager.
 
-    Any thread may call `begin`. With a `count` of 0 the work is done in this process when its result is asked for.
+    Any thread may call `begin`. With a `count` of 0 the work is done in this process at once.
     """
 
     def __init__(self, count: int = 1) -> None:
@@ -58,6 +102,9 @@ class Workers:
         self._threads = ThreadPoolExecutor(max(count, 1), thread_name_prefix="prepare")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: set[_Worker] = set()
+        self._waiting: deque[_Task] = deque()
+        """What is beyond those that workers are at."""
+        self._busy = 0
         self._lock = threading.Lock()
         self._closed = False
 
@@ -70,17 +117,35 @@ class Workers:
         only: Collection[int] | None = None,
         beyond: Collection[OpenName] | None = None,
     ) -> Future[Prepared]:
-        """Have lines prepared, as `prepare` does; the result is there when the worker is done.
+        """Have lines prepared, as `prepare` does; the result is there when a worker is done.
 
-        The result raises DependencyAway where no worker can be had.
+        The result raises DependencyAway where no worker can be had, UsageError where the lines cannot be read.
         """
-        if self.count == 0 or len(lines) < SMALL:
-            done: Future[Prepared] = Future()
-            done.set_result(prepare(source, lines.each(), lines.first, rules, now, only, beyond))
-            return done
         numbers = None if only is None else sorted(only)
         asked = Request(source, lines.first, dict(rules), now, numbers, None if beyond is None else sorted(beyond))
-        return self._threads.submit(self._prepare, asked, lines)
+        task = _Task(asked, lines)
+        if self.count == 0 or len(lines) < SMALL:
+            task.do_here()
+            return task.prepared
+        with self._lock:
+            if self._closed:
+                raise _stopping()
+            if self._busy == self.count:
+                self._waiting.append(task)
+            else:
+                self._busy += 1
+                self._threads.submit(self._work, task)
+        return task.prepared
+
+    def lend_a_hand(self, until: Future[Prepared]) -> None:
+        """Prepare in this thread what no worker has begun, the oldest first, as long as `until` is not there."""
+        while not until.done():
+            with self._lock:
+                task = next((task for task in self._waiting if task.lines.size <= _LIGHT), None)
+                if task is None:
+                    return
+                self._waiting.remove(task)
+            task.do_here()
 
     def warm_up(self) -> None:
         """Start a worker, if there is none yet: it takes a while to come up, and can while files are looked at."""
@@ -94,7 +159,9 @@ class Workers:
             for worker in self._all:
                 worker.end()
             self._all.clear()
-        self._threads.shutdown(cancel_futures=True)
+            while self._waiting:
+                self._waiting.popleft().prepared.set_exception(_stopping())
+        self._threads.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -104,17 +171,27 @@ class Workers:
     ) -> None:
         self.close()
 
+    def _work(self, task: _Task | None) -> None:
+        """Have a worker do a task, and then whatever waits."""
+        while task is not None:
+            try:
+                task.prepared.set_result(self._prepare(task.asked, task.lines))
+            except BaseException as error:  # noqa: BLE001 (whoever waits is to know)
+                task.prepared.set_exception(error)
+            with self._lock:
+                task = self._waiting.popleft() if self._waiting else None
+                self._busy -= task is None
+
     def _prepare(self, asked: Request, lines: Lines) -> Prepared:
-        said = msgspec.msgpack.encode(asked)
         for _ in range(2):
             worker = self._free()
             try:
-                prepared = unpack(worker.ask(said, lines.text))
+                said = worker.ask(asked, lines)
             except _Ended:
                 self._forget(worker)
                 continue
             self._idle.put(worker)
-            return prepared
+            return unpack(said)
         raise DependencyAway(
             f"the process that reads lines ended twice over {len(lines)} lines of {asked.source}, from line"
             f" {asked.first} on, and nothing of them was kept; see that nothing kills it, as for want of memory, then"
@@ -128,7 +205,7 @@ class Workers:
             pass
         with self._lock:
             if self._closed:
-                raise DependencyAway("lines are not read any more: this process is stopping, the next one does it")
+                raise _stopping()
             worker = _Worker()
             self._all.add(worker)
             return worker
@@ -139,83 +216,111 @@ class Workers:
             self._all.discard(worker)
 
 
+def _stopping() -> DependencyAway:
+    return DependencyAway("lines are not read any more: this process is stopping, the next one does it")
+
+
 class _Worker:
-    """One process and the two pipes to it."""
+    """One process and the socket to it."""
 
     def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-            )
+            self._process = subprocess.Popen([sys.executable, "-P", "-c", _START], stdin=theirs.fileno(), stdout=2)
         except OSError as error:
+            self._socket.close()
             raise DependencyAway(
                 f"the process that reads lines cannot be started: {error}; free memory or processes, then try again"
             ) from error
+        finally:
+            theirs.close()
 
-    def ask(self, said: bytes, lines: bytes | bytearray) -> bytearray:
-        """Hand a request over, with its lines, and wait for the answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+    def ask(self, asked: Request, lines: Lines) -> mmap.mmap:
+        """Hand a request over, and wait for the answer.
+
+        Raises:
+            UsageError: the lines cannot be read.
+            _Ended: the process is gone.
+        """
         try:
-            _send(self._process.stdin.fileno(), said)
-            _send(self._process.stdin.fileno(), lines)
-            answer = _receive(self._process.stdout.fileno())
-        except (OSError, ValueError) as error:
+            with lines.lying() as (place, name, start):
+                said = msgspec.msgpack.encode(_Where(asked, name, start, lines.size, len(lines)))
+                _send(self._socket, said, place)
+            answer, place = _receive(self._socket)
+        except OSError as error:
             raise _Ended from error
-        if answer is None:
-            raise _Ended
-        return answer
+        done = _done(answer)
+        try:
+            if done.fault:
+                raise UsageError(done.fault)
+            return mmap.mmap(place, done.size)
+        finally:
+            os.close(place)
 
     def end(self) -> None:
         """Kill it and wait for it."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._socket.close()
 
 
-def _send(descriptor: int, *pieces: bytes | bytearray | memoryview) -> None:
-    """One message, of pieces."""
-    _write(descriptor, _LENGTH.pack(sum(map(len, pieces))))
-    for piece in pieces:
-        _write(descriptor, piece)
+_done = msgspec.msgpack.Decoder(_Done).decode
 
 
-def _write(descriptor: int, piece: bytes | bytearray | memoryview) -> None:
-    view, at = memoryview(piece), 0
-    while at < len(view):
-        at += os.write(descriptor, view[at:])
+def _send(to: socket.socket, said: bytes, descriptor: int) -> None:
+    """One message and a descriptor."""
+    socket.send_fds(to, [_HEAD.pack(len(said))], [descriptor])
+    to.sendall(said)
 
 
-def _receive(descriptor: int) -> bytearray | None:
-    """One message; None where the pipe has ended."""
-    length = _read(descriptor, _LENGTH.size)
-    return length and _read(descriptor, *_LENGTH.unpack(length))
+def _receive(whence: socket.socket) -> tuple[bytes, int]:
+    """One message and its descriptor, which is to be closed.
+
+    Raises:
+        _Ended: the other side is gone.
+    """
+    head, descriptors, _, _ = socket.recv_fds(whence, _HEAD.size, 1)
+    try:
+        head += _read(whence, _HEAD.size - len(head))
+        return _read(whence, *_HEAD.unpack(head)), descriptors.pop()
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
-def _read(descriptor: int, size: int) -> bytearray | None:
-    said = bytearray(size)
-    view, at = memoryview(said), 0
-    while at < size:
-        if not (count := os.readv(descriptor, [view[at:]])):
-            return None
-        at += count
+def _read(whence: socket.socket, size: int) -> bytes:
+    said = b""
+    while len(said) < size:
+        if not (piece := whence.recv(size - len(said))):
+            raise _Ended
+        said += piece
     return said
 
 
 def serve() -> None:
-    """What a worker does: answer requests until its pipe ends. The parent alone is told to stop."""
+    """What a worker does: answer requests until its socket ends. The parent alone is told to stop."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    decode = msgspec.msgpack.Decoder(Request).decode
-    answers = os.dup(1)
-    os.dup2(2, 1)
+    decode = msgspec.msgpack.Decoder(_Where).decode
     gc.disable()
     _keep_memory()
-    with suppress(_Ended):
-        while (said := _receive(0)) is not None:
-            _send(answers, *pack(answered(decode(said), chain.from_iterable(_pieces()))))
+    with socket.socket(fileno=0) as parent, suppress(_Ended):
+        while True:
+            said, descriptor = _receive(parent)
+            _answer(parent, decode(said), descriptor)
+
+
+def _answer(parent: socket.socket, where: _Where, descriptor: int) -> None:
+    """Prepare the lines that lie behind a descriptor, which is closed."""
+    kept = Stored(Descriptor(descriptor, where.file), where.start, where.size)
+    try:
+        pieces = pack(answered(where.request, Lines(where.request.first, kept, where.count).pieces()))
+    except UsageError as error:
+        pieces, fault = [], str(error)
+    else:
+        fault = ""
+    with in_memory(pieces) as place:
+        _send(parent, msgspec.msgpack.encode(_Done(sum(map(len, pieces)), fault)), place)
 
 
 def _keep_memory() -> None:
@@ -225,21 +330,3 @@ def _keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
             mallopt(option, _MOST_KEPT)
-
-
-def _pieces() -> Iterator[list[bytes]]:
-    """The lines of a request as they come: they are read while the rest is still on its way, and never held together.
-
-    Raises:
-        _Ended: the pipe has.
-    """
-    if (length := _read(0, _LENGTH.size)) is None:
-        raise _Ended
-    left, begun = _LENGTH.unpack(length)[0], b""
-    while left:
-        if not (piece := os.read(0, min(left, _PIECE))):
-            raise _Ended
-        left -= len(piece)
-        *whole, begun = (begun + piece).split(b"\n")
-        yield whole
-    yield [begun]

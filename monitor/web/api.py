@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from monitor.errors import DependencyAway, OtherContent, TryAgain, UsageError
 from monitor.ingest import stage
 from monitor.ingest.feedback import is_feedback
-from monitor.ingest.spool import Lines
+from monitor.ingest.lines import Lines
 from monitor.store import ledger
 from monitor.store.ledger import Receipt
 from monitor.web import bodies

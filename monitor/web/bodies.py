@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from monitor.errors import FileBroken, UsageError
 from monitor.ingest.inflate import Pieces, gunzip, unzstd
+from monitor.ingest.lines import Lines
 from monitor.ingest.parse import MAX_LINE
-from monitor.ingest.spool import Lines
 from monitor.web.problem import Refused, come_back
 
 MOST_BYTES = 16 << 20

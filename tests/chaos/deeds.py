@@ -23,7 +23,7 @@ from monitor.alerts.wire import Guard, Wire
 from monitor.daemon import jobs, run, serve
 from monitor.daemon.context import Context, Job
 from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
-from monitor.ingest import spool, stage
+from monitor.ingest import lines, stage
 from monitor.ingest.workers import Workers
 from monitor.settings import Settings
 from monitor.spec.load import load_contract
@@ -45,7 +45,7 @@ LEDGER_ROW = (
 
 def drain(url: str, folder: str, contract: str, now: str, batch_lines: int = BATCH_LINES) -> int:
     """Take in what waits in the spool `folder`, once."""
-    spool.BATCH_LINES = batch_lines
+    lines.BATCH_LINES = batch_lines
     try:
         contracts = {"line": load_contract(Path(contract))}
         with open_database(Settings(database_url=url)) as database, Workers() as workers:
@@ -58,7 +58,7 @@ def drain(url: str, folder: str, contract: str, now: str, batch_lines: int = BAT
 
 def drain_whatever_comes(url: str, folder: str, contract: str, now: str) -> int:
     """Drain the spool again and again until a drain comes to its end, as the daemon's turns do."""
-    spool.BATCH_LINES = BATCH_LINES
+    lines.BATCH_LINES = BATCH_LINES
     contracts = {"line": load_contract(Path(contract))}
     while True:
         try:
@@ -132,7 +132,7 @@ def write_on(context: Context, now: datetime) -> int:
 def monitor(env: dict[str, str], words: list[str]) -> int:
     """Run a command of the command line."""
     os.environ.update(env)
-    spool.BATCH_LINES = BATCH_LINES
+    lines.BATCH_LINES = BATCH_LINES
     code: int = import_module("monitor.cli.main").main(words)
     return code
 

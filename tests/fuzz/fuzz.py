@@ -27,9 +27,9 @@ with atheris.instrument_imports(include=["monitor.ingest", "monitor.records"]):
 
     from monitor.errors import FileBroken
     from monitor.ingest.inflate import FREE_BYTES, Pieces, as_stream, gunzip, unzstd
+    from monitor.ingest.lines import read_batches
     from monitor.ingest.parquet import lines_of
     from monitor.ingest.parse import parse, rules_of
-    from monitor.ingest.spool import read_batches
 
 from monitor.settings import Settings
 from monitor.store import embedded, migrate

@@ -12,7 +12,6 @@ import pytest
 from recounting import CONTRACT, NOW, by_span, plain, record, recount, start_of_day
 from sqlalchemy import text
 
-from monitor.ingest import spool
 from monitor.ingest.stage import drain
 from monitor.records import Histogram, SeriesKey, Window
 from monitor.spec.load import load_contract
@@ -21,7 +20,7 @@ from monitor.store.database import Database
 
 
 def test_rollups_equal_a_recount(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "BATCH_LINES", 90)
+    monkeypatch.setattr("monitor.ingest.lines.BATCH_LINES", 90)
     (tmp_path / "line.toml").write_text(CONTRACT, encoding="utf-8")
     contracts = {"line": load_contract(tmp_path / "line.toml")}
     rng = random.Random(5)

@@ -219,7 +219,7 @@ def test_thirty_poison_rows_among_ten_thousand(database: Database, tmp_path: Pat
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "BATCH_LINES", 7)
+    monkeypatch.setattr("monitor.ingest.lines.BATCH_LINES", 7)
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from monitor.errors import DependencyAway, UsageError
-from monitor.ingest import spool, stage
+from monitor.ingest import stage
 from monitor.ingest.parse import parse, rules_of
 from monitor.ingest.stage import Summary, drain
 from monitor.settings import Settings
@@ -299,7 +299,7 @@ def feed(database: Database, folder: Path, contracts: Contracts, names: str = "a
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of six lines, so that small files have several."""
-    monkeypatch.setattr(spool, "BATCH_LINES", 6)
+    monkeypatch.setattr("monitor.ingest.lines.BATCH_LINES", 6)
 
 
 @pytest.mark.usefixtures("small_batches")

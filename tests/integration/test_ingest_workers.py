@@ -21,9 +21,9 @@ from monitor.drift import baseline
 from monitor.drift import stage as drift
 from monitor.errors import DependencyAway, OtherContent
 from monitor.ingest import spool, workers
+from monitor.ingest.lines import Lines
 from monitor.ingest.parse import rules_of
 from monitor.ingest.prepare import pack, prepare, unpack
-from monitor.ingest.spool import Lines
 from monitor.ingest.stage import drain, load, take_lines
 from monitor.ingest.workers import Workers
 from monitor.records import Window
@@ -211,7 +211,7 @@ def test_history_in_one_load_is_what_came_live_hour_by_hour(
     drain(database, tmp_path, contracts, NOW)
     measured = measurements(database, contracts)
     live = tables(database)
-    monkeypatch.setattr(spool, "BATCH_LINES", 900)
+    monkeypatch.setattr("monitor.ingest.lines.BATCH_LINES", 900)
     drop(tmp_path, "all.jsonl", said)
     with Workers() as pool:
         load(

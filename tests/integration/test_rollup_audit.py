@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from monitor.cli.rollups import report
 from monitor.errors import UsageError
-from monitor.ingest import audit, spool
+from monitor.ingest import audit
 from monitor.ingest.audit import Task
 from monitor.ingest.spool import find_files
 from monitor.ingest.stage import drain, load
@@ -33,7 +33,7 @@ Contracts = dict[str, LoadedContract]
 @pytest.fixture
 def filled(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Contracts:
     """Two hundred frames of anything, in several batches; gives the contract."""
-    monkeypatch.setattr(spool, "BATCH_LINES", 90)
+    monkeypatch.setattr("monitor.ingest.lines.BATCH_LINES", 90)
     (tmp_path / "line.toml").write_text(CONTRACT, encoding="utf-8")
     contracts = {"line": load_contract(tmp_path / "line.toml")}
     write(tmp_path / "incoming" / "a.jsonl", range(200))

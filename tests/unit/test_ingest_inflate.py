@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from monitor.errors import FileBroken
 from monitor.ingest import inflate
 from monitor.ingest.inflate import as_stream, gunzip, unzstd
+from monitor.ingest.lines import read_batches
 from monitor.ingest.sources import open_lines
-from monitor.ingest.spool import read_batches
 
 _rng = random.Random(1)
 LINES = [b"%d %d\n" % (number, _rng.randrange(10**9)) for number in range(60_000)]

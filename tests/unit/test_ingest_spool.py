@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import DependencyAway, UsageError
-from monitor.ingest import spool
 from monitor.ingest.spool import Spool, Waiting, find_files, open_file
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -166,14 +165,3 @@ def test_a_folder_that_may_not_be_read_is_reported_and_the_others_are_found(open
         with pytest.raises(UsageError, match=r"/b cannot be read: Permission denied"):
             open_file(found[1].path)
     (open_folder / "b").chmod(stat.S_IRWXU)
-
-
-def test_a_large_batch_ends_with_an_hour_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "BATCH_LINES", 2000)
-    hours = [9] * 1500 + [10] * 1200 + [11] * 2500
-    path = tmp_path / "a.jsonl"
-    path.write_text("".join(f'{{"captured_at": "2026-03-01T{hour:02}:00:00Z"}}\n' for hour in hours))
-    with path.open("rb") as stream:
-        batches = list(spool.read_batches(stream, 1000))
-    assert [(batch.first, batch.last) for batch in batches] == [(1, 1500), (1501, 2700), (2701, 4700), (4701, 5200)]
-    assert [line for batch in batches for line in batch.lines] == path.read_bytes().splitlines()

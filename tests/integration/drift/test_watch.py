@@ -26,6 +26,7 @@ from seven_cameras import (
 from sqlalchemy import text
 
 from monitor.alerts import gather, life
+from monitor.cli.main import main
 from monitor.drift import baseline, history, lanes, watch
 from monitor.errors import GateRefused, UsageError
 from monitor.records import Window
@@ -228,6 +229,22 @@ def test_a_baseline_from_now_on_is_learnt_frozen_and_judged_only_then(drifting: 
     assert [one.baseline.period_start for one in frozen] == [START + 17 * DAY]
     with drifting.database.begin() as conn:
         assert acceptances.pending(conn, "line", "v1") is None
+
+
+def test_an_acceptance_that_is_withdrawn_lets_the_old_baseline_judge_on(
+    drifting: Line, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MONITOR_DATABASE_URL", settings.database_url or "")
+    drifting.write(BASELINE, 18)
+    now = START + 16 * DAY + timedelta(hours=3)
+    assert baseline.accept(drifting.database, drifting.loaded, "v1", None, now, "A. Roe", "lens", 300) is None
+    assert drifting.tick(17) == (0, 0)
+    withdraw = ["baseline", "withdraw", "--model", "line", "--version", "v1"]
+    assert main(withdraw) == 0
+    assert "by A. Roe: lens; baseline 1 judges on" in capsys.readouterr().out
+    assert drifting.tick(17) == (2, 2)
+    assert main(withdraw) == 2
+    assert "no acceptance of line v1 awaits its days" in capsys.readouterr().err
 
 
 def test_days_that_cannot_be_learnt_from_keep_no_other_version_waiting(drifting: Line) -> None:

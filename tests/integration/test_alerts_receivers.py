@@ -189,3 +189,26 @@ def test_what_is_still_on_is_told_when_a_receiver_was_away_for_longer_than_a_day
     receiver.is_away = False
     deliver.run(database, [receiver], NOW + 28 * 60 * MINUTE)
     assert receiver.told == ["m/drift/v1/cam-1/-/-"]
+
+
+class Broken(Forgetful):
+    """A receiver whose code has a fault that only cam-1 meets."""
+
+    def _take(self, events: list[AlertEvent]) -> str:
+        if any("cam-1" in event.alert_key for event in events):
+            raise ValueError("nobody thought of that")
+        self.told += [event.alert_key for event in events]
+        return "taken"
+
+
+def test_a_fault_that_one_message_meets_holds_up_no_other(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell(database, "cam-1", "firing")
+    tell(database, "cam-2", "firing")
+    receiver = Broken()
+    assert deliver.run(database, [receiver], NOW) == 1
+    assert receiver.told == ["", "m/drift/v1/cam-2/-/-"]
+    assert rows(database)[0][1:] == (False, False, "webhook failed (ValueError); see the log")
+    assert "ValueError at" in caplog.text
+    assert "nobody thought of that" not in caplog.text

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.alerts.channels import configured, told
+from monitor.cli.words import so_many
 from monitor.errors import UsageError
 from monitor.golden import job, stage
 from monitor.golden.run import Result, score
@@ -50,7 +51,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     two.add_argument("--model", required=True, help="as the contract names it")
     two.add_argument("--version", help="one version (default: all)")
-    two.add_argument("--last", type=int, default=20, metavar="N", help="so many (default: 20)")
+    two.add_argument("--last", type=so_many, default=20, metavar="N", help="so many (default: 20)")
     two.add_argument("--json", action="store_true", help="as JSON")
     two.set_defaults(run=run_list)
 
@@ -101,8 +102,6 @@ def _write(folder: Path, run: ScoringRun, result: Result) -> None:
 
 def run_list(args: argparse.Namespace, settings: Settings) -> int:
     """Print the runs of a model."""
-    if args.last < 1:
-        raise UsageError(f"--last is {args.last}; ask for at least one run")
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         with database.begin() as conn:

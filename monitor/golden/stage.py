@@ -148,12 +148,29 @@ def _carry_out(
     with database.begin() as conn:
         last, before = _before(conn, loaded, what)
     result = score(job_of(loaded, what), limits or limits_of(loaded), before, stopping=stopping, tell=tell)
+    with database.begin() as conn:
+        result = _of_its_version(conn, loaded, what, result)
     over = ended(entered, result, last, now)
     with database.begin() as conn:
         _close(conn, loaded, over, result, channels, now, held_against=last)
     level = logging.INFO if over.status == "done" else logging.WARNING
     _log.log(level, "%s set of %s %s: %s %s", what.kind, loaded.model, what.version, over.status, over.reason)
     return over, result
+
+
+def _of_its_version(conn: Connection, loaded: LoadedContract, what: Asked, result: Result) -> Result:
+    """The result, or an error where another set was called what this one is: an easier one must not pass for it."""
+    of = result.outcome
+    if of.status == "error":
+        return result
+    other = scorings.other_content(conn, loaded.model, what.kind, of.set_name, of.set_version, of.manifest_sha256)
+    if other is None:
+        return result
+    reason = (
+        f"{what.manifest.name} is called {of.set_name} {of.set_version}, and in run {other.id} that was another set"
+        " (its SHA-256 is another); restore it, or make the manifest anew under a new version"
+    )
+    return replace(result, outcome=Outcome("error", reason), artifacts={})
 
 
 def _give_up(conn: Connection, loaded: LoadedContract, entered: ScoringRun, channels: Sequence[str]) -> int:

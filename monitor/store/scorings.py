@@ -134,6 +134,21 @@ def newest(
     return [_run(row) for row in rows]
 
 
+def other_content(
+    conn: Connection, model: str, kind: Kind, name: str, version: str, sha256: str
+) -> ScoringRun | None:
+    """The newest run that counted on a set of this name and version whose manifest was another."""
+    row = conn.execute(
+        text(
+            f"SELECT {_ALL} FROM golden_run WHERE model = :model AND kind = :kind AND status = 'done'"  # noqa: S608 - names are constants
+            " AND set_name = :name AND set_version = :version AND manifest_sha256 <> :sha256"
+            " ORDER BY run_id DESC LIMIT 1"
+        ),
+        {"model": model, "kind": kind, "name": name, "version": version, "sha256": sha256},
+    ).one_or_none()
+    return None if row is None else _run(row)
+
+
 def read(conn: Connection, run_id: int) -> ScoringRun | None:
     """One run by its id."""
     row = conn.execute(text(f"SELECT {_ALL} FROM golden_run WHERE run_id = :id"), {"id": run_id}).one_or_none()  # noqa: S608 - names are constants

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -110,3 +112,26 @@ def test_what_no_run_will_speak_of_any_more_is_resolved(database: Database, line
         event, _ = alerts.events(conn, "packaging-line/golden-not-scored/v1/-/-/-")
     assert (event.to_state, event.evidence["reason"]) == ("resolved", why)
     assert messages(database, "golden-not-scored") == [("log", "firing"), ("log", "resolved")]
+
+
+def test_an_easier_set_under_the_same_name_and_version_does_not_count(database: Database, line: Path) -> None:
+    stage.run(database, loaded(line, golden_line.contract()), NIGHT)
+    whole = json.loads((line / "manifest.json").read_text())
+    truth = json.loads((line / "truth.json").read_text())
+    truth["images"], kept = truth["images"][:35], {image["id"] for image in truth["images"][:35]}
+    truth["annotations"] = [one for one in truth["annotations"] if one["image_id"] in kept]
+    for version in ("1", "2"):
+        (line / "truth.json").unlink()
+        (line / "truth.json").write_text(json.dumps(truth))
+        named = {
+            "images": whole["images"][:35],
+            "version": version,
+            "truth_sha256": hashlib.sha256((line / "truth.json").read_bytes()).hexdigest(),
+        }
+        (line / "manifest.json").unlink()
+        (line / "manifest.json").write_text(json.dumps(whole | named))
+        stage.run(database, loaded(line), NIGHT + int(version) * DAY)
+    with database.begin() as conn:
+        newer, changed, first = scorings.newest(conn, "packaging-line", limit=9)
+    assert (first.status, changed.status, newer.status) == ("done", "error", "done")
+    assert "is called packages 1, and in run 1 that was another set" in changed.reason

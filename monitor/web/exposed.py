@@ -44,7 +44,12 @@ METRICS: dict[str, Exposed] = {
             "Answers over HTTP, by status.",
             ("path", "status"),
         ),
-        Exposed("monitor_alerts_open", "gauge", "Alerts that are firing: of the contracts' rules, and of golden runs.", ("severity",)),
+        Exposed(
+            "monitor_alerts_open",
+            "gauge",
+            "Alerts that are firing: of the contracts' rules, and of golden runs.",
+            ("severity",),
+        ),
         Exposed(
             "monitor_incidents_open", "gauge", "Open incidents of the calibrated lanes, by cause.", ("model", "cause")
         ),

@@ -133,6 +133,8 @@ def recount(frames: list[Raw], minutes: int) -> dict[tuple[SeriesKey, datetime],
         at = frame["captured_at"].astimezone(UTC)
         at = at.replace(minute=at.minute // minutes * minutes if minutes < 60 else 0, second=0, microsecond=0)
         for key in series(frame, signal, class_name):
+            if minutes < 60 and key.scope.slice_name:
+                continue  # quarters are kept of whole cameras
             empty = Histogram(SIGNALS[signal].edges.id, np.zeros(len(edges[signal]) + 1, dtype=np.int64))
             yield found.setdefault((key, at), empty)
 

@@ -35,7 +35,7 @@ MAX_NAME_BYTES = 256
 """Bytes of a name in UTF-8: the names of one series together must fit into one index entry of Postgres."""
 MAX_NUMBER = 1e9
 """Largest size of a number without limits of its own; sums over an hour then stay far within 64 bits."""
-PART = 200
+PART = 300
 """Lines that are read at a time: so few that their records stay in the processor's cache until they are columns."""
 PART_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from operator import add
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.records import ALL, FrameColumns, Ints, Scope
 from monitor.signals import SIGNALS, Signal
 from monitor.upkeep import RollupColumns
 
 MINUTES = (60, 15)
-"""Lengths of a roll-up's span; the shorter one is kept for service signals only."""
+"""Lengths of a roll-up's span; the shorter one is kept for service signals of whole cameras only: how the service
+does has little to do with what lies before the camera."""
 _MINUTE_US = 60_000_000
+_SLICE_PART = 5
+"""Which of a scope's texts names the slice."""
 _DENSE_CELLS = 1 << 22
 """Up to so many cells, counting into all of them is faster than sorting out the few that are not empty."""
 _THIN = 8
@@ -43,9 +48,32 @@ class _Members:
 
 
 @dataclass(slots=True)
-class _Lane:
-    """The r rows that the k memberships fall into, and the series of each row as (place of scope, class, recipe)."""
+class _Spans:
+    """The t spans that frames fall into: where each starts, and the place of each frame's among them."""
 
+    minutes: int
+    starts: Ints
+    start: Ints
+
+
+@dataclass(slots=True)
+class _Values:
+    """What a signal reads off each unit, where it says anything: its fine bin, and as a whole number of its scale."""
+
+    silent: npt.NDArray[np.bool_] | None
+    """None: every unit says something."""
+    bin: Ints
+    whole: Ints
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The r rows that the k memberships fall into, and the series of each row.
+
+    A series is one of the `scopes` and one of the `labels` (class or recipe): its code is scope x labels + label.
+    """
+
+    name: str
     minutes: int
     scopes: list[str]
     """The texts of the scopes, as they begin the name of a series."""
@@ -56,7 +84,9 @@ class _Lane:
     """[r] distinct frames."""
     squares: Ints
     """[r] sum over those of (units of the frame)²."""
-    series: list[tuple[int, str, str]]
+    labels: list[str]
+    series: Ints
+    """The codes of the series that occur, ascending."""
     series_row: Ints
 
 
@@ -84,18 +114,22 @@ def roll_up(columns: FrameColumns) -> RollupColumns:
     adds the frame's own histogram: its `n` counts frames and its `total` sums count x middle of the bin.
     """
     frames = _members(columns)
+    whole = _whole(frames)
     detections = _of_detections(frames, columns)
+    labels = {"status": columns.status, "class": columns.det_class, "image": columns.recipe}
+    labelled = {name: _interned(label) for name, label in labels.items()}
+    spans = {minutes: _spans(columns, minutes) for minutes in MINUTES}
+    lanes: dict[tuple[str, int], _Lane] = {}
     tallies: list[_Tally] = []
-    for minutes in MINUTES:
-        lanes: dict[str, _Lane] = {}
-        for signal in SIGNALS.values():
-            if minutes != MINUTES[0] and not signal.service:
-                continue
+    for signal in SIGNALS.values():
+        values = _values(signal, columns)
+        for minutes in MINUTES if signal.service else MINUTES[:1]:
             for name in _lanes_of(signal):
-                if name not in lanes:
-                    members = detections if name in ("detection", "class") else frames
-                    lanes[name] = _lane(name, members, columns, minutes)
-                tallies.append(_tally(signal, columns, lanes[name]))
+                if (name, minutes) not in lanes:
+                    members = frames if minutes == MINUTES[0] else whole
+                    members = detections if name in ("detection", "class") else members
+                    lanes[name, minutes] = _lane(members, name, labelled.get(name), spans[minutes])
+                tallies.append(_tally(signal, values, columns, lanes[name, minutes]))
     return _gathered(tallies)
 
 
@@ -109,7 +143,9 @@ def _lanes_of(signal: Signal) -> tuple[str, ...]:
 
 def _interned(things: Iterable[Thing]) -> tuple[list[Thing], Ints]:
     """The distinct things in the order of their first appearance, and the place of each among them."""
-    said = list(things)
+    said = things if isinstance(things, list) else list(things)
+    if said and said.count(said[0]) == len(said):
+        return said[:1], np.zeros(len(said), dtype=np.int64)
     distinct = list(dict.fromkeys(said))
     index = {thing: place for place, thing in enumerate(distinct)}
     return distinct, np.fromiter(map(index.__getitem__, said), dtype=np.int64, count=len(said))
@@ -153,6 +189,14 @@ def _members(columns: FrameColumns) -> _Members:
     return _Members(frame, frame, group, np.arange(len(frame)), scopes)
 
 
+def _whole(frames: _Members) -> _Members:
+    """The memberships in cameras as a whole."""
+    slices = [scope.split("\0")[_SLICE_PART] for scope in frames.scopes]
+    chosen = np.array([name == ALL for name in slices], dtype=bool)[frames.group]
+    unit = frames.unit[chosen]
+    return _Members(unit, unit, frames.group[chosen], np.arange(len(unit)), frames.scopes)
+
+
 def _of_detections(frames: _Members, columns: FrameColumns) -> _Members:
     """The memberships of the detections: those of their frames."""
     counts = np.bincount(columns.det_frame, minlength=len(columns))
@@ -162,24 +206,27 @@ def _of_detections(frames: _Members, columns: FrameColumns) -> _Members:
     return _Members(unit, frames.frame[of], frames.group[of], of, frames.scopes)
 
 
-def _lane(name: str, members: _Members, columns: FrameColumns, minutes: int) -> _Lane:
-    """Number the rows of a lane: (group, class, recipe) makes the series, with the start it makes the row."""
+def _spans(columns: FrameColumns, minutes: int) -> _Spans:
+    """The spans of time that frames fall into."""
     span = minutes * _MINUTE_US
-    starts, start = np.unique(columns.captured_us // span * span, return_inverse=True)
-    labels = {"status": columns.status, "class": columns.det_class, "image": columns.recipe}.get(name)
+    number = columns.captured_us // span
+    first, last = (int(number.min()), int(number.max())) if len(number) else (0, 0)
+    starts, start = _numbered(number - first, last - first + 1)
+    return _Spans(minutes, (starts + first) * span, start)
+
+
+def _lane(members: _Members, name: str, labelled: tuple[list[str], Ints] | None, spans: _Spans) -> _Lane:
+    """Number the rows of a lane: (group, class, recipe) makes the series, with the start it makes the row."""
+    starts, start = spans.starts, spans.start
     label = np.zeros(len(members.unit), dtype=np.int64)
     distinct = [ALL]
-    if labels is not None:
-        distinct, code = _interned(labels)
+    if labelled is not None:
+        distinct, code = labelled
         label = code[members.unit]
     of_series = members.group * len(distinct) + label
     size = len(members.scopes) * len(distinct) * len(starts)
     codes, row = _numbered(of_series * len(starts) + start[members.frame], size)
     series, series_row = _numbered(codes // max(len(starts), 1), len(members.scopes) * len(distinct))
-    named = []
-    for code in series.tolist():
-        scope, text = code // len(distinct), distinct[code % len(distinct)]
-        named.append((scope, ALL, text) if name == "image" else (scope, text, ""))
     frames = squares = np.bincount(row, minlength=len(codes))
     if members.unit is not members.frame:
         # The units of one frame in one row are those of one of its memberships with one label.
@@ -190,48 +237,54 @@ def _lane(name: str, members: _Members, columns: FrameColumns, minutes: int) -> 
         frames, squares = np.bincount(pair_row, minlength=len(codes)), np.zeros(len(codes), dtype=np.int64)
         np.add.at(squares, pair_row, units * units)
     return _Lane(
-        minutes=minutes,
+        name=name,
+        minutes=spans.minutes,
         scopes=members.scopes,
         unit=members.unit,
         row=row,
         start_us=starts[codes % max(len(starts), 1)],
         frames=frames,
         squares=squares,
-        series=named,
+        labels=distinct,
+        series=series,
         series_row=series_row,
     )
 
 
-def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
+def _values(signal: Signal, columns: FrameColumns) -> _Values | None:
+    """The values of a signal that is read value by value; None where no unit says anything."""
+    if signal.name == "status" or signal.per == "pixel":
+        return None
+    values = signal.reader(columns)
+    silent = np.isnan(values)
+    if silent.all():
+        return None
+    known = np.where(silent, 0.0, values)
+    return _Values(
+        silent=silent if silent.any() else None,
+        bin=signal.edges.bin_of(known),
+        whole=np.rint(known * signal.scale).astype(np.int64),
+    )
+
+
+def _tally(signal: Signal, values: _Values | None, columns: FrameColumns, lane: _Lane) -> _Tally:
     rows, width = len(lane.start_us), signal.edges.count + 2
     total = np.zeros(rows, dtype=np.int64)
     cells = counts = np.zeros(0, dtype=np.int64)
     if signal.name == "status":
         n = lane.frames
     elif signal.per == "pixel":
-        has = (columns.brightness_histogram.sum(axis=1) > 0)[lane.unit]
-        row, unit = lane.row[has], lane.unit[has]
-        n = np.bincount(row, minlength=rows)
-        dense = np.zeros((rows, width), dtype=np.int64)
-        # Bin by bin, for a frame gives a value to each; floats hold such sums exactly.
-        for place, counts in enumerate(np.ascontiguousarray(columns.brightness_histogram.T, dtype=np.float64), 1):
-            dense[:, place] = np.bincount(row, counts[unit], minlength=rows)
-        middle = np.rint(signal.edges.middles()[1:-1] * signal.scale).astype(np.int64)
-        total = dense[:, 1:-1] @ middle
-        cells = np.flatnonzero(dense)
-        counts = dense.ravel()[cells]
+        n, total, cells, counts = _of_pixels(signal, columns, lane)
+    elif values is None:
+        return _Tally(signal, lane, *(np.zeros(0, dtype=np.int64),) * 8)
     else:
-        values = signal.reader(columns)
-        silent = np.isnan(values)
-        if silent.all():
-            return _Tally(signal, lane, *(np.zeros(0, dtype=np.int64),) * 8)
-        known, row, unit = values, lane.row, lane.unit
-        if silent.any():
-            known, chosen = np.where(silent, 0.0, values), ~silent[unit]
+        row, unit = lane.row, lane.unit
+        if values.silent is not None:
+            chosen = ~values.silent[unit]
             row, unit = row[chosen], unit[chosen]
         n = np.bincount(row, minlength=rows)
-        np.add.at(total, row, np.rint(known * signal.scale).astype(np.int64)[unit])
-        cells, counts = _count(row * width + signal.edges.bin_of(known)[unit], rows * width)
+        np.add.at(total, row, values.whole[unit])
+        cells, counts = _count(row * width + values.bin[unit], rows * width)
     # A frame gives a frame's signal one value at most; detections always have all of theirs.
     frames, squares = (lane.frames, lane.squares) if signal.per == "detection" else (n, n)
     held = np.flatnonzero(n)
@@ -249,6 +302,20 @@ def _tally(signal: Signal, columns: FrameColumns, lane: _Lane) -> _Tally:
     )
 
 
+def _of_pixels(signal: Signal, columns: FrameColumns, lane: _Lane) -> tuple[Ints, Ints, Ints, Ints]:
+    """n [r] and total [r] of the frames' own histograms, and the cells that are not empty with their counts."""
+    rows, width = len(lane.start_us), signal.edges.count + 2
+    has = (columns.brightness_histogram.sum(axis=1) > 0)[lane.unit]
+    row, unit = lane.row[has], lane.unit[has]
+    dense = np.zeros((rows, width), dtype=np.int64)
+    # Bin by bin, for a frame gives a value to each; floats hold such sums exactly.
+    for place, counts in enumerate(np.ascontiguousarray(columns.brightness_histogram.T, dtype=np.float64), 1):
+        dense[:, place] = np.bincount(row, counts[unit], minlength=rows)
+    middle = np.rint(signal.edges.middles()[1:-1] * signal.scale).astype(np.int64)
+    cells = np.flatnonzero(dense)
+    return np.bincount(row, minlength=rows), dense[:, 1:-1] @ middle, cells, dense.ravel()[cells]
+
+
 def _count(cell: Ints, size: int) -> tuple[Ints, Ints]:
     """The cells that are not empty, ascending, and how many values each holds."""
     if size > min(_DENSE_CELLS, _THIN * len(cell)):
@@ -263,13 +330,13 @@ def _gathered(tallies: list[_Tally]) -> RollupColumns:
     names: list[str] = []
     places: list[Ints] = []
     for tally in tallies:
-        lane, signal = tally.lane, tally.signal
+        lane = tally.lane
         used, place = _numbered(lane.series_row[tally.row], len(lane.series))
         places.append(place + len(names))
-        edges_id, scopes = signal.edges.id, lane.scopes
-        for i in used.tolist():
-            scope, class_name, recipe = lane.series[i]
-            names.append(f"{scopes[scope]}\0{signal.name}\0{class_name}\0{recipe}\0{edges_id}\0{lane.minutes}")
+        scope, label = np.divmod(lane.series[used], len(lane.labels))
+        heads = map(lane.scopes.__getitem__, scope.tolist())
+        tails = map(_tails(tally.signal, lane).__getitem__, label.tolist())
+        names += map(add, heads, tails)
     return RollupColumns(
         names=names,
         series_row=np.concatenate(places),
@@ -282,3 +349,11 @@ def _gathered(tallies: list[_Tally]) -> RollupColumns:
         bins=np.concatenate([tally.bins for tally in tallies]),
         counts=np.concatenate([tally.counts for tally in tallies]),
     )
+
+
+def _tails(signal: Signal, lane: _Lane) -> list[str]:
+    """How the names of a signal's series end after their scope, by label."""
+    read = [(ALL, label) if lane.name == "image" else (label, "") for label in lane.labels]
+    return [
+        f"\0{signal.name}\0{class_name}\0{recipe}\0{signal.edges.id}\0{lane.minutes}" for class_name, recipe in read
+    ]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from monitor.records import FrameColumns, Ints
 from monitor.store import encoding
-from monitor.store.encoding import Alike, Ragged
+from monitor.store.encoding import Alike, Flags, Ragged
 from monitor.upkeep import RollupColumns
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -87,10 +87,11 @@ def frame_rows(source: str, columns: FrameColumns) -> FrameRows:
 
 def rollup_rows(columns: RollupColumns) -> RollupRows:
     """Roll-ups as rows; the batch is to be stamped in."""
-    known = [_series(name) for name in columns.names]
-    numbers = np.array([number for number, _, _ in known], dtype=np.int64)
-    places = {place: i for i, place in enumerate(dict.fromkeys((model, camera) for _, model, camera in known))}
-    place = np.array([places[model, camera] for _, model, camera in known], dtype=np.int64)
+    known = list(map(_series, columns.names))
+    numbers = np.array([number for number, _ in known], dtype=np.int64)
+    cameras = [camera for _, camera in known]
+    places = {camera: i for i, camera in enumerate(dict.fromkeys(cameras))}
+    place = np.fromiter(map(places.__getitem__, cameras), np.int64, len(cameras))
     fields = (
         encoding.fixed(np.zeros(len(columns), dtype=np.int64), encoding.INT8),
         encoding.fixed(numbers[columns.series_row], encoding.INT8),
@@ -115,10 +116,10 @@ def series_number(name: str) -> int:
 
 
 @lru_cache(maxsize=1 << 16)
-def _series(name: str) -> tuple[int, str, str]:
-    """A series' number, model and camera."""
+def _series(name: str) -> tuple[int, tuple[str, str]]:
+    """A series' number, and its model and camera."""
     model, _, _, _, camera, _ = name.split("\0", 5)
-    return series_number(name), model, camera
+    return series_number(name), (model, camera)
 
 
 def _plain(c: FrameColumns) -> dict[str, Ragged | Alike]:
@@ -131,10 +132,7 @@ def _plain(c: FrameColumns) -> dict[str, Ragged | Alike]:
     fields |= {name: encoding.fixed(getattr(c, name), encoding.INT4) for name in counts}
     fields["batch_id"] = encoding.fixed(np.zeros(len(c), dtype=np.int64), encoding.INT8)
     fields["captured_at"] = encoding.times(c.captured_us)
-    fields["camera_said"] = encoding.sparse(
-        encoding.texts([said for said in c.camera_said if said]),
-        np.array([bool(s) for s in c.camera_said], dtype=bool),
-    )
+    fields["camera_said"] = encoding.sparse(encoding.texts(list(filter(None, c.camera_said))), _filled(c.camera_said))
     fields["shadow"] = encoding.flags(c.shadow)
     return fields
 
@@ -147,17 +145,19 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
     histogram = c.brightness_histogram[seen]
     bins = np.full(len(histogram), histogram.shape[1])
     counts = encoding.number_arrays(histogram.ravel(), bins, encoding.INT4)
-    embedded = np.array([e is not None for e in c.embedding], dtype=bool)
-    embedding = [e for e in c.embedding if e is not None]
+    embedded = np.zeros(len(c), dtype=bool)
+    if c.embedding.count(None) < len(c):
+        embedded = np.array([e is not None for e in c.embedding], dtype=bool)
+    embedding = [e for e in c.embedding if e is not None] if embedded.any() else []
     lengths = np.array([len(e) for e in embedding], dtype=np.int64)
     elements = np.array([v for e in embedding for v in e], dtype=np.float64)
-    meta = [b"\x01" + _encode(m) for m in c.camera_meta if m]
+    meta = [b"\x01" + _encode(m) for m in filter(None, c.camera_meta)]
     said, place = _distinct(c.slices)
     return {
         "brightness_histogram": encoding.sparse(counts, seen),
         "slice_name": encoding.picked(encoding.text_arrays([list(s) for s in said]), place),
         "slice_value": encoding.picked(encoding.text_arrays([list(s.values()) for s in said]), place),
-        "camera_meta": encoding.sparse(encoding.raw(meta), np.array([bool(m) for m in c.camera_meta], dtype=bool)),
+        "camera_meta": encoding.sparse(encoding.raw(meta), _filled(c.camera_meta)),
         "embedding": encoding.sparse(encoding.number_arrays(elements, lengths, encoding.FLOAT4), embedded),
         "det_class": encoding.arrays(encoding.texts(c.det_class), detections, encoding.TEXT),
         "det_confidence": encoding.number_arrays(c.det_confidence, detections, encoding.FLOAT8),
@@ -165,8 +165,13 @@ def _arrays(c: FrameColumns) -> dict[str, Ragged]:
     }
 
 
+def _filled(values: Sequence[object]) -> Flags:
+    """[n] whether each is anything but empty."""
+    return np.fromiter(map(bool, values), bool, len(values))
+
+
 def _distinct(slices: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], Ints]:
     """The few dictionaries that frames share, and the place of each frame's among them."""
-    shared = {id(each): each for each in slices}
+    shared = dict(zip(map(id, slices), slices, strict=True))
     place = {number: i for i, number in enumerate(shared)}
     return list(shared.values()), np.fromiter(map(place.__getitem__, map(id, slices)), np.int64, len(slices))

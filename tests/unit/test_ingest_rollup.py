@@ -104,7 +104,10 @@ def test_two_frames_by_hand() -> None:
         ("", "", 45),
         ("timeout", "", 45),
     }
-    assert [cells[:3] for cells in pick(rolled, "latency_ms", 15).values()] == [(1, 1, 20_000)] * 2
+    assert pick(rolled, "latency_ms", 60).keys() == {("", "", 0), ("", "day", 0)}
+    assert [(place, cells[:3]) for place, cells in pick(rolled, "latency_ms", 15).items()] == [
+        (("", "", 0), (1, 1, 20_000))
+    ]
     assert pick(rolled, "brightness") == {}
     assert {key.signal for key, _, span, _ in rolled if span == 15} == {"status", "latency_ms"}
 

@@ -77,13 +77,18 @@ def receivers_of(urls: str, allowed: str, *, fallback: bool) -> list[NotifyChann
 def words(parcel: Parcel) -> tuple[str, str]:
     """A parcel as title and text: what happened, a line an alert, the first of many; then where to look."""
     events = [one.event for one in parcel.deliveries]
-    told = [str(event.evidence.get("sentence") or event.alert_key) for event in events]
+    told = [_plain(str(event.evidence.get("sentence") or event.alert_key)) for event in events]
     title = f"[{parcel.state.upper()}] " + (told[0] if len(told) == 1 else f"{len(told)} alerts: {told[0]}")
     lines = told[:SHOWN] + ([f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else [])
     runbook = next((str(e.evidence["runbook"]) for e in events if e.evidence.get("runbook")), "")
     lines += [f"Runbook: {runbook}"] if runbook else []
     lines.append(f'More: monitor alerts show "{events[0].alert_key}"')
     return title[:250], "\n".join(lines)
+
+
+def _plain(said: str) -> str:
+    """One line of what can be printed: a subject takes no other, and a camera may be called anything."""
+    return " ".join("".join(c if c.isprintable() else " " for c in said).split())
 
 
 def _speak(said: bytes, kind: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def test_a_fall_in_accuracy_is_over_when_what_was_before_is_back_or_somebody_say
     stage.run(database, loaded(line, good), NIGHT + 4 * DAY)
     assert states(database, "golden-accuracy") == ["resolved"]
     assert [state for _, state in messages(database, "golden-accuracy")] == ["firing", "resolved"]
+    with database.begin() as conn:
+        _, fell = alerts.events(conn, "packaging-line/golden-accuracy/v1/-/-/-")
+    assert re.search(r"map50_95 fell from 0\.6\d\d to 0\.1\d\d", fell.evidence["sentence"])
 
 
 def test_a_firing_alarm_says_who_answers_and_what_to_do_first(database: Database, line: Path) -> None:

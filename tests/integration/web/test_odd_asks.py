@@ -9,8 +9,12 @@ from urllib.parse import quote_plus
 import pytest
 from sqlalchemy import text
 
+from monitor.daemon.context import Context
 from monitor.daemon.jobs import longest
-from monitor.store import incidents
+from monitor.daemon.run import run_once
+from monitor.records import EPOCH, AlertEvent, Window
+from monitor.spec.load import Shelf
+from monitor.store import alerts, incidents
 from monitor.watch import Incident
 from monitor.web.view import surroundings
 
@@ -23,19 +27,16 @@ GOLDEN = text("""
 
 
 def open_incident(plant, camera: str, version: str = "v1.0", stage: str = "") -> str:
-    incident = Incident(
-        (camera,),
-        "optics",
-        date(2026, 3, 2),
-        date(2026, 3, 2),
-        ("brightness",),
-        frozenset({(camera,)}),
-        date(2026, 3, 2),
-    )
-    plant.freeze(1)
+    """Name of an incident as the gathering writes it, with what was told of it."""
+    day = date(2026, 3, 2)
+    incident = Incident((camera,), "optics", day, day, ("brightness",), frozenset({(camera,)}), day)
+    frozen = plant.freeze(1)
     with plant.context.database.begin() as conn:
-        watch = incidents.Watch("presses", version, stage)
-        return incidents.open_new(conn, watch, 1, incident).name
+        kept = incidents.open_new(conn, incidents.Watch("presses", version, stage), frozen, incident)
+        window = Window(EPOCH, EPOCH + timedelta(days=1))
+        why = {"sentence": "Optics moved.", "reason": "a stream alarmed"}
+        alerts.add_event(conn, AlertEvent(kept.key, 1, "ok", "firing", window, EPOCH, None, 0.0, 0, why))
+        return kept.name
 
 
 def test_a_failing_golden_set_is_no_healthy_model(plant, browse):
@@ -101,3 +102,34 @@ def test_a_night_that_scores_for_an_hour_makes_no_job_late(plant, browse, story_
     assert "drift" in late
     assert "golden" not in late
     assert 'monitor_job_longest_run_seconds{job="golden"} 10800.0' in browse("/metrics").text
+
+
+def test_what_is_on_of_a_model_that_is_watched_no_more_is_resolved_and_told(plant, story_start):
+    for day in range(4):
+        plant.day(day)
+    incident = open_incident(plant, "cam-1")
+    for day in (4, 5):
+        plant.day(day, light=0.8)
+
+    def told() -> list[tuple[str, str]]:
+        with plant.context.database.begin() as conn:
+            rows = conn.execute(text("SELECT alert_key, to_state FROM alert_event ORDER BY event_id"))
+            return [(row[0], row[1]) for row in rows]
+
+    key = "presses/brightness-drift/v1.0/cam-1/-/-"
+    assert (key, "resolved") not in told()
+    folder = plant.context.settings.contracts_dir
+    other = (folder / "presses.toml").read_text().replace('"presses"', '"welds"')
+    (folder / "presses.toml").unlink()
+    (folder / "welds.toml").write_text(other)
+    plant.jobs(6, hours=3)
+    assert (key, "resolved") not in told(), "until a restart the contract stays in force"
+    restarted = Context(plant.context.settings, plant.context.database, Shelf(folder))
+    for hour in (4, 5):
+        run_once(restarted, story_start + timedelta(days=6, hours=hour))
+    assert told().count((key, "resolved")) == 1
+    with plant.context.database.begin() as conn:
+        (closed,) = incidents.read(conn, key=incident)
+        (reason,) = conn.execute(text("SELECT reason FROM alert WHERE alert_key = :key"), {"key": key}).scalars()
+    assert closed.incident.closed_on is not None
+    assert "no contract of presses is in force any more" in reason

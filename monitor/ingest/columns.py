@@ -142,6 +142,10 @@ def _slices(said: Sequence[Pairs], models: Sequence[str], rules: Mapping[str, Ru
 
     Few combinations are ever said, so each is looked up once.
     """
+    if len(distinct := set(models)) == 1:
+        conditions = rules[distinct.pop()].conditions
+        alike = {pairs: _declared(dict(pairs), conditions) for pairs in set(said)}
+        return list(map(alike.__getitem__, said))
     keys = list(zip(models, said, strict=True))
     kept = {(model, pairs): _declared(dict(pairs), rules[model].conditions) for model, pairs in set(keys)}
     return list(map(kept.__getitem__, keys))

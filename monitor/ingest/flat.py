@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import chain, starmap
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import msgspec
 import numpy as np
@@ -29,7 +29,14 @@ OF_IMAGE = ("brightness", "contrast", "sharpness", "red_balance", "blue_balance"
 _REPEATED = ("model", "version", "stage", "camera", "site", "line", "status")
 _AS_SAID = ("event_id", "image_uri", "camera_meta", "embedding")
 _pack_counts = struct.Struct(f"={HISTOGRAM_BINS}i").pack
+_read_slices = msgspec.json.Decoder(get_type_hints(FrameRecord, include_extras=True)["slices"]).decode
 _pack_box = struct.Struct("=4d").pack
+
+
+class Hasty(FrameRecord, forbid_unknown_fields=True, gc=False):
+    """A record whose slices are left as they are written: few spellings are ever met, and each is read once."""
+
+    slices: msgspec.Raw = msgspec.Raw(b"{}")  # type: ignore[assignment]
 
 
 @dataclass(slots=True)
@@ -74,14 +81,17 @@ class Flat:
 
     @classmethod
     def of(cls, records: Sequence[FrameRecord]) -> Self:
-        """The columns of records; a float column holds NaN for None."""
-        said = _transposed(FrameRecord, records)
+        """The columns of records, all `Hasty` or none; a float column holds NaN for None.
+
+        Raises:
+            msgspec.DecodeError: what a hasty one has for slices is something else.
+        """
+        said = _transposed(type(records[0]) if records else FrameRecord, records)
         images = [image for image in said["image"] if image is not None]
         of_image = _transposed(ImageStatsRecord, images)
-        detections = list(chain.from_iterable(said["detections"]))
-        of_detection = _transposed(DetectionRecord, detections)
+        detections: list[DetectionRecord] = list(chain.from_iterable(said["detections"]))
         counts: bytes = b"".join(starmap(_pack_counts, of_image["histogram"]))
-        box: bytes = b"".join(starmap(_pack_box, of_detection["box"]))
+        box: bytes = b"".join(starmap(_pack_box, [one.box for one in detections]))
         texts: dict[str, Any] = {name: _shared(said[name]) for name in _REPEATED}
         texts |= {name: list(said[name]) for name in _AS_SAID}
         return cls(
@@ -98,8 +108,8 @@ class Flat:
             image=np.array([of_image[name] for name in OF_IMAGE], dtype=np.float64).T,
             histogram=np.frombuffer(counts, dtype=np.int32).reshape(-1, HISTOGRAM_BINS),
             detections=np.fromiter(map(len, said["detections"]), np.int64, len(records)),
-            det_class=_shared(of_detection["class_name"]),
-            det_confidence=np.array(of_detection["confidence"], dtype=np.float64),
+            det_class=_shared([one.class_name for one in detections]),
+            det_confidence=np.array([one.confidence for one in detections], dtype=np.float64),
             det_box=np.frombuffer(box, dtype=np.float64).reshape(-1, 4),
         )
 
@@ -135,8 +145,12 @@ def _shared(texts: Sequence[str]) -> list[str]:
     return list(map(sys.intern, texts))
 
 
-def _shared_pairs(slices: Sequence[dict[str, str]]) -> list[Pairs]:
+def _shared_pairs(slices: Sequence[Any]) -> list[Pairs]:
     """What each says, in its own order; equal ones as one object."""
+    if slices and isinstance(slices[0], msgspec.Raw):
+        written = list(map(bytes, slices))
+        read = {text: tuple(_read_slices(text).items()) for text in set(written)}
+        return list(map(read.__getitem__, written))
     said: list[Pairs] = list(map(tuple, map(dict.items, slices)))
     distinct = dict(zip(said, said, strict=True))
     return list(map(distinct.__getitem__, said))

@@ -296,12 +296,13 @@ class _Size:
         if not self._add(lines, len(block) - lines, values):
             return None
         self._add(-lines, lines - len(block), -values)
-        end = 0
-        for line in block.split(b"\n"):
-            end += len(line) + 1
-            if self._add(1, len(line), line.count(b",")):
-                return end
-        raise AssertionError("what is full as a whole is full at some line")
+        ends, counts = np.flatnonzero(said == _NEWLINE) + 1, np.arange(1, lines + 1)
+        commas = np.searchsorted(np.flatnonzero(said == _COMMA), ends)
+        full = self.lines + counts >= BATCH_LINES
+        full |= (self.size + ends - counts >= BATCH_BYTES) | (self.values + commas >= BATCH_VALUES)
+        at = int(np.argmax(full))
+        self._add(at + 1, int(ends[at]) - at - 1, int(commas[at]))
+        return int(ends[at])
 
     def _add(self, lines: int, size: int, values: int) -> bool:
         """Count in; returns whether the batch is full."""

@@ -18,7 +18,7 @@ import numpy as np
 from monitor.errors import RecordRejected
 from monitor.ingest.columns import Rules, columns_of
 from monitor.ingest.digest import digests as digests_of
-from monitor.ingest.flat import Flat
+from monitor.ingest.flat import Flat, Hasty
 from monitor.records import FrameColumns, FrameRecord, Reject, microseconds
 
 if TYPE_CHECKING:  # what reads lines must not load what reads contracts
@@ -39,12 +39,14 @@ PART = 300
 """Lines that are read at a time: so few that their records stay in the processor's cache until they are columns."""
 PART_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-_NEWLINE = ord("\n")
+_NEWLINE, _OPEN, _CLOSE = b"\n{}"
 MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
 
 Record = TypeVar("Record")
 _decode = msgspec.json.Decoder(FrameRecord).decode
+_decode_hastily = msgspec.json.Decoder(Hasty).decode
+_decode_lines = msgspec.json.Decoder(Hasty).decode_lines
 
 
 @dataclass(slots=True)
@@ -83,8 +85,8 @@ def parse(
     """
     reader = _Reader(rules, now, None if only is None else frozenset(only))
     first = first_line
-    for part, count in chain.from_iterable(map(_parts, pieces)):
-        reader.read(first, part, count)
+    for part, count, neat in chain.from_iterable(map(_parts, pieces)):
+        reader.read(first, part, count, neat)
         first += count
     columns, aside = columns_of(Flat.joined(reader.parts or [Flat.of([])]), reader.digests, rules)
     rejects = sorted(reader.rejects, key=lambda reject: reject.line_number) + [
@@ -93,18 +95,24 @@ def parse(
     return Parsed(columns, reader.line_number, rejects, reader.looked_at, reader.duplicate, reader.blank)
 
 
-def _parts(piece: bytes) -> Iterator[tuple[bytes, int]]:
-    """A few lines at a time and how many they are, and long ones each by itself: what hangs on a record takes many
-    times its text."""
-    ends = [*np.flatnonzero(np.frombuffer(piece, dtype=np.uint8) == _NEWLINE).tolist(), len(piece)]
-    start = 0
+def _parts(piece: bytes) -> Iterator[tuple[bytes, int, bool]]:
+    """A few lines at a time, how many they are and whether they are neat; long ones each by itself, for what hangs on
+    a record takes many times its text.
+
+    Neat lines meet as an object's end and an object's beginning, which cannot happen within a value: if they are JSON
+    at all, and as many objects as lines, then each line is one object.
+    """
+    said = np.frombuffer(piece, dtype=np.uint8)
+    breaks = np.flatnonzero(said == _NEWLINE)
+    untidy = (said[breaks - 1] != _CLOSE) | (said[np.minimum(breaks + 1, len(said) - 1)] != _OPEN) | (breaks == 0)
+    ends, start = [*breaks.tolist(), len(piece)], 0
     for at in range(0, len(ends), PART):
         own = ends[at : at + PART]
         if own[-1] - start <= PART_BYTES:
-            yield piece[start : own[-1]], len(own)
+            yield piece[start : own[-1]], len(own), not untidy[at : at + len(own) - 1].any()
         else:
             begins = [start, *(end + 1 for end in own[:-1])]
-            yield from ((piece[begin:end], 1) for begin, end in zip(begins, own, strict=True))
+            yield from ((piece[begin:end], 1, True) for begin, end in zip(begins, own, strict=True))
         start = own[-1] + 1
 
 
@@ -126,28 +134,34 @@ class _Reader:
     duplicate: int = 0
     blank: int = 0
 
-    def read(self, first: int, text: bytes, count: int) -> None:
-        """Read `count` lines, the first of which is number `first`."""
+    def read(self, first: int, text: bytes, count: int, neat: bool) -> None:
+        """Read `count` lines, neat or not, the first of which is number `first`."""
         numbers: Sequence[int] = range(first, first + count)
         if self.only is not None:
             lines = zip(numbers, text.split(b"\n"), strict=True)
             chosen = [(number, line) for number, line in lines if number in self.only]
             numbers, text = [number for number, _ in chosen], b"\n".join(line for _, line in chosen)
+            neat = False
         self.looked_at += len(numbers)
-        if numbers and not self._read_together(numbers, text):
+        if numbers and not self._read_together(numbers, text, neat):
             self._read_singly(numbers, text.split(b"\n"))
 
-    def _read_together(self, numbers: Sequence[int], text: bytes) -> bool:
+    def _read_together(self, numbers: Sequence[int], text: bytes, neat: bool) -> bool:
         """Read lines with which nothing is wrong; False: each has to be looked at by itself."""
         if not text.isascii() or (b"\\" in text and b"\\u" in text) or len(text) > MAX_LINE:
             return False
         try:
-            records = list(map(_decode, text.split(b"\n")))
+            records = _decode_lines(text) if neat else list(map(_decode_hastily, text.split(b"\n")))
+            said = Flat.of(records)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return False
-        said = Flat.of(records)
         ids = set(said.event_id)
-        if len(ids) < len(said) or not self.seen.keys().isdisjoint(ids) or not all_good(said, self.rules, self.now):
+        if (
+            len(ids) < len(numbers)
+            or len(said) > len(numbers)
+            or not self.seen.keys().isdisjoint(ids)
+            or not all_good(said, self.rules, self.now)
+        ):
             return False
         self._keep(said, numbers, digests_of(said))
         return True

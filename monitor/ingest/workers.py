@@ -42,8 +42,14 @@ SMALL = 1_000
 _LIGHT = 8 << 20
 """Bytes of a batch up to which the process that stores lends a hand: it has other things to hold."""
 _ROOT = Path(__file__).resolve().parents[2]
-_START = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from monitor.ingest.workers import serve; serve()"
+# Nothing here multiplies matrices: threads for that would only take time to come up.
+_START = (
+    f"import os, sys; os.environ['OPENBLAS_NUM_THREADS'] = '1'; sys.path.insert(0, {str(_ROOT)!r});"
+    " from monitor.ingest.workers import serve; serve()"
+)
 _HEAD = struct.Struct(">Q")
+_AT_ONCE = getattr(mmap, "MAP_POPULATE", 0)
+"""Map all pages at once, which is cheaper than each when it is met first."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt(3)."""
 _MOST_KEPT = 1 << 30
@@ -190,6 +196,9 @@ class Workers:
             except _Ended:
                 self._forget(worker)
                 continue
+            except UsageError:
+                self._idle.put(worker)
+                raise
             self._idle.put(worker)
             return unpack(said)
         raise DependencyAway(
@@ -253,7 +262,7 @@ class _Worker:
         try:
             if done.fault:
                 raise UsageError(done.fault)
-            return mmap.mmap(place, done.size)
+            return mmap.mmap(place, done.size, flags=mmap.MAP_SHARED | _AT_ONCE)
         finally:
             os.close(place)
 

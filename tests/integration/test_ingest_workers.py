@@ -19,9 +19,9 @@ from sqlalchemy import text
 
 from monitor.drift import baseline
 from monitor.drift import stage as drift
-from monitor.errors import DependencyAway, OtherContent
+from monitor.errors import DependencyAway, OtherContent, UsageError
 from monitor.ingest import spool, workers
-from monitor.ingest.lines import Lines
+from monitor.ingest.lines import Lines, find_batches
 from monitor.ingest.parse import rules_of
 from monitor.ingest.prepare import pack, prepare, unpack
 from monitor.ingest.stage import drain, load, take_lines
@@ -163,6 +163,73 @@ def test_where_no_worker_lives_a_sentence_says_so_and_nothing_is_kept(
         drain(database, tmp_path, contracts, NOW, workers=pool)
     assert tables(database)["batch"] == []
     assert (tmp_path / "incoming" / "a.jsonl").exists()
+
+
+def test_who_waits_does_what_no_worker_has_begun(contracts: Contracts, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = rules_of(contracts, NOW)
+    monkeypatch.setattr(workers, "_START", "import sys; sys.stdin.read()")  # one that never answers
+    with Workers() as pool:
+        begun = [pool.begin("s", Lines.of(lines(), 1 + 2500 * i), rules, NOW) for i in range(4)]
+        pool.lend_a_hand(begun[0])
+        assert [each.done() for each in begun] == [False, True, True, True]
+        for i in (1, 2, 3):
+            alone = prepare("s", [b"\n".join(lines())], 1 + 2500 * i, rules, NOW)
+            assert b"".join(pack(begun[i].result())) == b"".join(pack(alone))
+    with pytest.raises(DependencyAway, match="this process is stopping"):
+        begun[0].result()
+
+
+def test_a_heavy_batch_is_left_to_the_workers(contracts: Contracts, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = rules_of(contracts, NOW)
+    monkeypatch.setattr(workers, "_LIGHT", 1000)
+    with Workers() as pool:
+        begun = [pool.begin("s", Lines.of(lines()), rules, NOW) for _ in range(3)]
+        pool.lend_a_hand(begun[2])
+        assert not begun[2].done()
+        assert len(begun[2].result().frames) == 2495
+
+
+def test_a_file_that_became_shorter_is_said_and_costs_no_other(contracts: Contracts, tmp_path: Path) -> None:
+    rules, path = rules_of(contracts, NOW), tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join(lines()) + b"\n")
+    with path.open("rb") as stream:
+        [cut] = find_batches(stream) or []
+    os.truncate(path, 1000)
+    with Workers() as pool:
+        with pytest.raises(UsageError, match=r"a\.jsonl became shorter while it was read; .* rename"):
+            pool.begin("s", cut, rules, NOW).result()
+        assert len(pool.begin("s", Lines.of(lines()), rules, NOW).result().frames) == 2495
+        assert len(pool._all) == 1
+
+
+def test_what_waits_at_the_end_is_told(contracts: Contracts) -> None:
+    rules = rules_of(contracts, NOW)
+    pool = Workers()
+    begun = [pool.begin("s", Lines.of(lines()), rules, NOW) for _ in range(3)]
+    pool.close()
+    for each in begun[1:]:
+        with pytest.raises(DependencyAway, match="this process is stopping"):
+            each.result()
+    assert begun[0].done()
+    with pytest.raises(DependencyAway, match="this process is stopping"):
+        pool.begin("s", Lines.of(lines()), rules, NOW)
+
+
+def test_many_batches_with_a_hand_lent_are_the_same_tables(
+    database: Database, tmp_path: Path, contracts: Contracts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.ingest.lines.BATCH_LINES", 1100)
+    said = lines() + [line(number) for number in range(2500, 9000)]
+    drop(tmp_path, "a.jsonl", said[:5000])
+    drop(tmp_path, "b.jsonl", said[5000:])
+    drain(database, tmp_path, contracts, NOW)
+    here = tables(database)
+    assert len(here["batch"]) > 9
+    drop(tmp_path, "a.jsonl", said[:5000])
+    drop(tmp_path, "b.jsonl", said[5000:])
+    with Workers() as pool:
+        drain(database, tmp_path, contracts, NOW, workers=pool)
+    assert tables(database) == here
 
 
 def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -302,8 +304,72 @@ def test_lines_read_together_are_what_each_is_by_itself(monkeypatch: pytest.Monk
     for said in odd:
         for place in (0, 4, 11):
             lines = [json.dumps(one | (said if i == place else {})).encode() for i, one in enumerate(good)]
-            together = parse(lines, 1, rules, NOW)
+            together = parse([b"\n".join(lines)], 1, rules, NOW)
             with monkeypatch.context() as patched:
                 patched.setattr(parse_module._Reader, "_read_together", lambda *_: False)
                 singly = parse(lines, 1, rules, NOW)
             assert repr(together) == repr(singly)
+
+
+_NEAT = json.dumps(record(event_id="e0")).encode()
+_PIECES = st.sampled_from(
+    [
+        *(json.dumps(record(event_id=f"e{i}")).encode() for i in range(1, 5)),
+        *(
+            b"\n",
+            b"\n",
+            b"\n",
+            b" ",
+            b"\r",
+            b"}",
+            b"{",
+            b"{}",
+            b"[]",
+            b"}\n{",
+            b'"',
+            b"\\n",
+            b",",
+            b'{"a":"}\n{"}',
+            b"",
+        ),
+        *(_NEAT[:30], _NEAT[30:], _NEAT[:-1], json.dumps(record(event_id="e9", slices={"x": "}\n{"})).encode()),
+        _NEAT.replace(b", ", b",\n", 1),
+        _NEAT.replace(b"e0", b"e}\n{0"),
+    ]
+)
+
+
+_OBJECTS = [json.dumps(record(event_id=f"o{i}")).encode() for i in range(9)]
+_BETWEEN = st.lists(st.sampled_from([b"\n", b"\n", b"\n\n", b"", b" ", b"\r\n", b"\n\t\n"]), min_size=1, max_size=9)
+# Whole objects, but not always one a line; and anything at all.
+_WRITTEN = st.one_of(
+    _BETWEEN.map(lambda between: b"".join(chain.from_iterable(zip(between, _OBJECTS, strict=False)))),
+    st.lists(_PIECES, max_size=14).map(b"".join),
+)
+
+
+@given(written=_WRITTEN, part=st.integers(1, 5))
+@settings(max_examples=400, deadline=None, derandomize=True)
+def test_however_lines_are_broken_each_is_read_by_itself(written: bytes, part: int) -> None:
+    rules = rules_of(CONTRACTS, NOW)
+    with mock.patch.object(parse_module, "PART", part):
+        together = parse([written], 1, rules, NOW)
+    with mock.patch.object(parse_module._Reader, "_read_together", return_value=False):
+        singly = parse(written.split(b"\n"), 1, rules, NOW)
+    assert repr(together) == repr(singly)
+    assert together.lines == written.count(b"\n") + 1
+
+
+@pytest.mark.parametrize(
+    "slices", [b"{}", b'{"lighting":"day"}', b' { "lighting" : "day" } ', b"[]", b"1", b'{"x":1}']
+)
+def test_slices_are_checked_however_they_are_spelt(slices: bytes) -> None:
+    lines = [json.dumps(record(event_id=f"e{i}", slices="HERE")).encode() for i in range(3)]
+    lines[1] = lines[1].replace(b'"HERE"', slices)
+    lines[0], lines[2] = (line.replace(b'"HERE"', b"{}") for line in (lines[0], lines[2]))
+    parsed = parse([b"\n".join(lines)], 1, rules_of(CONTRACTS, NOW), NOW)
+    good = isinstance(json.loads(slices), dict) and b"1" not in slices
+    assert [reject.line_number for reject in parsed.rejects] == ([] if good else [2])
+    assert len(parsed.columns) == 2 + good
+    if b"day" in slices:
+        assert parsed.columns.slices == [{}, {"lighting": "day"}, {}]

@@ -35,6 +35,17 @@ OWN_RULES = frozenset(
     {rule.format(kind) for kind in SCORED for rule in (NOT_SCORED_RULE, ACCURACY_RULE, ANSWER_RULE)} | {INPUT_RULE}
 )
 """Rules of the product's own that a run judges by itself; no contract has them."""
+_FIRST = {
+    NOT_SCORED_RULE: "Mend what the sentence names, then `monitor golden run`; until then nothing says whether the"
+    " model works.",
+    ACCURACY_RULE: "See which cells fail (`monitor golden list` names the run, `monitor golden gate --run` its cells)"
+    " and whether a release stands right before it.",
+    ANSWER_RULE: "Look at what changed first: runtime, driver, decoder and preprocessing before the plant.",
+    INPUT_RULE: "Bring [input] of the contract and the service's preprocessing together:"
+    " `monitor.client.preprocess`.",
+}
+FIRST = {rule.format(kind): first for rule, first in _FIRST.items() for kind in SCORED}
+"""What to do first when one of OWN_RULES fires."""
 
 
 @dataclass(frozen=True, slots=True)

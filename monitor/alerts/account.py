@@ -9,7 +9,7 @@ from typing import Any
 
 from monitor.alerts.advice import told
 from monitor.alerts.causes import Likely, Moved
-from monitor.alerts.incidents import Alarm
+from monitor.alerts.incidents import RESTLESS_DAYS, Alarm
 from monitor.alerts.wording import figure, per_cent, unit
 from monitor.records import Measurement
 from monitor.watch import ALL_LANES, DOWN, EFFECT, FAST, Incident, Path, Z, label
@@ -72,15 +72,20 @@ def opened(
     baseline: dict[str, Any],
     likely: Sequence[Likely],
     surroundings: Mapping[str, Any] | None = None,
+    *,
+    is_back: bool = False,
 ) -> dict[str, Any]:
     """The evidence of an incident that has opened, as JSON takes it; days are ISO 8601.
 
     `finding` is what happened, where, since when and how sure that is; `sentence` adds the likely causes and what to
     do first. Of `likely` the first few are kept that a signal speaks for. `surroundings` are the last deployment,
-    frames, what moved most, panel, runbook and the contract's failure modes that fit.
+    frames, what moved most, panel, runbook and the contract's failure modes that fit. `is_back`: the one before ended
+    a short while ago.
     """
     ordered = sorted(witnesses, key=lambda one: (not one.alarm.group, -one.excess))
     finding = _finding(incident, whose, ordered)
+    if is_back:
+        finding += f" It goes to and fro: it is over once {RESTLESS_DAYS} days in a row are quiet."
     causes, around = told(likely), surroundings or {}
     return {
         "sentence": " ".join([finding, *_background(around), *_advice(causes)]),

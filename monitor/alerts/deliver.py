@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from monitor.alerts import retry
 from monitor.alerts.channels import Channel, Repeating
@@ -88,9 +90,8 @@ def _empty(this: _Round) -> int:
             parcel = _unsilenced(conn, parcel, at)
         if not parcel.deliveries:
             continue
-        try:
-            this.open[parcel.channel].send(parcel, at)
-        except DeliveryFailed as failure:
+        failure = _tried(parcel.channel, partial(this.open[parcel.channel].send, parcel, at))
+        if failure is not None:
             _put_back(this, parcel, failure)
             continue
         with this.database.begin() as conn:
@@ -98,6 +99,20 @@ def _empty(this: _Round) -> int:
             _note(conn, parcel.channel, lambda receiver: retry.after_success(receiver, this.present()))
         sent += len(parcel.deliveries)
     return sent
+
+
+def _tried(channel: str, send: Callable[[], object]) -> DeliveryFailed | None:
+    """Why a channel did not take something; None: it did. What nobody thought of holds up nothing else."""
+    try:
+        send()
+    except DeliveryFailed as failure:
+        return failure
+    except Exception as error:  # noqa: BLE001 - logged, and told as a failure
+        # Not the error's own words: they may hold the address, which may be a secret.
+        *_, (file, line, _, _) = traceback.extract_tb(error.__traceback__)
+        _log.error("%s failed in a way that it should not: %s at %s:%d", channel, type(error).__name__, file, line)
+        return DeliveryFailed(f"{channel} failed ({type(error).__name__}); see the log", away=False)
+    return None
 
 
 def _unsilenced(conn: Connection, parcel: Parcel, now: datetime) -> Parcel:
@@ -124,9 +139,9 @@ def _refresh(this: _Round, channel: Repeating) -> None:
         taken_on = deeds.acknowledged(conn, [event.alert_key for event in still_on])
     if not still_on:
         return
-    try:
-        channel.refresh(still_on, {key: deed.author for key, deed in taken_on.items()}, now)
-    except DeliveryFailed as failure:
+    by = {key: deed.author for key, deed in taken_on.items()}
+    failure = _tried(channel.name, partial(channel.refresh, still_on, by, now))
+    if failure is not None:
         _log.warning("%s was not told again of %d open alerts: %s", channel.name, len(still_on), failure)
         if failure.away:
             _leave_alone(this, channel.name, failure)

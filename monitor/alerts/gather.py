@@ -115,7 +115,9 @@ def _gather(desk: _Desk, day: date, *, over: bool) -> None:
         return
     yesterday = _witnesses(desk, day - _DAY, paths)
     calm = _calm(desk, day, held, paths) if over else {}
-    state = State(tuple(one.incident for one in held), tuple(one.alarm for one in yesterday if not one.alarm.group))
+    ended = [before for one in held if (before := kept.before(desk.conn, one)) is not None]
+    recent = (one.alarm for one in yesterday if not one.alarm.group)
+    state = State(tuple(one.incident for one in held), tuple(recent), tuple(ended))
     done = incidents.advance(state, day, [one.alarm for one in today], list(paths.values()), calm)
     _keep(desk, day, held, done, [*today, *yesterday], paths)
 
@@ -207,14 +209,15 @@ def _keep(
         if known is not None and known.incident != incident:
             kept.save(desk.conn, replace(known, incident=incident))
     for incident in done.opened:
-        if kept.closed_on_day(desk.conn, kept.key_of(desk.watch, incident), day, BY_HAND):
-            continue  # somebody has just seen to it: what is still wrong tomorrow is told then
+        if kept.closed_since(desk.conn, kept.key_of(desk.watch, incident), day, BY_HAND):
+            continue  # somebody has seen to it since: what is still wrong the day after is told then
         new = kept.open_new(desk.conn, desk.watch, desk.baseline.id, incident)
         own = [w for w in witnesses if w.alarm.cause == incident.cause and _belongs(w.alarm, incident)]
         likely = _likely(desk, day, incident, paths)
         whose = desk.whose(group=incident.scope not in paths.values())
         surroundings = _surroundings(desk, day, incident, own, paths)
-        why = account.opened(incident, whose, own, _named(desk.baseline), likely, surroundings)
+        is_back = incidents.is_restless(incident, kept.before(desk.conn, new))
+        why = account.opened(incident, whose, own, _named(desk.baseline), likely, surroundings, is_back=is_back)
         _tell(desk, new, "ok", "firing", day, why, max(own, key=lambda w: w.excess).told if own else None)
 
 

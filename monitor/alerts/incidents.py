@@ -44,6 +44,9 @@ SHARE = 0.3
 FEWEST = 3
 QUIET_DAYS = 7
 """Days without an alarm, and back within ±1 sd, after which an incident closes."""
+RESTLESS_DAYS = 35
+"""The same of one that came back within so many days: what goes to and fro is told thrice."""
+_QUIET = " quiet days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,12 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Open incidents, and the camera alarms of the last two days that a group's incident may still take in."""
+    """Open incidents, the camera alarms of the last two days that a group's incident may still take in, and the
+    incidents that `ended` for being quiet (of each scope and cause the last): what comes back after is restless."""
 
     open: tuple[Incident, ...] = ()
     recent: tuple[Alarm, ...] = ()
+    ended: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,8 @@ def advance(
        them, when they are max(3, 30 %) of the cameras there; the incidents that some of them had alone go into it.
     3. Every other alarm opens an incident of its own scope, unless one of its cause is open there or above.
     4. An incident closes after 7 days without an alarm, once `calm` says so: for (scope, cause), whether its streams'
-       mean of the last seven days lies within ±1 sd. Where nothing is said (no data), it stays open.
+       mean of the last seven days lies within ±1 sd. Where nothing is said (no data), it stays open. One that
+       came back within 35 days of its end closes after 35 days without an alarm.
 
     The same alarms in another order give the same day.
     """
@@ -126,11 +132,15 @@ def advance(
             silent.append(alarm)
         _add(held, alarm)
     absorbed = [replace(i, closed_on=day, closed_because="part of a wider incident") for i in taken_in]
-    quiet = [i for key, i in held.items() if _quiet(i, day, (calm or {}).get(key, False))]
-    closed = [*absorbed, *(replace(i, closed_on=day, closed_because=f"{QUIET_DAYS} quiet days") for i in quiet)]
+    ended = {(i.scope, i.cause): i for i in state.ended}
+    needed = {key: RESTLESS_DAYS if is_restless(i, ended.get(key)) else QUIET_DAYS for key, i in held.items()}
+    quiet = [key for key, i in held.items() if (calm or {}).get(key, False) and _quiet(i, day, needed[key])]
+    over = [replace(held[key], closed_on=day, closed_because=f"{needed[key]}{_QUIET}") for key in quiet]
+    closed = [*absorbed, *over]
     opened = tuple(i for key, i in held.items() if key not in before)
-    still = tuple(i for i in held.values() if i not in quiet)
-    return Day(State(still, tuple(starts)), opened, tuple(closed), tuple(silent))
+    still = tuple(i for key, i in held.items() if key not in quiet)
+    ended |= dict(zip(quiet, over, strict=True))
+    return Day(State(still, tuple(starts), tuple(ended.values())), opened, tuple(closed), tuple(silent))
 
 
 def accept(state: State, scope: Scope, day: date) -> Day:
@@ -138,7 +148,14 @@ def accept(state: State, scope: Scope, day: date) -> Day:
     gone = [i for i in state.open if covers(scope, i.scope)]
     closed = tuple(replace(i, closed_on=day, closed_because="a new baseline was accepted") for i in gone)
     recent = tuple(a for a in state.recent if not covers(scope, a.scope))
-    return Day(State(tuple(i for i in state.open if i not in gone), recent), (), closed, ())
+    return Day(State(tuple(i for i in state.open if i not in gone), recent, state.ended), (), closed, ())
+
+
+def is_restless(incident: Incident, before: Incident | None) -> bool:
+    """Whether an incident opened shortly after the one before of its scope and cause had ended for being quiet."""
+    if before is None or before.closed_on is None or not before.closed_because.endswith(_QUIET):
+        return False
+    return incident.opened_on - before.closed_on < timedelta(days=RESTLESS_DAYS)
 
 
 def homeless(scope: Scope, cameras: CameraSpec) -> str | None:
@@ -210,5 +227,5 @@ def _with(incident: Incident, alarm: Alarm) -> Incident:
     )
 
 
-def _quiet(incident: Incident, day: date, calm: bool) -> bool:
-    return calm and day - incident.last_alarm_on >= timedelta(days=QUIET_DAYS)
+def _quiet(incident: Incident, day: date, days: int) -> bool:
+    return day - incident.last_alarm_on >= timedelta(days=days)

@@ -134,7 +134,7 @@ def silence(
     if not now < ends_at <= now + LONGEST_SILENCE:
         raise UsageError(
             f"a silence ends within {LONGEST_SILENCE.days} days from now, which is until"
-            f" {now + LONGEST_SILENCE:%Y-%m-%d %H:%M} UTC; {ends_at:%Y-%m-%d %H:%M} UTC is not"
+            f" {now + LONGEST_SILENCE:%Y-%m-%d %H:%M} UTC; {ends_at.isoformat(timespec='minutes')} is not"
         )
     number = silences.add(conn, Silence(0, parse(matchers), who.author, reason, now, ends_at))
     deeds.add(conn, Deed("silenced", who.author, who.via, reason, now, silence_id=number))

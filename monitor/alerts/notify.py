@@ -80,7 +80,7 @@ def receivers_of(urls: str, allowed: str, *, fallback: bool) -> list[NotifyChann
 def words(parcel: Parcel) -> tuple[str, str]:
     """A parcel as title and text: what happened, a line an alert, the first of many; then where to look."""
     events = [one.event for one in parcel.deliveries]
-    told = [str(event.evidence.get("sentence") or event.alert_key) for event in events]
+    told = [_plain(str(event.evidence.get("sentence") or event.alert_key)) for event in events]
     many = f"{len(told)} alerts: " if len(told) > 1 else ""
     title = f"[{parcel.state.upper()}] {many}{_headline(told[0])}"
     lines = told[:SHOWN] + ([f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else [])
@@ -96,6 +96,11 @@ def _headline(sentence: str) -> str:
     """What happened, of the sentence that says all: as much of its beginning as a subject line holds."""
     clause = sentence.split("; ")[0]
     return clause if len(clause) <= HEADLINE else clause.split(": ")[0]
+
+
+def _plain(said: str) -> str:
+    """One line of what can be printed: a subject takes no other, and a camera may be called anything."""
+    return " ".join("".join(c if c.isprintable() else " " for c in said).split())
 
 
 def _speak(said: bytes, kind: str) -> int:

@@ -37,6 +37,7 @@ from monitor.alerts.evaluate import (
     silence,
 )
 from monitor.alerts.evidence import SHOWN_WINDOWS, Case, evidence, farewell, moved_together
+from monitor.alerts.homeless import homeless
 from monitor.alerts.links import HERE, Links
 from monitor.records import QUIET, Alert, AlertEvent, Baseline, Measurement, Window
 from monitor.scoring import OWN_RULES
@@ -135,7 +136,7 @@ def _reopen(database: Database, loaded: LoadedContract, rule: AlertRule) -> None
             baseline = active[task.version]
             if task.version in seen or not _is_ripe(rule, baseline, task.window):
                 continue
-            measured = one_each(_measured(conn, rule, model, task.version, task.window))
+            measured = one_each(_measured(conn, loaded, rule, task.version, task.window))
             if any(verdict(rule, m) in VERDICTS for m in measured):
                 alerts.reopen(conn, model, rule.name, task.version, task.window)
                 seen.add(task.version)
@@ -158,30 +159,34 @@ def _judge_window(desk: _Desk, rule: AlertRule, task: Unjudged, baseline: Baseli
     if not alerts.advance(desk.conn, model, rule.name, version, window.end):
         raise _Overtaken
     known = {alert.key: alert for alert in alerts.read(desk.conn, model, rule=rule.name, version=version)}
-    measured = one_each(_measured(desk.conn, rule, model, version, window))
+    measured = one_each(_measured(desk.conn, desk.loaded, rule, version, window))
     found = [_with_ordinary(desk.conn, rule, measurement, baseline) for measurement in measured]
     if any(verdict(rule, measurement) in VERDICTS for measurement in found):
         alerts.settle(desk.conn, model, rule.name, version, window.end)
     wide = _is_wide(rule, found)
     for measurement in found:
         _settle(desk, rule, known.pop(alert_key(rule.name, measurement.key), None), measurement, wide=wide)
-    unheard = [alert for alert in known.values() if matches(rule, alert.series)]
+    contract = desk.loaded.contract
+    unheard = [a for a in known.values() if matches(rule, a.series) and homeless(contract, a.series) is None]
     for alert in unheard:
         _settle(desk, rule, alert, silence(alert, window, desk.loaded.hash), wide=False)
     return len(found) + len(unheard)
 
 
-def _measured(conn: Connection, rule: AlertRule, model: str, version: str, window: Window) -> list[Measurement]:
+def _measured(
+    conn: Connection, loaded: LoadedContract, rule: AlertRule, version: str, window: Window
+) -> list[Measurement]:
     found = measurements.read(
         conn,
-        model,
+        loaded.model,
         version=version,
         signal=rule.signal,
         measure=rule.measure,
         start=window.start,
         end=window.end,
     )
-    return [m for m in found if m.window == window and matches(rule, m.key)]
+    own = (m for m in found if m.window == window and matches(rule, m.key))
+    return [m for m in own if homeless(loaded.contract, m.key) is None]
 
 
 def _with_ordinary(
@@ -303,7 +308,8 @@ def _tell(desk: _Desk, decision: Decision, window: Window, why: dict[str, Any]) 
 
 
 def _lay_to_rest(database: Database, loaded: LoadedContract, channels: Sequence[str], now: datetime) -> int:
-    """Close what nothing judges any more: its rule is gone or asks for something else, its version is out of use."""
+    """Close what nothing judges any more: its rule is gone or asks for something else, its camera has left the
+    contract, its version is out of use."""
     did = 0
     with database.begin() as conn:
         known = [a for a in alerts.read(conn, loaded.model) if a.rule not in OWN_RULES]
@@ -340,6 +346,8 @@ def _why_over(alert: Alert, loaded: LoadedContract, out_of_use: set[str]) -> str
         return "rule removed from the contract"
     if not matches(rule, alert.series) or rule.measure != alert.measure:
         return "rule changed in the contract to watch something else"
+    if (gone := homeless(loaded.contract, alert.series)) is not None:
+        return gone
     version = alert.series.scope.version
     return f"version {version} sent nothing for a week and another one runs" if version in out_of_use else None
 

@@ -13,7 +13,7 @@ from monitor.alerts import life, matchers, trial
 from monitor.alerts.channels import WAYS, configured, paging_path
 from monitor.alerts.life import Entry, Standing, Who
 from monitor.cli.moments import clock, moment
-from monitor.cli.words import words
+from monitor.cli.words import so_many, words
 from monitor.errors import UsageError
 from monitor.settings import Settings
 from monitor.store import migrate, silences
@@ -94,7 +94,7 @@ def _register_history(verbs: argparse._SubParsersAction[argparse.ArgumentParser]
         "history", help="what happened and who did what, the newest first", epilog="example: monitor alerts history"
     )
     history.add_argument("key", nargs="?", metavar="KEY_OR_PREFIX", help="of one alert or incident (default: all)")
-    history.add_argument("--last", type=int, default=50, metavar="N", help="so many lines (default: 50)")
+    history.add_argument("--last", type=so_many, default=50, metavar="N", help="so many lines (default: 50)")
     history.add_argument("--json", action="store_true", help="as a JSON array")
     history.set_defaults(run=run_history)
 

@@ -14,6 +14,7 @@ from monitor.alerts import deliver, gather, life, stage
 from monitor.alerts.channels import configured, told
 from monitor.alerts.evaluate import OPEN
 from monitor.alerts.evidence import SHOWN_WINDOWS, movement
+from monitor.alerts.links import Links
 from monitor.alerts.wording import figure, quantity, subject, unit
 from monitor.cli import alert_deeds
 from monitor.cli.contracts import in_force
@@ -118,15 +119,15 @@ def run_show(args: argparse.Namespace, settings: Settings) -> int:
 def run_run(args: argparse.Namespace, settings: Settings) -> int:
     """Judge by every contract of the folder, then deliver."""
     now = time_taken(args.at)
-    channels = configured(settings)
+    channels, links = configured(settings), Links(settings.page_url, settings.grafana_url or "")
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         with database.begin() as conn:
             contracts = in_force(conn, settings)
         for model, loaded in contracts.items():
-            did = stage.run(database, loaded, now, channels=told(channels))
+            did = stage.run(database, loaded, now, channels=told(channels), links=links)
             print(f"{model}: {did} alert{'' if did == 1 else 's'} judged")
-            if days := gather.run(database, loaded, now, channels=told(channels)):
+            if days := gather.run(database, loaded, now, channels=told(channels), links=links):
                 print(f"{model}: {days} day{'' if days == 1 else 's'} gathered into incidents")
         sent = deliver.run(database, channels, now)
         print(f"{sent} message{'' if sent == 1 else 's'} sent")

@@ -27,6 +27,7 @@ examples:
   monitor baseline accept --model packaging-line --version v1 --from 2026-04-01 --to 2026-04-29 --by "A. Roe" \
       --reason "new lamps since March"
   monitor baseline accept --model packaging-line --version v1 --from-now 28 --by "A. Roe" --reason "lens swapped"
+  monitor baseline withdraw --model packaging-line --version v1
   monitor baseline list
   monitor baseline report 3
 """
@@ -44,6 +45,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     _register_freeze(verbs)
     _register_accept(verbs)
+    withdraw = verbs.add_parser(
+        "withdraw",
+        help="take back an acceptance whose days are still awaited: the old baseline judges on",
+        epilog="example: monitor baseline withdraw --model packaging-line --version v1",
+    )
+    withdraw.add_argument("--model", required=True, help="the model")
+    withdraw.add_argument("--version", required=True, help="the model version, as it was accepted")
+    withdraw.set_defaults(run=run_withdraw)
     listing = verbs.add_parser("list", help="every baseline, oldest first")
     listing.add_argument("--model", help="of one model")
     listing.set_defaults(run=run_list)
@@ -121,6 +130,23 @@ def run_accept(args: argparse.Namespace, settings: Settings) -> int:
     print(f"accepted in the place of {old} by {args.by}: {args.reason}")
     _print_frozen(frozen)
     _print_report(loaded, readiness(loaded.contract, frozen.baseline, frozen.rows))
+    return 0
+
+
+def run_withdraw(args: argparse.Namespace, settings: Settings) -> int:
+    """Take back an acceptance that has not come to a baseline yet."""
+    with open_database(settings) as database:
+        migrate.require_current(database.engine)
+        with database.begin() as conn:
+            taken_back = acceptances.withdraw(conn, args.model, args.version)
+    if taken_back is None:
+        raise UsageError(
+            f"no acceptance of {args.model} {args.version} awaits its days; what has become a baseline is replaced by"
+            " another one: `monitor baseline accept`"
+        )
+    old = taken_back.old_baseline_id
+    then = f"baseline {old} judges on" if old else "there is no baseline that judges"
+    print(f"withdrawn: {args.model} {args.version} {taken_back}; {then}")
     return 0
 
 

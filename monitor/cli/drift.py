@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from monitor.cli import compat, explain
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import moment, time_taken
+from monitor.cli.words import so_many
 from monitor.drift import stage, watch
 from monitor.errors import UsageError
 from monitor.measures import MEASURES
@@ -60,7 +61,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.add_argument("--signal", help="one signal (default: all)")
     show.add_argument("--class", dest="class_name", default=ALL, metavar="CLASS", help="one class (default: whole)")
     show.add_argument("--measure", choices=[*MEASURES, *WATCH_MEASURES], default="psi", help="default: psi")
-    show.add_argument("--last", type=int, default=1, metavar="N", help="newest windows to show (default: 1)")
+    show.add_argument("--last", type=so_many, default=1, metavar="N", help="newest windows to show (default: 1)")
     show.set_defaults(run=run_show)
     explain.register(verbs)
     compat.register(verbs)
@@ -113,8 +114,6 @@ def run_show(args: argparse.Namespace, settings: Settings) -> int:
     name, equals, value = args.slice.partition("=")
     if args.slice and not (name and equals):
         raise UsageError(f"--slice is {args.slice!r}; write the condition and its value, such as lighting=evening")
-    if args.last < 1:
-        raise UsageError(f"--last is {args.last}; ask for at least one window")
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         with database.begin() as conn:

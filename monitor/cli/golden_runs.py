@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from monitor.alerts.channels import configured, told
+from monitor.cli.words import so_many
 from monitor.errors import UsageError
 from monitor.golden import job, stage
 from monitor.golden.run import Result, score
@@ -49,7 +51,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     two.add_argument("--model", required=True, help="as the contract names it")
     two.add_argument("--version", help="one version (default: all)")
-    two.add_argument("--last", type=int, default=20, metavar="N", help="so many (default: 20)")
+    two.add_argument("--last", type=so_many, default=20, metavar="N", help="so many (default: 20)")
     two.add_argument("--json", action="store_true", help="as JSON")
     two.set_defaults(run=run_list)
 
@@ -68,9 +70,11 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
         result = score(stage.job_of(loaded, what), stage.limits_of(loaded), tell=tell)
         ended = stage.ended(stage.begun(loaded, what, now), result, None, now)
     else:
+        # A run by hand turns alerts as a night does, and the same people are to hear of it.
+        channels = told(configured(settings))
         with open_database(settings) as database:
             migrate.require_current(database.engine)
-            ended, result = stage.score_now(database, loaded, what, now, tell=tell)
+            ended, result = stage.score_now(database, loaded, what, now, channels=channels, tell=tell)
     tell("\n")
     if args.output is not None:
         _write(args.output, ended, result)
@@ -98,8 +102,6 @@ def _write(folder: Path, run: ScoringRun, result: Result) -> None:
 
 def run_list(args: argparse.Namespace, settings: Settings) -> int:
     """Print the runs of a model."""
-    if args.last < 1:
-        raise UsageError(f"--last is {args.last}; ask for at least one run")
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         with database.begin() as conn:

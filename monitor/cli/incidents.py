@@ -32,7 +32,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "incidents",
         help="what the calibrated lanes found: one incident a place and cause",
         description="An incident opens when a lane's sum passes the limit that the budget of false alarms buys, and"
-        " the change is big enough to matter. It closes after seven quiet days, or when a new baseline is accepted.",
+        " the change is big enough to matter. It closes after seven quiet days (35 where it had come back within 35),"
+        " or when a new baseline is accepted.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import clock, moment, time_taken
+from monitor.cli.words import words
 from monitor.errors import UsageError
 from monitor.feedback import EventRecord
 from monitor.records import EPOCH
@@ -22,6 +23,8 @@ examples:
 
 Noted again with the same time and text, it is noted once.
 """
+LONGEST = 128
+"""Characters of a version's name, as in records."""
 SOURCE = "monitor"
 """Who says so, where it was said on this command line."""
 
@@ -37,8 +40,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     note = verbs.add_parser("note", help="write down that a version went live")
-    note.add_argument("version", metavar="VERSION")
-    note.add_argument("--text", required=True, help="what changed")
+    note.add_argument("version", type=words, metavar="VERSION")
+    note.add_argument("--text", required=True, type=words, help="what changed")
     note.add_argument("--model", help="of which model; needed where there are several contracts")
     note.add_argument("--at", type=moment, metavar="TIME", help="when, UTC (default: the clock)")
     note.set_defaults(run=run_note)
@@ -50,8 +53,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run_note(args: argparse.Namespace, settings: Settings) -> int:
     """Write a deployment down."""
     at = time_taken(args.at)
-    if not args.version.strip() or not args.text.strip():
-        raise UsageError("a version and --text say something; write which version went live and what changed")
+    if len(args.version) > LONGEST:
+        raise UsageError(f"a version's name has at most {LONGEST} characters; write it as it stands in the records")
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         with database.begin() as conn:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from monitor.cli.moments import clock, moment
+from monitor.cli.words import so_many
 from monitor.errors import UsageError
 from monitor.feedback import BANDS, MISSES, OVERRIDES
 from monitor.review import stage
@@ -43,7 +44,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing = verbs.add_parser("list", help="the newest reviews")
     listing.add_argument("--waiting", action="store_true", help="those whose frame has not come")
     listing.add_argument("--model", help="of one model (default: all)")
-    listing.add_argument("--most", type=int, default=50, metavar="N", help="how many (default: 50)")
+    listing.add_argument("--most", type=so_many, default=50, metavar="N", help="how many (default: 50)")
     listing.set_defaults(run=run_list)
     summary = verbs.add_parser("summary", help="how often people correct a model, raw and as estimated")
     summary.add_argument("model", metavar="MODEL")

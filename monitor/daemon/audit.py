@@ -43,7 +43,7 @@ def run(
             *_jobs(conn, watched, now),
             *_outbox(conn, now),
             *_sources(conn, now),
-            *_golden(conn),
+            *_golden(conn, contracts),
         ]
         findings.replace(conn, [check for check in CHECKS if check != ROLLUPS], found, now)
         standing = findings.standing(conn)
@@ -137,8 +137,16 @@ def _sources(conn: Connection, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _golden(conn: Connection) -> Iterator[Finding]:
+def _golden(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterator[Finding]:
+    """Of the versions in use and their sets: that a candidate fails is the gate's answer to whoever asked."""
+    in_use = set()
+    for model, loaded in contracts.items():
+        said = loaded.contract.golden
+        in_use |= {(model, "golden", said.version)} if said.manifest else set()
+        in_use |= {(model, "challenge", said.version)} if said.challenge_manifest else set()
     for one in findings.golden_trouble(conn):
+        if (one.model, one.kind, one.version) not in in_use:
+            continue
         yield Finding(
             "golden",
             f"{one.model} {one.kind}",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from monitor.alerts import deadman, deliver, gather
+from monitor.alerts import deadman, deliver, gather, life
 from monitor.alerts import stage as alerts
 from monitor.alerts.channels import told
 from monitor.alerts.links import Links
@@ -24,6 +24,7 @@ from monitor.review import impact
 from monitor.review import stage as review
 from monitor.spec.load import LoadedContract
 from monitor.store import contracts, days, frames, workers
+from monitor.store.alerts import active_models
 
 _log = logging.getLogger(__name__)
 
@@ -94,9 +95,21 @@ def _review(context: Context, now: datetime) -> int:
 
 def _judge(context: Context, now: datetime) -> int:
     names, links = told(context.channels), _links(context)
-    return _for_each_model(
+    return _end_models(context, now) + _for_each_model(
         context, lambda loaded: alerts.run(context.database, loaded, now, channels=names, links=links)
     )
+
+
+def _end_models(context: Context, now: datetime) -> int:
+    """Resolve what is on of models whose contract is in force no more: nobody would ever judge it again."""
+    did = 0
+    with context.database.begin() as conn:
+        gone = [model for model in active_models(conn) if model not in context.shelf.contracts]
+        for one in (one for model in gone for one in life.standing(conn, now, model) if one.is_active):
+            note = f"no contract of {one.facts['model']} is in force any more, so that nobody watches it"
+            life.resolve(conn, one.key, life.Who("monitor", "the daemon"), note, now)
+            did += 1
+    return did
 
 
 def _gather(context: Context, now: datetime) -> int:
@@ -124,7 +137,7 @@ def _deliver(context: Context, now: datetime) -> int:
 
 
 def _refresh_metrics(context: Context, now: datetime) -> int:
-    return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now)
+    return context.metrics.refresh(context.database, context.shelf.contracts, turns(), now, longest())
 
 
 def _merge_days(context: Context, now: datetime) -> int:
@@ -263,6 +276,11 @@ JOBS = (
 def turns() -> dict[str, timedelta]:
     """How often each job has its turn."""
     return {job.name: job.every for job in JOBS}
+
+
+def longest() -> dict[str, timedelta]:
+    """How long a run of each job may last before the job is overdue by it."""
+    return {job.name: job.may_take for job in JOBS}
 
 
 def turn_of(now: datetime, every: timedelta) -> datetime:

@@ -20,7 +20,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from monitor.daemon.context import CatchUp, Context, Job
-from monitor.daemon.jobs import JOBS, turn_of, turns
+from monitor.daemon.jobs import JOBS, longest, turn_of, turns
 from monitor.daemon.lead import Lead
 from monitor.daemon.run import take_turn
 from monitor.errors import MonitorError, UsageError
@@ -161,6 +161,7 @@ def _web(context: Context, listener: socket.socket | None) -> Iterator[threading
         database=context.database,
         contracts=lambda: context.shelf.contracts,
         jobs=turns(),
+        longest=longest(),
         clock=context.clock,
         spool_dir=str(context.settings.spool_dir),
         workers=context.workers,

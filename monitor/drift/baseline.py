@@ -135,7 +135,10 @@ def finish_learning(database: Database, loaded: LoadedContract, now: datetime) -
             try:
                 done.append(from_logs(database, loaded, one.version, period, now, one.reason, awaited=one.id))
             except GateRefused as error:
-                refused.append(f"{error}; `monitor baseline accept` again takes the place of these days")
+                refused.append(
+                    f"{error}; `monitor baseline accept` again takes the place of these"
+                    " days, `monitor baseline withdraw` takes them back"
+                )
     if refused:
         raise GateRefused("\n".join(refused))
     return done

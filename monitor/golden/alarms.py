@@ -15,6 +15,7 @@ from monitor.scoring import (
     ACCURACY_RULE,
     ANSWER_CHANGED,
     ANSWER_RULE,
+    FIRST,
     INPUT_DIFFERS,
     INPUT_RULE,
     NOT_SCORED,
@@ -34,8 +35,6 @@ class Alarm:
     severity: str
     holds: bool
     sentence: str
-    first: str
-    """What to do first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,6 @@ def alarms(run: ScoringRun, ruling: Mapping[str, Any] | None) -> Iterator[Alarm]
         "warning",
         not counted,
         f"The {subject} {said}",
-        "Mend what the sentence names, then `monitor golden run`; until then nothing says whether the model works.",
     )
     if not counted:
         return
@@ -68,23 +66,26 @@ def alarms(run: ScoringRun, ruling: Mapping[str, Any] | None) -> Iterator[Alarm]
         said = (
             f"gave another answer for the same images than the run before{because}" if moved else "answered as before"
         )
-        first = "Look at what changed first: runtime, driver, decoder and preprocessing before the plant."
-        yield Alarm(ANSWER_RULE.format(run.kind), ANSWER_CHANGED, "warning", moved, f"The {subject} {said}", first)
+        yield Alarm(ANSWER_RULE.format(run.kind), ANSWER_CHANGED, "warning", moved, f"The {subject} {said}")
     if ruling is None:
         return
     failed = list(ruling["failed"])
     last = ruling["comparisons"].get("last run", {})
-    failed += [
-        f"{row['measure']} {row['class_name']}".strip() for row in last.get("rows", ()) if row["verdict"] == "drop"
-    ]
+    failed += [_fell(row) for row in last.get("rows", ()) if row["verdict"] == "drop"]
     yield Alarm(
         ACCURACY_RULE.format(run.kind),
         "map50_95",
         "critical",
         bool(failed),
-        f"The {subject} " + (f"fails: {', '.join(failed)}" if failed else "meets what is asked of it"),
-        f"`monitor golden gate --run {run.id}` lists every cell with its interval; was there a release since?",
+        f"The {subject} "
+        + (f"fails in run {run.id}: {', '.join(failed)}" if failed else "meets what is asked of it"),
     )
+
+
+def _fell(row: Mapping[str, Any]) -> str:
+    """`map50_95 fell from 0.679 to 0.177`, of a row of a comparison."""
+    of_class = f" of {row['class_name']}" if row["class_name"] else ""
+    return f"{row['measure']}{of_class} fell from {row['before']:.3f} to {row['after']:.3f}"
 
 
 def input_alarm(run: ScoringRun, differences: Sequence[str]) -> Alarm:
@@ -96,7 +97,6 @@ def input_alarm(run: ScoringRun, differences: Sequence[str]) -> Alarm:
         "critical",
         bool(differences),
         f"Production's inputs of {run.model} {run.version} are {said}",
-        "Bring [input] of the contract and the service's preprocessing together: `monitor.client.preprocess`.",
     )
 
 
@@ -105,8 +105,10 @@ def key_of(run: ScoringRun, rule: str) -> str:
     return f"{run.model}/{rule}/{run.version}/-/-/-"
 
 
-def turn(run: ScoringRun, before: Alert | None, alarm: Alarm, window: Window, value: float, n: int) -> Turn:
-    """What an alarm does to its alert."""
+def turn(
+    run: ScoringRun, before: Alert | None, alarm: Alarm, window: Window, value: float, n: int, owner: str = ""
+) -> Turn:
+    """What an alarm does to its alert; `owner` answers for the model."""
     old = before or _unseen(run, alarm, window)
     state = _next(old.state, alarm.holds)
     opened = state == "firing" and old.state != "firing"
@@ -124,7 +126,7 @@ def turn(run: ScoringRun, before: Alert | None, alarm: Alarm, window: Window, va
         reason=alarm.sentence,
     )
     told = state != old.state and state in ("firing", "resolved")
-    return Turn(after, old.state if told else None, _evidence(run, after, alarm, window))
+    return Turn(after, old.state if told else None, _evidence(run, after, alarm.sentence, window, owner))
 
 
 def _next(state: AlertState, holds: bool) -> AlertState:
@@ -154,15 +156,16 @@ def _unseen(run: ScoringRun, alarm: Alarm, window: Window) -> Alert:
     )
 
 
-def _evidence(run: ScoringRun, alert: Alert, alarm: Alarm, window: Window) -> dict[str, Any]:
+def _evidence(run: ScoringRun, alert: Alert, sentence: str, window: Window, owner: str) -> dict[str, Any]:
     """What the decision rests on, under the names that every alert's evidence has."""
+    first = FIRST[alert.rule] if alert.state == "firing" else ""
     return {
-        "sentence": f"{alarm.sentence}.",
-        "reason": alarm.sentence,
-        "rule": alarm.rule,
-        "severity": alarm.severity,
+        "sentence": f"{sentence}." + (f" First: {first}" if first else ""),
+        "reason": sentence,
+        "rule": alert.rule,
+        "severity": alert.severity,
         "signal": run.kind,
-        "measure": alarm.measure,
+        "measure": alert.measure,
         "scope": {
             "model": run.model,
             "version": run.version,
@@ -173,15 +176,15 @@ def _evidence(run: ScoringRun, alert: Alert, alarm: Alarm, window: Window) -> di
             "class": "",
         },
         "pillar": "golden",
-        "owner": "",
+        "owner": owner,
         "unit": "share",
         "value": alert.value,
         "n": alert.n,
         "since": alert.since.isoformat() if alert.since else None,
-        "threshold": {"value": 0.0, "contract_hash": run.contract_hash, "rule": alarm.rule},
-        "current": {"window": {"start": window.start.isoformat(), "end": window.end.isoformat()}, "n": alert.n},
-        "what_to_do_first": alarm.first,
-        "runbook": f"{RUNBOOKS}/{alarm.rule}.md",
+        "threshold": {"value": 0.0, "contract_hash": run.contract_hash, "rule": alert.rule},
+        "current": {"window": [window.start.isoformat(), window.end.isoformat()], "n": alert.n},
+        "first": first,
+        "runbook": f"{RUNBOOKS}/{alert.rule}.md",
         "run": run.id,
         "digest": run.digest,
         "changed": list(run.changed),

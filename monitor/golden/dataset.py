@@ -19,6 +19,8 @@ from monitor.stats.matching import Found, Truth
 
 SHOWN = 10
 """Faults that an error names; it counts the others."""
+BOM = b"\xef\xbb\xbf"
+"""What some editors put before UTF-8."""
 Box = tuple[float, float, float, float]
 Read = TypeVar("Read")
 
@@ -90,7 +92,7 @@ def read(path: Path) -> bytes:
 
 def decode(path: Path, kind: type[Read], format_name: str) -> Read:
     try:
-        return msgspec.json.decode(read(path), type=kind)
+        return msgspec.json.decode(read(path).removeprefix(BOM), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not {format_name}: {error}; mend the file") from None
 
@@ -229,7 +231,7 @@ def read_voc(folder: Path, listed: Path | None = None) -> GoldenSet:
         UsageError: no such folder, list or file, or faults in one.
     """
     files = {path.stem: path for path in sorted(folder.glob("*.xml"))}
-    names = [line.strip() for line in read(listed).decode().splitlines()] if listed else list(files)
+    names = _listed(listed) if listed else list(files)
     wanted = [Path(name).stem if name.endswith((".xml", ".jpg", ".jpeg", ".png")) else name for name in names if name]
     faults = [f"{name}: {folder} has no {name}.xml" for name in wanted if name not in files] + _twice(wanted, "image")
     refuse(listed or folder, faults if wanted else ["there is no image; name a folder with *.xml"])
@@ -256,6 +258,13 @@ def read_voc(folder: Path, listed: Path | None = None) -> GoldenSet:
     )
     name = (listed or folder).stem
     return GoldenSet(name, images, classes, classes, truth, {}, tuple(aside), occluded=_occluded(hidden, len(images)))
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in read(path).removeprefix(BOM).decode().splitlines()]
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8; save it as a text of one name a line in UTF-8") from None
 
 
 def _voc_objects(path: Path) -> list[VocObject]:

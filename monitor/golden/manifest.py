@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -70,7 +70,7 @@ def read_set(path: Path, listed: Path | None = None) -> GoldenSet:
 
 def _is_manifest(path: Path) -> bool:
     try:
-        said = msgspec.json.decode(dataset.read(path), type=dict[str, msgspec.Raw])
+        said = msgspec.json.decode(dataset.read(path).removeprefix(dataset.BOM), type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return "kind" in said and "annotations" not in said
@@ -137,11 +137,21 @@ def _found(folder: Path, golden: GoldenSet | None) -> list[Path]:
     if golden is None:
         dataset.refuse(folder, [] if there else ["there is no image; name the folder of the images"])
         return there
-    by_name = {path.relative_to(folder).as_posix(): path for path in there}
-    by_name |= {path.name: path for path in there} | {path.stem: path for path in there}
+    # A path from the folder on names one file; a bare name, with its suffix or without, is to be that of one alone.
+    by_path = {path.relative_to(folder).as_posix(): [path] for path in there}
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for path in there:
+        for name in {path.name, path.stem}:
+            by_name[name].append(path)
     wanted = golden.files or tuple(str(one) for one in golden.images)
-    dataset.refuse(folder, [f"{one} is not there" for one in wanted if one not in by_name])
-    return [by_name[one] for one in wanted]
+    named = {one: by_path.get(one) or by_name.get(one, []) for one in wanted}
+    faults = [f"{one} is not there" for one, paths in named.items() if not paths]
+    for one, paths in named.items():
+        if len(paths) > 1:
+            first = " and ".join(path.relative_to(folder).as_posix() for path in paths[:2])
+            faults.append(f"{one} may be {first}; name it by its path from the folder on")
+    dataset.refuse(folder, faults)
+    return [named[one][0] for one in wanted]
 
 
 def _given(golden: GoldenSet | None, images: int) -> list[dict[str, str]]:

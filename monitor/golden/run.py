@@ -23,6 +23,7 @@ import msgspec
 
 from monitor.golden import job
 from monitor.golden.job import Job, Outcome
+from monitor.settings import for_children
 
 _LOOK_S = 0.1
 """How often memory, time and the wish to stop are looked at."""
@@ -121,7 +122,12 @@ def watched(
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+            env=for_children(),  # what reads a model file has no use for passwords
         ) as process,
     ):
         try:

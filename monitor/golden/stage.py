@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from monitor.golden.measured import differing, measured, window_of
 from monitor.golden.parity import parity
 from monitor.golden.run import Interrupted, Limits, Result, score
 from monitor.imaging.preprocess import Preprocess
-from monitor.records import AlertEvent, Measurement
-from monitor.scoring import SCORED, Kind, ScoringRun
+from monitor.records import Alert, AlertEvent, Measurement
+from monitor.scoring import ACCURACY_RULE, OWN_RULES, SCORED, Kind, ScoringRun
 from monitor.spec.load import LoadedContract
 from monitor.store import alerts, outbox, scorings
 from monitor.store.database import Connection, Database
@@ -88,6 +89,7 @@ def run(
 ) -> int:
     """Score every set whose night has come and is not done; returns how many runs came to their end."""
     did = 0
+    _lay_to_rest(database, loaded, now)
     for kind in SCORED:
         what = asked(loaded, kind)
         if what is None:
@@ -146,12 +148,29 @@ def _carry_out(
     with database.begin() as conn:
         last, before = _before(conn, loaded, what)
     result = score(job_of(loaded, what), limits or limits_of(loaded), before, stopping=stopping, tell=tell)
+    with database.begin() as conn:
+        result = _of_its_version(conn, loaded, what, result)
     over = ended(entered, result, last, now)
     with database.begin() as conn:
-        _close(conn, loaded, over, result, channels, now)
+        _close(conn, loaded, over, result, channels, now, held_against=last)
     level = logging.INFO if over.status == "done" else logging.WARNING
     _log.log(level, "%s set of %s %s: %s %s", what.kind, loaded.model, what.version, over.status, over.reason)
     return over, result
+
+
+def _of_its_version(conn: Connection, loaded: LoadedContract, what: Asked, result: Result) -> Result:
+    """The result, or an error where another set was called what this one is: an easier one must not pass for it."""
+    of = result.outcome
+    if of.status == "error":
+        return result
+    other = scorings.other_content(conn, loaded.model, what.kind, of.set_name, of.set_version, of.manifest_sha256)
+    if other is None:
+        return result
+    reason = (
+        f"{what.manifest.name} is called {of.set_name} {of.set_version}, and in run {other.id} that was another set"
+        " (its SHA-256 is another); restore it, or make the manifest anew under a new version"
+    )
+    return replace(result, outcome=Outcome("error", reason), artifacts={})
 
 
 def _give_up(conn: Connection, loaded: LoadedContract, entered: ScoringRun, channels: Sequence[str]) -> int:
@@ -185,21 +204,40 @@ def limits_of(loaded: LoadedContract) -> Limits:
 
 
 def _before(conn: Connection, loaded: LoadedContract, what: Asked) -> tuple[ScoringRun | None, dict[str, bytes]]:
-    """The version's run before this one, and the detections to compare with by name."""
+    """The version's run before this one (while a fall in accuracy is told of, that before the fall), and the
+    detections to compare with by name."""
     manifest = _sha256(what.manifest)
     versions = {ruling.LAST: what.version, ruling.ACTIVE: loaded.contract.golden.version}
     if what.version == versions[ruling.ACTIVE]:
         del versions[ruling.ACTIVE]
     last, files = None, {}
     for name, version in versions.items():
-        found = scorings.newest(
-            conn, loaded.model, kind=what.kind, version=version, status="done", manifest_sha256=manifest
+        newest = partial(
+            scorings.newest,
+            conn,
+            loaded.model,
+            kind=what.kind,
+            version=version,
+            status="done",
+            manifest_sha256=manifest,
         )
+        fell_in = _fell_in(conn, loaded.model, what) if name == ruling.LAST else None
+        found = (newest(before=fell_in) if fell_in is not None else []) or newest()
         body = scorings.artifact(conn, found[0].id, job.DETECTIONS) if found else None
         if body is not None:
             files[name] = body
             last = found[0] if name == ruling.LAST else last
     return last, files
+
+
+def _fell_in(conn: Connection, model: str, what: Asked) -> int | None:
+    """The run in which accuracy fell, while that is told of: a fall is over when what was before is back, and not as
+    soon as there are two runs after it."""
+    for alert in alerts.read(conn, model, rule=ACCURACY_RULE.format(what.kind), version=what.version):
+        if alert.state == "firing":
+            opening = next(e for e in alerts.events(conn, alert.key) if e.to_state == "firing")
+            return int(opening.evidence["run"])
+    return None
 
 
 def ended(run: ScoringRun, result: Result, last: ScoringRun | None, now: datetime) -> ScoringRun:
@@ -227,10 +265,16 @@ def ended(run: ScoringRun, result: Result, last: ScoringRun | None, now: datetim
 
 
 def _close(
-    conn: Connection, loaded: LoadedContract, run: ScoringRun, result: Result, channels: Sequence[str], now: datetime
+    conn: Connection,
+    loaded: LoadedContract,
+    run: ScoringRun,
+    result: Result,
+    channels: Sequence[str],
+    now: datetime,
+    held_against: ScoringRun | None = None,
 ) -> None:
     """Keep how a run ended, with its artifacts and measurements, and tell people what it shows."""
-    scorings.finish(conn, run, result.artifacts)
+    scorings.finish(conn, run, result.artifacts, 0 if held_against is None else held_against.id)
     window = window_of(run, loaded.contract.drift.window)
     found = measured(run, window, _plain(result.artifacts, job.EVALUATION))
     scorings.measure(conn, found)
@@ -240,7 +284,31 @@ def _close(
     told = [*alarms.alarms(run, _plain(result.artifacts, job.RULING))]
     told += _hold_inputs(conn, loaded, run, result, found) if run.kind == "golden" else []
     for alarm in told:
-        tell_people(conn, run, alarm, found, channels, now)
+        tell_people(conn, run, alarm, found, channels, now, loaded.contract.model.owner)
+
+
+def _lay_to_rest(database: Database, loaded: LoadedContract, now: datetime) -> None:
+    """Resolve what no run will speak of any more: of another version than the one in use, of a set that is gone."""
+    with database.begin() as conn:
+        for alert in alerts.read(conn, loaded.model):
+            if alert.rule not in OWN_RULES or alert.state != "firing" or (why := _why_over(alert, loaded)) is None:
+                continue
+            over = replace(alert, state="resolved", breaches=0, clears=0, reason=why)
+            opening = next(e for e in alerts.events(conn, alert.key) if e.to_state == "firing")
+            if alerts.save(conn, over):
+                said = f"{alert.rule} of {loaded.model} {alert.series.scope.version} is no longer looked at: {why}."
+                evidence = {**opening.evidence, "sentence": said, "reason": why, "first": ""}
+                event = replace(
+                    opening, from_state=alert.state, to_state="resolved", decided_at=now, evidence=evidence
+                )
+                outbox.add(conn, alerts.add_event(conn, event), event, outbox.told_through(conn, opening.id), now)
+
+
+def _why_over(alert: Alert, loaded: LoadedContract) -> str | None:
+    said, version, kind = loaded.contract.golden, alert.series.scope.version, alert.series.signal
+    if not (said.manifest if kind == "golden" else said.challenge_manifest):
+        return f"the contract names no {kind} set any more"
+    return None if version == said.version else f"{said.version} is the version in use now"
 
 
 def _hold_inputs(
@@ -271,13 +339,14 @@ def tell_people(
     found: Sequence[Measurement],
     channels: Sequence[str],
     now: datetime,
+    owner: str = "",
 ) -> None:
     """Bring an alarm's alert up to date, and write to people where it turned."""
     known = alerts.read(conn, run.model, rule=alarm.rule, version=run.version)
     own = next((m for m in found if m.measure == alarm.measure and not m.key.class_name), None)
     value = own.value if own is not None and own.value is not None else float(alarm.holds)
     n, window = own.n if own is not None else run.images, found[0].window
-    turn = alarms.turn(run, known[0] if known else None, alarm, window, value, n)
+    turn = alarms.turn(run, known[0] if known else None, alarm, window, value, n, owner)
     if not alerts.save(conn, turn.alert) or turn.left is None:
         return
     alert = turn.alert

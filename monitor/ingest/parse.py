@@ -6,6 +6,7 @@ can hold it, that the time is believable, and that the model's contract knows th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,10 @@ PART = 300
 PART_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _NEWLINE, _OPEN, _CLOSE = b"\n{}"
+_CONTROLS = tuple(b"\\" + letter for letter in (b"u", b"n", b"r", b"t", b"b", b"f"))
+"""How JSON spells those of ASCII."""
+_FEIGNED = re.compile("[\x01-\x1f\x80-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What ends a line or turns it around, where a name is shown among others."""
 MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
 
@@ -148,7 +153,9 @@ class _Reader:
 
     def _read_together(self, numbers: Sequence[int], text: bytes, neat: bool) -> bool:
         """Read lines with which nothing is wrong; False: each has to be looked at by itself."""
-        if not text.isascii() or (b"\\" in text and b"\\u" in text) or len(text) > MAX_LINE:
+        if not text.isascii() or len(text) > MAX_LINE:
+            return False
+        if b"\\" in text and any(control in text for control in _CONTROLS):
             return False
         try:
             records = _decode_lines(text) if neat else list(map(_decode_hastily, text.split(b"\n")))
@@ -233,7 +240,7 @@ def plain(said: str) -> str:
 def _read(line: bytes) -> FrameRecord:
     record = decoded(line, _decode)
     # JSON keeps control characters and, for most writers, all but ASCII behind a backslash and u.
-    if b"\\u" in line or not line.isascii():
+    if b"\\" in line or not line.isascii():
         _check_texts(record)
     return record
 
@@ -285,7 +292,7 @@ def _not_json(line: bytes, said: str) -> RecordRejected:
 
 
 def _check_texts(record: FrameRecord) -> None:
-    """Texts that Postgres cannot hold (NUL), and names too long for a key of it."""
+    """Texts that Postgres cannot hold (NUL), names too long for a key of it, and such as feign another line."""
     names = [record.model, record.version, record.camera, record.stage]
     names += [detection.class_name for detection in record.detections]
     names += [text for pair in record.slices.items() for text in pair]
@@ -294,6 +301,9 @@ def _check_texts(record: FrameRecord) -> None:
             raise RecordRejected(
                 "name_too_long", f"the name {shown(name)} is longer than {MAX_NAME_BYTES} bytes in UTF-8; shorten it"
             )
+    for name in (*names, record.event_id, record.site, record.line):
+        if _FEIGNED.search(name):
+            raise RecordRejected("bad_text", f"the name {shown(name)} holds a control character; leave it out")
     said = [value for value in record.camera_meta.values() if isinstance(value, str)]
     image = [] if record.image is None else [record.image.recipe]
     texts = [*names, *record.camera_meta, *said, *image, record.event_id, record.site, record.line, record.image_uri]

@@ -46,6 +46,7 @@ FAMILIES = (
     "monitor_contract_info",
     "monitor_database_up",
     "monitor_job_interval_seconds",
+    "monitor_job_longest_run_seconds",
     "monitor_job_last_success_timestamp_seconds",
     "monitor_lines_stored_total",
     "monitor_refreshed_timestamp_seconds",
@@ -143,19 +144,23 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "MonitorJobLate",
-        "time() - monitor_job_last_success_timestamp_seconds > 3 * monitor_job_interval_seconds + 120",
+        "time() - monitor_job_last_success_timestamp_seconds"
+        " > 3 * monitor_job_interval_seconds + monitor_job_longest_run_seconds + 120",
         "warning",
         "The job {{ $labels.exported_job }} is late",
-        "It has had no good run for more than three of its turns; what it does is left undone.",
+        "It has had no good run for more than three of its turns, nor within what a run may last; what it does is"
+        " left undone.",
         "monitor-job-late",
         "job-age",
         fires={
             _one("monitor_job_last_success_timestamp_seconds", 'exported_job="drift"'): "0x40",
             _one("monitor_job_interval_seconds", 'exported_job="drift"'): "60x40",
+            _one("monitor_job_longest_run_seconds", 'exported_job="drift"'): "0x40",
         },
         quiet={
             _one("monitor_job_last_success_timestamp_seconds", 'exported_job="drift"'): "0+60x40",
             _one("monitor_job_interval_seconds", 'exported_job="drift"'): "60x40",
+            _one("monitor_job_longest_run_seconds", 'exported_job="drift"'): "0x40",
         },
         waits="5m",
         labels={"exported_job": "drift", **_WHERE},

@@ -257,10 +257,16 @@ GOLDEN_GUIDES = (
             Guide(
                 f"{kind}-accuracy",
                 f"The {kind} set falls short of what is asked",
-                "At least one criterion of the contract does not hold with the near end of its interval.",
+                "At least one criterion of the contract does not hold with the near end of its interval, or the"
+                " version fell against what it reached before on the same images.",
                 "That version must not be released; if it is in production, it must not stay there.",
                 ("`monitor golden gate` lists every cell with its interval and n.", _DEPLOYED),
-                (_BACK, "Train again with more of what fails."),
+                (
+                    _BACK,
+                    "Train again with more of what fails.",
+                    "A fall stays on until what was before is back; `monitor alerts resolve` takes what is now for"
+                    " what shall be.",
+                ),
                 ("demands", *_SCORED),
             ),
         )

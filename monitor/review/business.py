@@ -8,7 +8,7 @@ plant that does not say which camera an order is about has no camera without ord
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from monitor.feedback import BUSINESS, BUSINESS_MEASURES, BusinessEvent
@@ -54,11 +54,18 @@ def grouped(events: Iterable[BusinessEvent], model: str, version: str) -> dict[K
 
 
 def measure(
-    now: Period, then: Period, model: str, version: str, window: Window, least: int, contract_hash: str
+    now: Period,
+    then: Period,
+    model: str,
+    version: str,
+    window: Window,
+    least: int,
+    contract_hash: str,
+    kinds: Collection[str] = tuple(MEASURE_OF),
 ) -> Iterator[Measurement]:
-    """Every measurement of a window; a kind of event of which neither period holds any is not spoken of."""
+    """Every measurement of a window, of `kinds`; one of which neither period holds any is not spoken of."""
     current, earlier = grouped(now.events, model, version), grouped(then.events, model, version)
-    for kind, name in MEASURE_OF.items():
+    for kind, name in ((kind, MEASURE_OF[kind]) for kind in kinds):
         told_before = any(one.kind == kind for one in then.events)
         known = {key for key, own in (*current.items(), *earlier.items()) if any(one.kind == kind for one in own)}
         for scope, class_name in sorted(known, key=lambda key: (str(key[0]), key[1])):

@@ -50,7 +50,7 @@ def run(database: Database, loaded: LoadedContract, now: datetime) -> int:
         if not due:
             continue
         with database.begin() as conn:
-            then = _baseline(conn, loaded, version, first)
+            then = {kind: _baseline(conn, loaded, version, begun) for kind, begun in first.items()}
         for window in due:
             leads = max(frames, key=lambda name: (frames[name].get(window.start, 0), name)) == version
             with database.begin() as conn:
@@ -59,13 +59,13 @@ def run(database: Database, loaded: LoadedContract, now: datetime) -> int:
     return did
 
 
-def _baseline(conn: Connection, loaded: LoadedContract, version: str, first: Mapping[str, datetime]) -> Period:
-    """The baseline's own period, from the day on which the plant began to tell of each kind of event."""
+def _baseline(conn: Connection, loaded: LoadedContract, version: str, first: datetime) -> Period:
+    """The baseline's own period, from the day on which the plant began to tell of a kind of event (`first`)."""
     known = baselines.active(conn, loaded.model, version)
     period = _period(known)
     if known is None or period is None:
         return Period([], {})
-    begun = Window(max(period.start, _day(min(first.values()))), period.end)
+    begun = Window(max(period.start, _day(first)), period.end)
     if begun.start >= begun.end:
         return Period([], {})
     events = of_version(business.events(conn, loaded.model, begun), version, leads=True)
@@ -83,7 +83,13 @@ def _day(at: datetime) -> datetime:
 
 
 def _measure(
-    conn: Connection, loaded: LoadedContract, version: str, window: Window, then: Period, *, leads: bool
+    conn: Connection,
+    loaded: LoadedContract,
+    version: str,
+    window: Window,
+    then: Mapping[str, Period],
+    *,
+    leads: bool,
 ) -> None:
     # Events and frames are counted before they are read: what comes in between makes the window undone once more.
     model = loaded.model
@@ -93,7 +99,8 @@ def _measure(
     own = of_version(everything, version, leads=leads)
     now = Period(own, _frames(conn, loaded, version, window))
     least = loaded.contract.drift.min_n
-    stored.save(conn, list(measure(now, then, model, version, window, least, loaded.hash)))
+    for kind, before in then.items():
+        stored.save(conn, list(measure(now, before, model, version, window, least, loaded.hash, [kind])))
 
 
 def _frames(conn: Connection, loaded: LoadedContract, version: str, period: Window) -> dict[Scope, int]:

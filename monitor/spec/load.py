@@ -65,11 +65,12 @@ def load_contract(path: Path) -> LoadedContract:
 
 
 def parse_contract(text: str, source: str = "contract") -> Contract:
-    """A contract from its TOML text; `source` names it in the error.
+    """A contract from its TOML text, with or without a byte order mark; `source` names it in the error.
 
     Raises:
         ContractInvalid: with every fault at once.
     """
+    text = text.removeprefix("\ufeff")
     if not text.strip():
         raise ContractInvalid(
             source, ["the file is empty; write at least [model] and one [[classes]], each with a name"]
@@ -115,7 +116,7 @@ def _loaded(path: Path, raw: bytes) -> LoadedContract:
         line = raw.count(b"\n", 0, error.start) + 1
         fault = f"line {line} is not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
         raise ContractInvalid(str(path), [fault]) from error
-    contract = parse_contract(text.removeprefix("\ufeff"), str(path))
+    contract = parse_contract(text, str(path))
     return LoadedContract(contract, text, hashlib.sha256(raw).hexdigest()[:16], path)
 
 

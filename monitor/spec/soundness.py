@@ -6,10 +6,12 @@ from collections.abc import Container, Iterator
 from math import floor, inf
 
 from monitor.measures import CLASS_SHARE, MEASURES, STATUS
+from monitor.scoring import SCORED
 from monitor.signals import SIGNALS
 from monitor.spec.contract import Contract
 from monitor.spec.faults import Fault, Place
 from monitor.spec.rules import COMPARISONS, COUNTED, JUDGED, READY, AlertRule
+from monitor.spec.sections import DAY, write_duration
 from monitor.spec.words import choice, shown
 from monitor.stats import null
 
@@ -52,6 +54,8 @@ def _rule(contract: Contract, rule: AlertRule, place: Place, unread: Container[s
     if not fits:
         able = choice(name for name in JUDGED if MEASURES[name].fits(rule.signal))
         yield Fault((*place, "measure"), f"{shown(rule.measure)} is not measured of {rule.signal}; it has {able}")
+    if rule.signal in SCORED and "drift" not in unread:
+        yield from _nightly(contract, rule, place)
     yield from _class(rule, place)
     yield from _bounds(rule, place)
     yield from _scope(contract, rule, place, unread)
@@ -60,6 +64,23 @@ def _rule(contract: Contract, rule: AlertRule, place: Place, unread: Container[s
         yield Fault((*place, "severity"), 'drift alone is never critical; use "warning" or "info"')
     if fits and rule.measure in COMPARISONS and rule.above is not None:
         yield from _drowned(contract, rule, rule.above, place, unread)
+
+
+def _nightly(contract: Contract, rule: AlertRule, place: Place) -> Iterator[Fault]:
+    """A night's score belongs to a window of a day at the most; in shorter ones the others say nothing of it."""
+    window = contract.drift.window
+    if window > DAY:
+        yield Fault(
+            (*place, "signal"),
+            f"a score belongs to its day, and windows of {write_duration(window)} are none; set window of [drift] to "
+            "1d or less, or demand it as [[acceptance]]",
+        )
+    if window < DAY and rule.for_windows > 1:
+        yield Fault(
+            (*place, "for_windows"),
+            f"a set is scored once a day, so that no {rule.for_windows} windows of {write_duration(window)} in a row "
+            "have a score; set for_windows = 1",
+        )
 
 
 def _class(rule: AlertRule, place: Place) -> Iterator[Fault]:

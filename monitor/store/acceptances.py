@@ -43,10 +43,7 @@ class Acceptance:
 
 def record(conn: Connection, accepted: Acceptance) -> None:
     """Write an acceptance down; one that still waits for its days gives way to it."""
-    conn.execute(
-        text("DELETE FROM baseline_acceptance WHERE model = :model AND version = :version AND baseline_id IS NULL"),
-        {"model": accepted.model, "version": accepted.version},
-    )
+    withdraw(conn, accepted.model, accepted.version)
     conn.execute(
         text(
             "INSERT INTO baseline_acceptance (model, version, accepted_at, accepted_by, reason, old_baseline_id,"
@@ -55,6 +52,17 @@ def record(conn: Connection, accepted: Acceptance) -> None:
         ),
         {name: getattr(accepted, name) for name in Acceptance.__dataclass_fields__ if name != "id"},
     )
+
+
+def withdraw(conn: Connection, model: str, version: str) -> Acceptance | None:
+    """Forget the acceptance of a version whose days are still awaited; returns it, None: there is none."""
+    waiting = pending(conn, model, version)
+    if waiting is not None:
+        conn.execute(
+            text("DELETE FROM baseline_acceptance WHERE acceptance_id = :id AND baseline_id IS NULL"),
+            {"id": waiting.id},
+        )
+    return waiting
 
 
 def pending(conn: Connection, model: str, version: str) -> Acceptance | None:

@@ -67,6 +67,17 @@ def read(conn: Connection, model: str = ALL, *, rule: str = "", version: str = "
     return [_alert(row) for row in rows]
 
 
+def active_models(conn: Connection) -> list[str]:
+    """The models that an alert or incident is on of."""
+    rows = conn.execute(
+        text(
+            "SELECT model FROM alert WHERE state IN ('firing', 'flapping')"
+            " UNION SELECT model FROM incident WHERE closed_on IS NULL ORDER BY 1"
+        )
+    )
+    return list(rows.scalars())
+
+
 def save(conn: Connection, alert: Alert) -> bool:
     """Store the alert's next row, if the stored one is still of the revision that `alert` was made from.
 

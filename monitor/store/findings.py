@@ -34,8 +34,8 @@ _UNTAKEN = text("""
 """)
 _GOLDEN = text("""
     SELECT * FROM (
-        SELECT DISTINCT ON (model, kind) model, kind, status, reason, started_at FROM golden_run
-        WHERE status <> 'running' ORDER BY model, kind, run_id DESC) newest
+        SELECT DISTINCT ON (model, kind, version) model, kind, version, status, reason, started_at FROM golden_run
+        WHERE status <> 'running' ORDER BY model, kind, version, run_id DESC) newest
     WHERE status <> 'done'
 """)
 
@@ -61,10 +61,11 @@ class Untaken:
 
 @dataclass(frozen=True, slots=True)
 class GoldenTrouble:
-    """The newest run of a model's golden or challenge set, which did not come off as it should."""
+    """The newest run of a version's golden or challenge set, which did not come off as it should."""
 
     model: str
     kind: str
+    version: str
     status: str
     reason: str
     at: datetime
@@ -121,5 +122,5 @@ def untaken(conn: Connection, due_before: datetime) -> list[Untaken]:
 
 
 def golden_trouble(conn: Connection) -> list[GoldenTrouble]:
-    """Models whose newest run of a golden or challenge set ended in an error, or not on the provider it should."""
+    """Versions whose newest run of a golden or challenge set ended in an error, or not on the provider it should."""
     return [GoldenTrouble(*row) for row in conn.execute(_GOLDEN)]

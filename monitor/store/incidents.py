@@ -139,13 +139,19 @@ def open_ones(conn: Connection, watch: Watch) -> list[Kept]:
     return [_kept(row) for row in rows.mappings()]
 
 
-def closed_on_day(conn: Connection, key: str, day: date, because: str) -> bool:
-    """Whether an incident of this key was closed on `day` for a reason that begins with `because`."""
+def closed_since(conn: Connection, key: str, day: date, because: str) -> bool:
+    """Whether an incident of this key was closed on `day` or later for a reason that begins with `because`."""
     statement = text(
-        "SELECT EXISTS (SELECT FROM incident WHERE incident_key = :key AND closed_on = :day"
+        "SELECT EXISTS (SELECT FROM incident WHERE incident_key = :key AND closed_on >= :day"
         " AND starts_with(closed_because, :because))"
     )
     return bool(conn.execute(statement, {"key": key, "day": day, "because": because}).scalar())
+
+
+def before(conn: Connection, kept: Kept) -> Incident | None:
+    """The episode before, of the same scope and cause; None: it is the first."""
+    found = [one for one in read(conn, kept.watch.model, key=kept.key) if one.key == kept.key]
+    return next((one.incident for one in found if one.episode == kept.episode - 1), None)
 
 
 def open_new(conn: Connection, watch: Watch, baseline_id: int, incident: Incident) -> Kept:

@@ -275,7 +275,10 @@ def told_through(conn: Connection, event_id: int) -> list[str]:
 
 
 def still_on(conn: Connection, channel: str) -> list[AlertEvent]:
-    """The openings of the episodes that are not over, but for those that this channel has still to be told of."""
+    """The openings of the episodes that are not over, but for those that this channel has still to be told of.
+
+    What was given up is among them: a receiver that was away for days is told when it is back.
+    """
     rows = conn.execute(
         text(
             f"SELECT {_EVENT.format('e')} FROM ("  # noqa: S608 - constants
@@ -283,7 +286,7 @@ def still_on(conn: Connection, channel: str) -> list[AlertEvent]:
             " UNION ALL SELECT incident_key, episode FROM incident WHERE closed_on IS NULL) k"
             " JOIN alert_event e ON e.alert_key = k.alert_key AND e.episode = k.episode AND e.to_state <> 'resolved'"
             " WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = e.event_id AND o.channel = :channel"
-            " AND o.sent_at IS NULL) ORDER BY e.event_id"
+            " AND o.sent_at IS NULL AND o.given_up_at IS NULL) ORDER BY e.event_id"
         ),
         {"channel": channel},
     )

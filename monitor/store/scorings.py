@@ -67,8 +67,9 @@ def begin(conn: Connection, run: ScoringRun) -> int | None:
     return row.scalar()
 
 
-def finish(conn: Connection, run: ScoringRun, artifacts: Mapping[str, bytes]) -> None:
-    """Write how a run ended, with its artifacts; those of runs long past are dropped."""
+def finish(conn: Connection, run: ScoringRun, artifacts: Mapping[str, bytes], held_against: int = 0) -> None:
+    """Write how a run ended, with its artifacts; those of runs long past are dropped, but for the run that this one
+    was `held_against`."""
     said = {name: getattr(run, name) for name in _COLUMNS}
     said |= {"environment": json.dumps(run.environment), "changed": list(run.changed), "run_id": run.id}
     sets = ", ".join(
@@ -82,10 +83,10 @@ def finish(conn: Connection, run: ScoringRun, artifacts: Mapping[str, bytes]) ->
         )
     conn.execute(
         text(
-            "DELETE FROM golden_artifact WHERE run_id IN (SELECT run_id FROM golden_run WHERE model = :model"
-            " AND version = :version AND kind = :kind ORDER BY run_id DESC OFFSET :kept)"
+            "DELETE FROM golden_artifact WHERE run_id <> :held AND run_id IN (SELECT run_id FROM golden_run"
+            " WHERE model = :model AND version = :version AND kind = :kind ORDER BY run_id DESC OFFSET :kept)"
         ),
-        {"model": run.model, "version": run.version, "kind": run.kind, "kept": KEPT},
+        {"model": run.model, "version": run.version, "kind": run.kind, "kept": KEPT, "held": held_against},
     )
 
 
@@ -118,17 +119,34 @@ def newest(
     version: str | None = None,
     status: str | None = None,
     manifest_sha256: str | None = None,
+    before: int | None = None,
     limit: int = 1,
 ) -> list[ScoringRun]:
-    """Runs of a model, newest first; None leaves a filter out."""
+    """Runs of a model, newest first, `before` a run; None leaves a filter out."""
     wanted = {"kind": kind, "version": version, "status": status, "manifest_sha256": manifest_sha256}
     given = {name: value for name, value in wanted.items() if value is not None}
     where = " AND ".join(["model = :model", *(f"{name} = :{name}" for name in given)])
+    where += "" if before is None else " AND run_id < :before"
     rows = conn.execute(
         text(f"SELECT {_ALL} FROM golden_run WHERE {where} ORDER BY run_id DESC LIMIT :limit"),  # noqa: S608 - names are constants
-        {"model": model, "limit": limit, **given},
+        {"model": model, "limit": limit, "before": before, **given},
     )
     return [_run(row) for row in rows]
+
+
+def other_content(
+    conn: Connection, model: str, kind: Kind, name: str, version: str, sha256: str
+) -> ScoringRun | None:
+    """The newest run that counted on a set of this name and version whose manifest was another."""
+    row = conn.execute(
+        text(
+            f"SELECT {_ALL} FROM golden_run WHERE model = :model AND kind = :kind AND status = 'done'"  # noqa: S608 - names are constants
+            " AND set_name = :name AND set_version = :version AND manifest_sha256 <> :sha256"
+            " ORDER BY run_id DESC LIMIT 1"
+        ),
+        {"model": model, "kind": kind, "name": name, "version": version, "sha256": sha256},
+    ).one_or_none()
+    return None if row is None else _run(row)
 
 
 def read(conn: Connection, run_id: int) -> ScoringRun | None:

@@ -156,12 +156,18 @@ class Door:
                 await self._app(scope, receive, send)
             return
         lingering = Lingering(scope, receive, send)
+        # HEAD is GET without what it would answer (RFC 9110, 9.3.2).
+        is_head = scope["method"] == "HEAD"
+        if is_head:
+            scope = {**scope, "method": "GET"}
         path = "other"
 
         async def say(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._answered(path, message["status"])
                 message["headers"] = [*message.get("headers", ()), *_ENCODED_HEADERS]
+            elif is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await lingering.send(message)
 
         try:
@@ -190,7 +196,8 @@ class Door:
             method for method, path in ROUTES if any(m is not Match.NONE and p == path for m, p in matches)
         )
         if methods:
-            raise Refused(405, f"only {', '.join(methods)} is answered here", {"Allow": ", ".join(methods)})
+            allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
+            raise Refused(405, f"only {', '.join(methods)} is answered here", {"Allow": ", ".join(allowed)})
         raise Refused(404, "nothing is here; / is the overview, /openapi.json says what can be sent")
 
     async def _token(self, scope: Scope, right: str) -> Token | None:

@@ -139,6 +139,8 @@ def _add_reading(app: FastAPI, site: Site) -> None:
         """Alerts and incidents that are pending or firing; with `all` every series that a rule watches too."""
         with _answering(), site.begin() as conn:
             found = life.standing(conn, site.clock(), _name(model), open_only=not _is_yes(all))
+        # What is on comes first: a thousand series that are well must not crowd it out.
+        found.sort(key=lambda one: not one.is_active)
         return AlertList(alerts=[_state(one) for one in found[:SHOWN]])
 
     @app.get("/v1/alerts/{key:path}")

@@ -73,7 +73,8 @@ def add_intake(app: FastAPI, site: Site) -> None:
 
     async def taken(request: Request, kind: str, given: str | None, batch: str | None) -> Taken:
         token = request.scope["token"]
-        if given is not None and batch not in (None, given):
+        said = {*request.headers.getlist("idempotency-key"), *request.query_params.getlist("batch")}
+        if len(said) > 1:
             raise Refused(400, "Idempotency-Key and ?batch= say two different ids; send one of them")
         _see_its_type(request)
         encoding = request.headers.get("content-encoding", "").strip().lower()

@@ -44,11 +44,19 @@ METRICS: dict[str, Exposed] = {
             "Answers over HTTP, by status.",
             ("path", "status"),
         ),
-        Exposed("monitor_alerts_open", "gauge", "Alerts of the contracts' rules that are firing.", ("severity",)),
+        Exposed(
+            "monitor_alerts_open",
+            "gauge",
+            "Alerts that are firing: of the contracts' rules, and of golden runs.",
+            ("severity",),
+        ),
         Exposed(
             "monitor_incidents_open", "gauge", "Open incidents of the calibrated lanes, by cause.", ("model", "cause")
         ),
         Exposed("monitor_job_interval_seconds", "gauge", "Turn of a job.", ("job",)),
+        Exposed(
+            "monitor_job_longest_run_seconds", "gauge", "A run of a job that lasts no longer is not late.", ("job",)
+        ),
         Exposed("monitor_job_last_success_timestamp_seconds", "gauge", "End of a job's last good run.", ("job",)),
         Exposed("monitor_leader", "gauge", "1 for who leads; 0: the lease ran out.", ("worker",)),
         Exposed("monitor_leader_epoch", "gauge", "Grows by one with each change of the leader."),

@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from monitor.alerts.incidents import CAUSES
 from monitor.errors import DependencyAway, MonitorError
+from monitor.scoring import OWN_RULES
 from monitor.spec.load import LoadedContract
 from monitor.spec.rules import pillar_of
 from monitor.store import baselines, findings, incidents, lease, names, reporting, watched
@@ -77,15 +78,18 @@ class Metrics:
         contracts: Mapping[str, LoadedContract],
         jobs: Mapping[str, timedelta],
         now: datetime,
+        longest: Mapping[str, timedelta] | None = None,
     ) -> int:
-        """Read everything anew; returns the number of parts read. What cannot be read keeps its last values.
+        """Read everything anew; `jobs` says how often each has its turn, `longest` how long a run of it may last.
+
+        Returns the number of parts read. What cannot be read keeps its last values.
 
         Raises:
             MonitorError: a part could not be read; raised when every other one was tried.
         """
         parts: dict[str, Callable[[Connection], Iterable[Metric]]] = {
             "alerts": lambda conn: _alerts(conn, contracts),
-            "jobs": lambda conn: _jobs(conn, jobs),
+            "jobs": lambda conn: _jobs(conn, jobs, longest or {}),
             "contracts": lambda conn: _contracts(contracts, now),
             "intake": _intake,
             "audit": _audit,
@@ -177,9 +181,11 @@ def _intake(conn: Connection) -> Iterator[Metric]:
         yield _number("monitor_last_batch_timestamp_seconds", counted.last_received_at.timestamp())
 
 
-def _jobs(conn: Connection, jobs: Mapping[str, timedelta]) -> Iterator[Metric]:
+def _jobs(conn: Connection, jobs: Mapping[str, timedelta], longest: Mapping[str, timedelta]) -> Iterator[Metric]:
     every = [((job,), turn.total_seconds()) for job, turn in jobs.items()]
     yield _family("monitor_job_interval_seconds", every)
+    lasting = [((job,), longest.get(job, timedelta(0)).total_seconds()) for job in jobs]
+    yield _family("monitor_job_longest_run_seconds", lasting)
     done = [((one.job,), one.done_at.timestamp()) for one in health(conn, list(jobs)) if one.done_at is not None]
     yield _family("monitor_job_last_success_timestamp_seconds", done)
 
@@ -212,20 +218,22 @@ def _contracts(contracts: Mapping[str, LoadedContract], now: datetime) -> Iterat
 
 
 def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterator[Metric]:
-    rules = {(model, rule.name): rule for model, one in contracts.items() for rule in one.contract.rules}
-    rows = reporting.alerts(conn, _ALL_STATES, list(rules), limit=BUDGET)
+    pillars: dict[tuple[str, str], str] = {(model, rule): "golden" for model in contracts for rule in OWN_RULES}
+    pillars |= {(model, rule.name): rule.pillar for model, one in contracts.items() for rule in one.contract.rules}
+    rows = reporting.alerts(conn, _ALL_STATES, list(pillars), limit=BUDGET)
     severities = dict.fromkeys(("critical", "warning", "info"), 0.0)
     active: dict[tuple[str, ...], float] = {}
     scores: dict[tuple[str, ...], reporting.AlertRow] = {}
     # Version, stage and slice are no labels: of alerts that differ in nothing else the newest and then the worst
     # stands for all, since a label set may occur once. What fires comes first, should the budget not hold all.
     for row in sorted(rows, key=lambda one: (one.state in _FIRING, one.window_end, _excess(one)), reverse=True):
-        pillar = rules[row.scope.model, row.rule].pillar
+        pillar = pillars[row.scope.model, row.rule]
         whose = (row.rule, row.severity, pillar, row.scope.model, row.scope.camera, row.class_name)
         if row.state in _FIRING:
             severities[row.severity] += 1
             active[_alert_name(row.rule), *whose] = 1.0
-        if row.value is not None:
+        # What a run judges by itself is held against no number.
+        if row.value is not None and row.rule not in OWN_RULES:
             scores.setdefault(whose, row)
     yield _family("monitor_alerts_open", [((severity,), count) for severity, count in severities.items()])
     opened, told = _incidents(conn, contracts)

@@ -16,6 +16,7 @@ from monitor.errors import DependencyAway, TryAgain, UsageError
 from monitor.panels.observable import Board
 from monitor.panels.registry import BY_UID
 from monitor.records import EPOCH
+from monitor.scoring import FIRST, OWN_RULES
 from monitor.store import baselines, business, reporting
 from monitor.store.database import Connection
 from monitor.watch import ALL_LANES
@@ -68,11 +69,11 @@ class Pages:
 
     def incident(self, query: Query) -> tuple[int, str]:
         """One incident, and the explanation of one of its streams, for `query` (key; camera and lane of a stream)."""
-        return self._answer(lambda: self._incident(query))
+        return self._answer(query, lambda: self._incident(query))
 
     def why(self, query: Query) -> tuple[int, str]:
         """Why a lane alarmed, or did not, for `query` (model, version, stage, camera, lane, class, day)."""
-        return self._answer(lambda: self._why(query))
+        return self._answer(query, lambda: self._why(query))
 
     def _page(self, query: Query, template: str, read: _Read) -> tuple[int, str]:
         """A page of the place that `query` names; where no frame has come in yet, the first steps."""
@@ -86,10 +87,12 @@ class Pages:
                 shown = read(conn, here)
             return self._render(template, place=here, around=here.around, **shown)
 
-        return self._answer(render)
+        return self._answer(query, render)
 
-    def _answer(self, render: Callable[[], str]) -> tuple[int, str]:
+    def _answer(self, query: Query, render: Callable[[], str]) -> tuple[int, str]:
         try:
+            if any("\0" in said for said in query.values()):
+                raise NotThere("nothing is called by a name that holds a NUL; start from the overview, /")
             return 200, render()
         except (NotThere, UsageError) as error:
             return 404, self._message("Not here", str(error))
@@ -101,16 +104,16 @@ class Pages:
     def _overview(self, conn: Connection, here: Place) -> dict[str, Any]:
         of, loaded = here.of, here.loaded
         rules = loaded.contract.rules if loaded else ()
-        in_force = [(of.model, rule.name) for rule in rules]
+        in_force = [(of.model, name) for name in (*(rule.name for rule in rules), *OWN_RULES)]
         baseline = baselines.active(conn, of.model, of.version)
         known = Known(
             at=here.at,
             is_live=here.mode != "end",
-            incidents=told.incidents_of(conn, of, loaded),
+            incidents=told.incidents_of(conn, of.model, loaded),
             alerts=reporting.alerts(conn, (*FIRING, "pending"), in_force),
             cameras=here.cameras,
             deployments=business.deployments(conn, of.model, EPOCH, here.at),
-            first_steps={rule.name: first_of(rule) for rule in rules},
+            first_steps={**FIRST, **{rule.name: step for rule in rules if (step := first_of(rule))}},
             watch=told.watch_of(conn, of, baseline),
             has_baseline=baseline is not None,
             late=here.late,
@@ -164,7 +167,7 @@ def _board(conn: Connection, here: Place, path: str) -> dict[str, Any]:
 
 
 def _drift(conn: Connection, here: Place) -> dict[str, Any]:
-    open_ones = told.incidents_of(conn, here.of, here.loaded)
+    open_ones = told.incidents_of(conn, here.of.model, here.loaded, here.of)
     return {**_board(conn, here, "/drift"), "page": drifted(conn, here), "incidents": open_ones}
 
 
@@ -224,6 +227,8 @@ def read_why(query: Mapping[str, str]) -> tuple[tuple[str, str], StreamAsked]:
         at = date.fromisoformat(day) if day else None
     except ValueError:
         raise NotThere(f"day={day!r} is no date; write it as 2026-05-01") from None
+    if at is not None and not EPOCH.date() <= at < _END.date():
+        raise NotThere(f"day={day!r} is no day that frames can be of; choose one from 1970 to 9998")
     of_stream = StreamAsked(query.get("stage"), query.get("camera", ""), lane, query.get("class", ""), at)
     return (query.get("model", ""), query.get("version", "")), of_stream
 

@@ -78,7 +78,9 @@ def _health(known: Known, firing: Sequence[AlertRow]) -> Answer:
     if known.alerts:
         pending = _count(len(known.alerts), "alert")
         return Answer(question, "Yes, so far", "watch", f"{pending} will fire if this goes on.{stale}")
-    return Answer(question, "Yes", "well", f"Nothing fires and no incident is open.{stale}")
+    if not known.is_live:
+        return Answer(question, "It was", "quiet", f"Nothing fired and no incident was open.{stale}")
+    return Answer(question, "Yes", "well", "Nothing fires and no incident is open.")
 
 
 def _worst(known: Known, firing: Sequence[AlertRow]) -> Answer:

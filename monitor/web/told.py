@@ -47,19 +47,23 @@ class Told:
         return self.key if self.episode == 1 else f"{self.key}#{self.episode}"
 
 
-def incidents_of(conn: Connection, of: reporting.Produced, loaded: LoadedContract | None) -> tuple[Told, ...]:
-    """The open incidents of a version's stage, the newest first."""
-    found = incidents.read(conn, of.model, open_only=True)
-    mine = [one for one in found if (one.watch.version, one.watch.stage) == (of.version, of.stage)]
+def incidents_of(
+    conn: Connection, model: str, loaded: LoadedContract | None, of: reporting.Produced | None = None
+) -> tuple[Told, ...]:
+    """The open incidents of a model, or `of` one version's stage alone, the newest first."""
+    found = incidents.read(conn, model, open_only=True)
+    mine = [one for one in found if of is None or (one.watch.version, one.watch.stage) == (of.version, of.stage)]
     return tuple(_told(conn, one, loaded) for one in mine)
 
 
 def incident_named(conn: Connection, name: str, loaded: LoadedContract | None) -> tuple[incidents.Kept, Told] | None:
     """The incident of this name, open or closed; without an episode the newest of that key."""
-    key, _, episode = name.partition("#")
-    found = [one for one in incidents.read(conn, key=key) if one.key == key]
-    chosen = [one for one in found if not episode or str(one.episode) == episode]
-    newest = max(chosen, key=lambda one: one.episode, default=None)
+    # A camera may be called cam#2, so that a sign does not yet tell an episode.
+    found = [one for one in incidents.read(conn, key=name) if one.key == name]
+    if not found:
+        key, _, episode = name.rpartition("#")
+        found = [one for one in incidents.read(conn, key=key) if (one.key, str(one.episode)) == (key, episode)]
+    newest = max(found, key=lambda one: one.episode, default=None)
     return None if newest is None else (newest, _told(conn, newest, loaded))
 
 

@@ -39,6 +39,8 @@ class Site:
     jobs: Mapping[str, timedelta]
     clock: Callable[[], datetime]
     spool_dir: str
+    longest: Mapping[str, timedelta] = field(default_factory=dict)
+    """How long a run of a job may last before the job is overdue by it; nothing where it is not named."""
     workers: Workers | None = None
     """Processes that read what is posted; None: it is read in this one."""
     leads: Callable[[], bool] = lambda: True
@@ -86,6 +88,8 @@ class Surroundings:
 
     now: datetime
     jobs: tuple[tuple[JobHealth, timedelta], ...]
+    late: tuple[str, ...]
+    """The jobs that are overdue."""
     contracts: tuple[LoadedContract, ...]
     spool_dir: str
 
@@ -115,8 +119,7 @@ class Place:
     @property
     def late(self) -> tuple[str, ...]:
         """The jobs that are overdue; of old data nobody can say."""
-        jobs, now = self.around.jobs, self.around.now
-        return tuple(one.job for one, every in jobs if self.mode == "live" and one.overdue(every, now))
+        return self.around.late if self.mode == "live" else ()
 
     def back(self, days: int) -> Window:
         """So many days up to the moment."""
@@ -126,8 +129,10 @@ class Place:
 def surroundings(conn: Connection, site: Site, now: datetime) -> Surroundings:
     """The jobs and contracts as they are now."""
     jobs = tuple((one, site.jobs[one.job]) for one in health(conn, list(site.jobs)))
+    nothing = timedelta(0)
+    late = tuple(one.job for one, every in jobs if one.overdue(every, now, site.longest.get(one.job, nothing)))
     contracts = tuple(loaded for _, loaded in sorted(site.contracts().items()))
-    return Surroundings(now, jobs, contracts, site.spool_dir)
+    return Surroundings(now, jobs, late, contracts, site.spool_dir)
 
 
 def place(conn: Connection, site: Site, asked: Asked) -> Place | Surroundings:

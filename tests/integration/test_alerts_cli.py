@@ -13,7 +13,7 @@ from monitor.cli import alerts as noun
 from monitor.errors import UsageError
 from monitor.records import Baseline, Measurement, Scope, SeriesKey, Window
 from monitor.settings import Settings
-from monitor.store import baselines, incidents, measurements
+from monitor.store import alerts, baselines, incidents, measurements
 from monitor.store.database import Database, open_database
 from monitor.store.incidents import Watch
 from monitor.store.measurements import MeasuredWindow
@@ -67,6 +67,13 @@ def drifted(database: Database, settings: Settings) -> Settings:
                 found.append(Measurement(key, "psi", *facts))
             measurements.save(conn, found)
     return settings
+
+
+def test_links_lead_where_the_daemons_do(drifted: Settings, database: Database) -> None:
+    assert run(replace(drifted, grafana_url="https://grafana.plant.example"), "run", "--at", "2026-03-05") == 0
+    with database.begin() as conn:
+        (event,) = alerts.events(conn, KEY)
+    assert event.evidence["panel"].startswith("https://grafana.plant.example/d/monitor-drift/")
 
 
 def test_an_empty_house_says_what_to_do(

@@ -157,3 +157,58 @@ def test_a_receiver_on_a_private_address_that_nobody_named_is_not_spoken_to(
         deliver.run(database, [channel], NOW + number * timedelta(hours=1))
         assert "name it in MONITOR_PRIVATE_RECEIVERS" in rows(database)[0][3], host
     assert receiver.got == []
+
+
+class Forgetful:
+    """A receiver that forgets what is on: it takes nothing while it is away, and notes what it is told of again."""
+
+    name, is_fallback, interval = "webhook", False, MINUTE
+
+    def __init__(self) -> None:
+        self.is_away, self.told = True, [""]
+
+    def send(self, parcel: Parcel, now: datetime) -> str:
+        return self._take([one.event for one in parcel.deliveries])
+
+    def refresh(self, still_on: list[AlertEvent], taken_on: object, now: datetime) -> None:
+        self._take(still_on)
+
+    def _take(self, events: list[AlertEvent]) -> str:
+        if self.is_away:
+            raise DeliveryFailed("nobody is there", away=True)
+        self.told = [event.alert_key for event in events]
+        return "taken"
+
+
+def test_what_is_still_on_is_told_when_a_receiver_was_away_for_longer_than_a_day(database: Database) -> None:
+    tell(database, "cam-1", "firing")
+    receiver = Forgetful()
+    for hour in range(26):
+        deliver.run(database, [receiver], NOW + hour * 60 * MINUTE)
+    assert rows(database)[0][1:3] == (False, True), "given up"
+    receiver.is_away = False
+    deliver.run(database, [receiver], NOW + 28 * 60 * MINUTE)
+    assert receiver.told == ["m/drift/v1/cam-1/-/-"]
+
+
+class Broken(Forgetful):
+    """A receiver whose code has a fault that only cam-1 meets."""
+
+    def _take(self, events: list[AlertEvent]) -> str:
+        if any("cam-1" in event.alert_key for event in events):
+            raise ValueError("nobody thought of that")
+        self.told += [event.alert_key for event in events]
+        return "taken"
+
+
+def test_a_fault_that_one_message_meets_holds_up_no_other(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell(database, "cam-1", "firing")
+    tell(database, "cam-2", "firing")
+    receiver = Broken()
+    assert deliver.run(database, [receiver], NOW) == 1
+    assert receiver.told == ["", "m/drift/v1/cam-2/-/-"]
+    assert rows(database)[0][1:] == (False, False, "webhook failed (ValueError); see the log")
+    assert "ValueError at" in caplog.text
+    assert "nobody thought of that" not in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from monitor.daemon.jobs import JOBS
 from monitor.ingest import audit as recounting
 from monitor.ingest.audit import Task
 from monitor.records import AlertEvent, Window
+from monitor.spec.golden import GoldenSpec
 from monitor.store import findings, jobs, outbox, workers
 from monitor.store.database import Database
 from monitor.store.jobs import Ended, Turn
@@ -208,18 +210,37 @@ def seen_wrong(database: Database) -> list[str]:
         return [one.subject for one in findings.standing(conn, "rollups")]
 
 
-def golden(database: Database, run: int, status: str, reason: str = "") -> None:
+def golden(database: Database, run: int, status: str, reason: str = "", version: str = "v1") -> None:
     with database.begin() as conn:
         conn.execute(
             text(
                 "INSERT INTO golden_run (model, version, kind, contract_hash, started_at, status, reason)"
-                " VALUES ('line', 'v1', 'golden', '', :at, :status, :reason)"
+                " VALUES ('line', :version, 'golden', '', :at, :status, :reason)"
             ),
-            {"status": status, "reason": reason, "at": NOW + run * MINUTE},
+            {"status": status, "reason": reason, "at": NOW + run * MINUTE, "version": version},
         )
 
 
-def test_a_golden_run_on_another_provider_is_found(database, contracts):
+@pytest.fixture
+def scored(contracts):
+    """The contracts, with a golden set for v1."""
+    (loaded,) = contracts.values()
+    named = GoldenSpec(manifest="manifest.json", model="detector.onnx", version="v1")
+    return {"line": replace(loaded, contract=loaded.contract.model_copy(update={"golden": named}))}
+
+
+def test_a_candidate_that_fails_and_a_set_that_is_gone_are_no_trouble(database, contracts, scored):
+    ran(database, NOW)
+    golden(database, 1, "done")
+    golden(database, 2, "error", "it cannot be loaded", version="v2")
+    assert found(database, scored) == {}
+    golden(database, 3, "error", "it cannot be loaded")
+    assert list(found(database, scored)) == [("golden", "line golden")]
+    assert found(database, contracts) == {}
+
+
+def test_a_golden_run_on_another_provider_is_found(database, scored):
+    contracts = scored
     ran(database, NOW)
     golden(database, 1, "degraded", "it ran on CPUExecutionProvider and should on CUDAExecutionProvider")
     sentence = found(database, contracts)["golden", "line golden"]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from monitor.store.database import Database
 
 RULES = contracts()
-SOUND = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+SOUND = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Zl", "Zp")), max_size=40)
 ANY = st.text(st.characters(codec=None), max_size=6)
 TEXTS = st.one_of(SOUND, SOUND, SOUND, ANY)
 ODD = ["v1", "carton", "a", "ü" * 128, "\U0001f4a1" * 64, "'; DROP TABLE frame; --", "\\N", "\t", "\0", ""]
-NAMES = st.one_of(st.sampled_from(ODD[:-2]), SOUND.map(lambda said: said or "x"), st.sampled_from(ODD))
+NAMES = st.one_of(st.sampled_from(ODD[:-3]), SOUND.map(lambda said: said or "x"), st.sampled_from(ODD))
 EDGES = st.sampled_from([0.0, -0.0, 5e-324, 1e-9, 1e9, -1e9, 2.0**53 / 1e8, 0.1])
 SENSE = st.one_of(EDGES, st.floats(-1e9, 1e9), st.integers(-(10**9), 10**9))
 NUMBERS = st.one_of(SENSE, SENSE, SENSE, SENSE, st.sampled_from([1e9 + 1, 3.4e38, 3.5e38, 1e308, 2**63]))

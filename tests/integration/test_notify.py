@@ -116,3 +116,11 @@ def test_of_many_alerts_the_first_are_told_and_the_others_counted() -> None:
     assert len(body.splitlines()) == 23
     assert len(body) < 2000
     assert words(parcel(1, "resolved"))[0].startswith("[RESOLVED]")
+
+
+def test_a_camera_that_is_called_by_two_lines_forges_none() -> None:
+    told_of = parcel()
+    told_of.deliveries[0].event.evidence["sentence"] = "Light of cam\r\nBcc: all@example.com\x1b[31m\u202e fell."
+    title, body = words(told_of)
+    assert title == "[FIRING] Light of cam Bcc: all@example.com [31m fell."
+    assert body.splitlines()[0] == title.removeprefix("[FIRING] ")

@@ -51,6 +51,24 @@ def test_one_camera_one_cause_one_incident() -> None:
     assert played[2].state.open[0].signals == ("brightness", "sharpness")
 
 
+def test_what_goes_to_and_fro_is_told_thrice() -> None:
+    """A hundred alternations, nine days each: an alarm, seven quiet days and the close, and it is back."""
+    played = play({9 * n: [alarm(9 * n, 1)] for n in range(100)}, 900, calm=True)
+    assert [i.opened_on for i in told(played)] == [on(0), on(9)]
+    over = [(n, i.closed_because) for n, day in enumerate(played) for i in day.closed]
+    assert over == [(7, "7 quiet days")], "it has not been quiet since"
+    played = play({9 * n: [alarm(9 * n, 1)] for n in range(3)}, 100, calm=True)
+    assert [(n, i.closed_because) for n, day in enumerate(played) for i in day.closed] == [
+        (7, "7 quiet days"),
+        (18 + 35, "35 quiet days"),
+    ]
+
+
+def test_what_comes_back_after_a_long_rest_is_an_incident_like_the_first() -> None:
+    played = play({0: [alarm(0, 1)], 7 + 35: [alarm(7 + 35, 1)]}, 60, calm=True)
+    assert [i.closed_because for day in played for i in day.closed] == ["7 quiet days", "7 quiet days"]
+
+
 def test_three_of_ten_at_one_site_are_the_sites() -> None:
     (one,) = told(play({0: [alarm(0, c) for c in (0, 3, 7)]}, 1))
     assert one.scope == ("v1", "north")

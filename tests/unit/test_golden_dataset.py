@@ -10,6 +10,7 @@ import pytest
 
 from monitor.errors import UsageError
 from monitor.golden.dataset import read_results, read_truth
+from monitor.golden.manifest import read_manifest
 
 GOOD: dict[str, Any] = {
     "images": [
@@ -139,3 +140,27 @@ def test_each_fault_of_pascal_voc_has_its_sentence(tmp_path: Path) -> None:
         read_truth(tmp_path)
     with pytest.raises(UsageError, match=r"has no z\.xml"):
         read_truth(tmp_path, file(tmp_path, "z\n", "split.txt"))
+
+
+MARK = "\ufeff"
+
+
+def test_a_byte_order_mark_says_nothing(tmp_path: Path) -> None:
+    truth = file(tmp_path, MARK + json.dumps(GOOD))
+    golden = read_truth(truth)
+    assert golden.images == (3, 12)
+    assert read_results(file(tmp_path, MARK + json.dumps([RESULT]), "results.json"), golden).score.tolist() == [0.5]
+    image = {"file": "b.jpg", "sha256": "0" * 64, "width": 5, "height": 5}
+    said = {"name": "set", "version": "1", "kind": "training", "images": [image]}
+    assert read_manifest(file(tmp_path, MARK + json.dumps(said), "manifest.json")).name == "set"
+
+
+def test_a_list_of_images_is_read_as_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "ä.xml").write_text(
+        "<annotation><object><name>dent</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax>"
+        "</bndbox></object></annotation>"
+    )
+    assert read_truth(tmp_path, file(tmp_path, f"{MARK}ä\n", "list.txt")).images == ("ä",)
+    (tmp_path / "list.txt").write_bytes("ä\n".encode("latin-1"))
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        read_truth(tmp_path, tmp_path / "list.txt")

@@ -53,6 +53,20 @@ def written(folder: Path, *words: str) -> Path:
     return folder / "m.json"
 
 
+def test_a_name_that_two_files_bear_names_neither_and_a_path_names_one(tmp_path: Path) -> None:
+    folder = images(tmp_path / "i", {"a.png": 1.0, "c.png": 0.7})
+    images(folder / "b", {"a.png": 0.4, "d.png": 0.5, "d.bmp": 0.5})
+    truth = read_coco(coco(tmp_path, ["a.png", "b/a.png", "c.png"]))
+    assert [one.file for one in build(folder, "set", "1", "golden", truth).images] == ["a.png", "b/a.png", "c.png"]
+    images(folder / "e", {"c.png": 0.4})
+    assert build(folder, "set", "1", "golden", truth).images[2].file == "c.png", "the path itself"
+    (folder / "c.png").rename(folder / "b" / "c.png")
+    with pytest.raises(UsageError, match=r"c\.png may be b/c\.png and e/c\.png; name it by its path"):
+        build(folder, "set", "1", "golden", truth)
+    with pytest.raises(UsageError, match=r"d may be b/d\.bmp and b/d\.png"):
+        build(folder, "set", "1", "golden", read_coco(coco(tmp_path, ["a.png", "d"])))
+
+
 def test_a_set_of_coco_keeps_its_conditions_and_the_light_is_measured_where_it_is_not_said(tmp_path: Path) -> None:
     folder = images(tmp_path / "i", {"a.png": 1.0, "b.png": 0.2})
     truth = coco(tmp_path, ["a.png", "b.png"], camera="cam-1", captured_at="2026-11-01T00:00:00+00:00")

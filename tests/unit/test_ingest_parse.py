@@ -255,7 +255,7 @@ RECORDS = st.builds(
     JSON,
     st.sampled_from([*record(), "none", "none", "none", "none"]),
 )
-LINES = st.binary(max_size=30) | RECORDS.map(lambda said: json.dumps(said).encode()) | st.just(line(event_id="a"))
+LINES = st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")) | RECORDS.map(lambda said: json.dumps(said).encode()) | st.just(line(event_id="a"))
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
@@ -373,3 +373,19 @@ def test_slices_are_checked_however_they_are_spelt(slices: bytes) -> None:
     assert len(parsed.columns) == 2 + good
     if b"day" in slices:
         assert parsed.columns.slices == [{}, {"lighting": "day"}, {}]
+
+
+@pytest.mark.parametrize("place", ["camera", "version", "event_id", "site", "class", "slice"])
+@pytest.mark.parametrize(
+    "said", ["cam\nFORGED", "cam\x1b[31m", "cam\x1fx", "cam\u2028x", "cam\t", "\u202ecam", "cam\x85"]
+)
+def test_a_name_with_a_control_character_is_rejected(place: str, said: str) -> None:
+    rules = rules_of(
+        loaded(CONTRACT.replace("[cameras]", '[cameras]\npolicy = "open"').replace('"declared"', '"open"')), NOW
+    )
+    one = record(event_id="e1", detections=[BOX | {"class": said if place == "class" else "carton"}])
+    one |= {"slices": {"lighting": said}} if place == "slice" else {place: said} if place != "class" else {}
+    good = [json.dumps(record(event_id=f"g{i}")).encode() for i in range(3)]
+    parsed = parse([b"\n".join([*good, json.dumps(one).encode()])], 1, rules, NOW)
+    assert [(reject.line_number, reject.reason) for reject in parsed.rejects] == [(4, "bad_text")]
+    assert len(parsed.columns) == 3

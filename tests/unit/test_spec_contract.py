@@ -68,6 +68,13 @@ def test_a_small_contract_has_the_documented_defaults() -> None:
     assert (contract.output.box_tolerance_px, contract.output.clip_boxes) == (1.0, False)
 
 
+def test_the_text_of_a_file_with_a_byte_order_mark_is_its_contract(tmp_path: Path) -> None:
+    (tmp_path / "marked.toml").write_text("\ufeff" + SMALLEST, encoding="utf-8")
+    loaded = load_contract(tmp_path / "marked.toml")
+    # What scores at night is handed this very text.
+    assert parse_contract(loaded.text) == loaded.contract == parse_contract(SMALLEST)
+
+
 def test_a_rule_takes_clear_below_and_pillar_from_what_is_given() -> None:
     rules = parse_contract(
         SMALLEST

@@ -287,3 +287,24 @@ def _inline(data: object) -> str:
 
 def _word(text: str) -> str:
     return '"' + "".join(f"\\U{ord(c):08X}" for c in text if not 0xD800 <= ord(c) <= 0xDFFF) + '"'
+
+
+NIGHTLY = '[[alerts]]\nname = "found"\nsignal = "golden"\nmeasure = "recall"\nbelow = 0.9\nscope = "model"\n'
+
+
+@pytest.mark.parametrize(
+    ("window", "more", "fault"),
+    [
+        ("7d", "", 'alerts[0].signal (in "found"): a score belongs to its day, and windows of 7d are none'),
+        ("1h", "", 'alerts[0].for_windows (in "found"): a set is scored once a day, so that no 2 windows of 1h'),
+        ("1h", "for_windows = 1\n", ""),
+        ("1d", "", ""),
+    ],
+)
+def test_a_rule_about_scores_is_refused_where_it_could_never_fire(window: str, more: str, fault: str) -> None:
+    said = f'{SMALLEST}[drift]\nwindow = "{window}"\n{NIGHTLY}{more}'
+    if not fault:
+        assert len(parse_contract(said).alerts) == 1
+        return
+    (found,) = faults_of(said)
+    assert found.startswith(fault)

@@ -138,6 +138,7 @@ def test_since_the_first_onset_with_the_deployment_before_it():
 
 
 def test_old_data_are_called_old():
+    assert said(replace(WELL, is_live=False)) == ["It was", "None", "–", "See that frames come in"]
     assert "Nothing has come in since 2026-05-10 00:00 UTC" in answers(replace(WELL, is_live=False))[0].because
 
 

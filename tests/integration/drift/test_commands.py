@@ -88,7 +88,6 @@ def test_a_baseline_of_a_list_of_images(plant: Any, command: Callable[..., Answe
         (["baseline", "freeze", "--model", "other", *WEEK], 2, "no contract of other"),
         (["baseline", "report", "12"], 2, "no such baseline"),
         (["drift", "show", "--model", "line"], 1, "nothing was measured"),
-        (["drift", "show", "--model", "line", "--last", "0"], 2, "at least one window"),
         (["drift", "show", "--model", "line", "--slice", "lighting"], 2, "lighting=evening"),
     ],
 )

@@ -26,15 +26,16 @@ from seven_cameras import (
 )
 from sqlalchemy import text
 
-from monitor.alerts import gather
+from monitor.alerts import gather, life
+from monitor.cli.main import main
 from monitor.drift import baseline, history, lanes, watch
 from monitor.errors import GateRefused, UsageError
 from monitor.records import Window
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
-from monitor.store import acceptances, baselines, incidents, measurements, outbox, watched
+from monitor.store import acceptances, alerts, baselines, incidents, measurements, outbox, watched
 from monitor.store.database import Database
-from monitor.watch import LANES, Z
+from monitor.watch import LANES, Incident, Z
 
 
 @pytest.fixture
@@ -139,6 +140,40 @@ def test_a_stream_with_sums_and_no_score_is_judged_and_not_learnt(database: Data
     assert after == replace(before, judged=before.judged + len(CAMERAS))
 
 
+def test_what_somebody_has_seen_to_is_not_opened_again_by_the_day_before(drifting: Line) -> None:
+    drifting.write(BASELINE, 24)
+    drifting.tick(23)
+    drifting.write(24, 25)
+    jump = START + 24 * DAY
+    evening = jump + timedelta(hours=18)
+    watch.run(drifting.database, drifting.loaded, evening)
+    gather.run(drifting.database, drifting.loaded, evening)
+    # Mended after midnight; only then is the day gathered for good, with the alarm still in it.
+    key = "line/incident/v1/north / cam-1/service"
+    with drifting.database.begin() as conn:
+        life.resolve(conn, key, life.Who("A. Roe", "the test"), "restarted", jump + DAY + timedelta(minutes=30))
+    drifting.tick(24)
+    with drifting.database.begin() as conn:
+        (episode,) = incidents.read(conn, key=key)
+    assert episode.incident.closed_because == "resolved by A. Roe: restarted"
+
+
+def test_an_incident_that_is_back_after_a_short_rest_says_so(drifting: Line) -> None:
+    drifting.write(BASELINE, DAYS)
+    drifting.tick(BASELINE)
+    scope, day = ("north", "cam-2"), (START + BASELINE * DAY).date()
+    rested = Incident(scope, "optics", day, day, ("brightness",), frozenset({scope}), day, day, "7 quiet days")
+    with drifting.database.begin() as conn:
+        (frozen,) = baselines.listing(conn, "line")
+        incidents.open_new(conn, incidents.Watch("line", "v1", ""), frozen.id, rested)
+    drifting.tick(DAYS - 1)
+    with drifting.database.begin() as conn:
+        newest, _ = incidents.read(conn, key="line/incident/v1/north / cam-2/optics")
+        (event,) = alerts.events(conn, newest.key)
+    assert (newest.episode, newest.incident.closed_on) == (2, None)
+    assert "It goes to and fro: it is over once 35 days in a row are quiet." in event.evidence["sentence"]
+
+
 def test_the_same_tick_five_times_and_day_by_day_leaves_the_same(drifting: Line, settings: Settings) -> None:
     drifting.write(BASELINE, DAYS)
     for day in range(BASELINE, DAYS):
@@ -213,6 +248,22 @@ def test_a_baseline_from_now_on_is_learnt_frozen_and_judged_only_then(drifting: 
     assert [one.baseline.period_start for one in frozen] == [START + 17 * DAY]
     with drifting.database.begin() as conn:
         assert acceptances.pending(conn, "line", "v1") is None
+
+
+def test_an_acceptance_that_is_withdrawn_lets_the_old_baseline_judge_on(
+    drifting: Line, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MONITOR_DATABASE_URL", settings.database_url or "")
+    drifting.write(BASELINE, 18)
+    now = START + 16 * DAY + timedelta(hours=3)
+    assert baseline.accept(drifting.database, drifting.loaded, "v1", None, now, "A. Roe", "lens", 300) is None
+    assert drifting.tick(17) == (0, 0)
+    withdraw = ["baseline", "withdraw", "--model", "line", "--version", "v1"]
+    assert main(withdraw) == 0
+    assert "by A. Roe: lens; baseline 1 judges on" in capsys.readouterr().out
+    assert drifting.tick(17) == (2, 2)
+    assert main(withdraw) == 2
+    assert "no acceptance of line v1 awaits its days" in capsys.readouterr().err
 
 
 def test_days_that_cannot_be_learnt_from_keep_no_other_version_waiting(drifting: Line) -> None:

@@ -138,6 +138,14 @@ def test_a_process_that_prints_nothing_whole_and_forks_is_ended_with_its_childre
     assert "longer" in ended.why
 
 
+def test_who_reads_a_model_file_knows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITOR_DATABASE_URL", "postgresql://monitor:canary@db/monitor")
+    said: list[str] = []
+    watched([sys.executable, "-c", "import os; print(dict(os.environ))"], Limits(30.0, 4096), tell=said.append)
+    assert "PATH" in said[0]
+    assert "canary" not in said[0]
+
+
 def test_a_stop_is_no_outcome(drawn: Path) -> None:
     stopping = threading.Event()
     with pytest.raises(Interrupted):

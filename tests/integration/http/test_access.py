@@ -98,7 +98,16 @@ def test_what_is_not_in_the_table_is_not_there(request, everywhere):
             answer = client.request(method, "/v1/frames")
             assert answer.status_code == 405
             assert answer.headers["allow"] == "POST"
-        assert client.post("/").headers["allow"] == "GET"
+        assert client.post("/").headers["allow"] == "GET, HEAD"
+
+
+def test_head_answers_as_get_does_without_what_it_says(open_plant, plant):
+    for path in ("/healthz", "/", "/metrics", "/v1/alerts", "/nowhere"):
+        whole, head = httpx.get(f"{plant.address}{path}"), httpx.head(f"{plant.address}{path}")
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    assert httpx.head(f"{open_plant.address}/").status_code == 401
+    assert httpx.head(f"{open_plant.address}/", headers=open_plant.bearer("read")).status_code == 200
 
 
 def test_a_browser_reads_with_the_token_as_its_password(open_plant, body):

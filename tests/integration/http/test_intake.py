@@ -95,6 +95,18 @@ def test_the_same_id_with_other_content_is_a_conflict(plant, body):
     assert plant.stored() == 5
 
 
+@pytest.mark.parametrize("where", ["headers", "query"])
+def test_of_two_ids_none_is_chosen(plant, body, where):
+    with plant.sender() as client:
+        two = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")] if where == "headers" else []
+        query = "?batch=a&batch=b" if where == "query" else ""
+        said = problem(client.post(f"/v1/frames{query}", content=body(2), headers=two), 400)
+        assert "two different ids" in said
+        same = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
+        assert client.post("/v1/frames", content=body(2), headers=same).json()["batch"] == "a"
+    assert plant.stored() == 2
+
+
 def test_ids_that_would_look_alike_to_the_ledger_are_apart(plant, body):
     ids = ["a", "a+2", "a%", "a_", "%", "http:x", "a'--", '"quoted"', "../a"]
     with plant.sender() as client:

@@ -107,6 +107,14 @@ def test_a_deployment_is_noted_once(
         run(settings, "release", "note", "v2", "--model", "other", "--text", "x")
     with pytest.raises(UsageError, match="still to come"):
         run(settings, "release", "note", "v2", "--at", "2999-01-01", "--text", "x")
+    assert (
+        run(settings, "release", "note", "v3\n", "--at", "2026-03-03", "--text", "forged:\n2026-03-04  line v4") == 0
+    )
+    capsys.readouterr()
+    run(settings, "release", "list")
+    assert capsys.readouterr().out.splitlines()[-1] == "2026-03-03 00:00  line v3: forged: 2026-03-04 line v4"
+    with pytest.raises(UsageError, match="at most 128"):
+        run(settings, "release", "note", "v" * 129, "--text", "x")
 
 
 def test_the_override_lane_gets_its_daily_counts(reviewed: Database) -> None:

@@ -125,11 +125,12 @@ class Plant:
         """Every job once, so many hours into a day."""
         return run_once(self.context, START + timedelta(days=day, hours=hours))
 
-    def freeze(self, days: int) -> None:
-        """A baseline of the first `days` days."""
+    def freeze(self, days: int) -> int:
+        """The number of a baseline of the first `days` days."""
         period = Window(START, START + timedelta(days=days))
         loaded = self.context.shelf.contracts["presses"]
-        baseline.from_logs(self.context.database, loaded, "v1.0", period, period.end + timedelta(hours=2))
+        now = period.end + timedelta(hours=2)
+        return baseline.from_logs(self.context.database, loaded, "v1.0", period, now).baseline.id
 
     @property
     def site(self) -> Site:

@@ -48,8 +48,11 @@ fuzz: $(STAMP) ## fuzz what reads files and lines, FUZZ_S seconds a target
 	for target in lines gzip zstd parquet; do \
 	  $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$(FUZZ_S) -print_final_stats=1 || exit 1; done
 
+# More at a time than there are cores: half of what a storm lasts it waits, for a lease, a turn or a process.
+STORMS ?= 4
+
 chaos: $(STAMP) ## kill, cut off and fill up everything in full: a table of what was lost (CHAOS_SEED=n repeats a run)
-	CHAOS=full $(BIN)/python -m pytest -q tests/chaos tests/integration/test_link.py
+	CHAOS=full $(BIN)/python -m pytest -q -n $(STORMS) --dist worksteal tests/chaos tests/integration/test_link.py
 
 lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

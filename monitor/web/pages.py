@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -50,7 +51,7 @@ class Pages:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._templates = _templates()
+        self._templates = templates()
 
     def overview(self, query: Query) -> tuple[int, str]:
         """The four answers, the last 24 hours, alerts, and the trends of 30 days."""
@@ -232,7 +233,9 @@ def read_why(query: Mapping[str, str]) -> tuple[tuple[str, str], StreamAsked]:
     return (query.get("model", ""), query.get("version", "")), of_stream
 
 
-def _templates() -> Environment:
+@cache
+def templates() -> Environment:
+    """The pages' templates, compiled once a process."""
     found = Environment(
         loader=PackageLoader("monitor.web"),
         autoescape=True,

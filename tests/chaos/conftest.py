@@ -22,7 +22,11 @@ from monitor.settings import Settings
 
 FULL = os.environ.get("CHAOS") == "full"
 SEED = int(os.environ.get("CHAOS_SEED") or (random.SystemRandom().randrange(10**6) if FULL else 1))
-ROWS: list[tuple[str, str, str, str, str, str]] = []
+os.environ["CHAOS_SEED"] = str(SEED)  # processes that run tests beside each other all have the one seed
+BEGAN = time.monotonic()
+HEAD = ("what", "how many", "lost", "duplicate", "wrong cells", "seconds")
+ROW = "chaos"
+"""The property under which a test's report carries a row of the table, also from one process to another."""
 
 
 @dataclass(slots=True)
@@ -30,30 +34,32 @@ class Account:
     """What one storm did and what was found after it, for the table at the end."""
 
     what: str
+    properties: list[tuple[str, object]]
     began: float = field(default_factory=time.monotonic)
 
     def closed(self, how_many: int | str, verdict: Verdict | None = None) -> None:
         """Write the row."""
         found = [str(verdict.lost), str(verdict.duplicate), str(verdict.cells)] if verdict else ["", "", ""]
-        ROWS.append((self.what, str(how_many), *found, f"{time.monotonic() - self.began:.1f}"))
+        row = [self.what, str(how_many), *found, f"{time.monotonic() - self.began:.1f}"]
+        self.properties.append((ROW, row))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The table of what was done and found."""
-    if not ROWS:
+    """The table of what was done and found, whichever processes did it, and how long the whole took."""
+    ended = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "when", "") == "call"]
+    rows = [row for report in ended for name, row in report.user_properties if name == ROW]
+    if not rows:
         return
     terminalreporter.section(f"chaos, seed {SEED}" + ("" if FULL else " (a small count; `make chaos` does all)"))
-    for what, how_many, lost, duplicate, cells, seconds in (
-        ("what", "how many", "lost", "duplicate", "wrong cells", "seconds"),
-        *ROWS,
-    ):
-        terminalreporter.write_line(f"{what:<52}{how_many:>16}{lost:>7}{duplicate:>11}{cells:>13}{seconds:>9}")
+    whole = ["the whole", "", "", "", "", f"{time.monotonic() - BEGAN:.1f}"]
+    for what, how_many, lost, duplicate, cells, seconds in (HEAD, *sorted(rows), whole):
+        terminalreporter.write_line(f"{what:<56}{how_many:>14}{lost:>7}{duplicate:>11}{cells:>13}{seconds:>9}")
 
 
 @pytest.fixture
 def account(request: pytest.FixtureRequest) -> Callable[[str], Account]:
     """Opens an account for the table."""
-    return Account
+    return lambda what: Account(what, request.node.user_properties)
 
 
 @pytest.fixture
@@ -70,8 +76,8 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """A nursery with the intake imported."""
-    with nursery(tmp_path_factory.mktemp("nursery")) as running:
+    """A nursery with the whole program imported."""
+    with nursery(tmp_path_factory.mktemp("nursery"), modules=("monitor.cli.main",)) as running:
         yield running
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from monitor.alerts import deliver
 from monitor.alerts import stage as alerts
 from monitor.alerts.webhook import WebhookChannel
-from monitor.alerts.wire import Guard, Wire
+from monitor.alerts.wire import Guard, Wire, trust
 from monitor.daemon import jobs, run, serve
 from monitor.daemon.context import Context, Job
 from monitor.errors import DependencyAway, FilesLeft, MonitorError, TryAgain
@@ -30,6 +30,7 @@ from monitor.spec.load import load_contract
 from monitor.store import jobs as job_runs
 from monitor.store import lease, migrate
 from monitor.store.database import Database, open_database
+from monitor.web.pages import templates
 
 GAVE_UP = 3
 """Exit code of a deed that ended with an error of the product's own."""
@@ -41,6 +42,17 @@ LEDGER_ROW = (
     " detections_rejected, received_at) VALUES ('press', :name, 'f', 'x', 2, 1, 0, 1, 0, 0, '2026-03-01Z')"
 )
 """As the first release wrote it: every schema since has to take it."""
+
+LATE = ("numpy.ma", "pydantic.v1", "uvicorn.lifespan.off", "uvicorn.loops.auto")
+"""What the product's libraries import when they are used first."""
+
+
+def warm_up() -> None:
+    """Do once what every child would do again at its first batch, message or page."""
+    for name in LATE:
+        import_module(name)
+    trust()
+    templates()
 
 
 def drain(url: str, folder: str, contract: str, now: str, batch_lines: int = BATCH_LINES) -> int:

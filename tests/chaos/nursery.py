@@ -3,11 +3,13 @@
 Run as `python -m chaos.nursery [MODULE ...]`; the modules are imported beforehand. It reads one JSON object a line:
 {"deed", "args", "wound", "log"} starts a child in a session of its own and answers {"pid"}; {"wait", "seconds"}
 answers {"code"}: the exit code (negative: the signal), null where the child is still alive after so many seconds.
-When its input ends, whatever is left of the children is killed.
+When its input ends, whatever is left of the children is killed; they do not outlive it however it ends.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import select
@@ -20,11 +22,16 @@ from typing import Any
 
 from chaos import deeds, wounds
 
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
+
 
 def main(modules: list[str]) -> None:
     """Serve until the input ends."""
     for name in modules:
         import_module(name)
+    deeds.warm_up()
+    gc.freeze()  # a collection in a child would copy every page that the two share
     alive: set[int] = set()
     for line in sys.stdin:
         asked = json.loads(line)
@@ -52,6 +59,7 @@ def start(asked: dict[str, Any]) -> int:
     try:
         with suppress(PermissionError):
             os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)

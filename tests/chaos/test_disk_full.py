@@ -17,6 +17,7 @@ from chaos.conftest import Account
 from chaos.oracle import judge
 from chaos.plant import Plant
 from chaos.site import Site
+from chaos.waiting import eventually
 from sqlalchemy import text
 
 from monitor.errors import DependencyAway, NoRoom
@@ -28,6 +29,8 @@ from monitor.store.database import Database, open_database
 
 MIB = 1 << 20
 DISK_MIB = 120
+LAST_WORDS = 64 << 10
+"""Room for the log, which lies on the same disk; far less than a segment of WAL takes."""
 UP_WITHIN_S = 30
 
 
@@ -97,23 +100,25 @@ def test_refused_before_a_panic_and_back_after_one(
         verdict = judge(site.url, plant)
         opened.closed(f"{rounds} of {rounds}", verdict)
         assert verdict.clean, verdict
-        forced, slowest = account("a PANIC forced: up again, all acknowledged"), 0.0
-        filler = fill(disk, 0)
+        forced = account("a PANIC forced: up again, all acknowledged")
+        filler = fill(disk, LAST_WORDS)
         with pytest.raises(DependencyAway):
             write_ahead_until_it_ends(database)
-        assert ended_with_a_panic(database)
+        eventually(lambda: ended_with_a_panic(database), 10, "the log has the PANIC")
         began = time.monotonic()
         database.postgres.ensure_running()
+        with database.begin() as conn:
+            conn.execute(text("SELECT count(*) FROM frame"))
+        up_after = time.monotonic() - began
         verdict = judge(site.url, plant)
-        slowest = time.monotonic() - began
         assert verdict.clean, verdict
         filler.unlink()
         plant.drop(2)
         take_in(database, site)
         verdict = judge(site.url, plant)
-        forced.closed(f"1 ({slowest:.1f} s)", verdict)
+        forced.closed(f"1 ({up_after:.1f} s)", verdict)
     assert verdict.clean, verdict
-    assert slowest < UP_WITHIN_S
+    assert up_after < UP_WITHIN_S
 
 
 def test_a_server_that_lives_and_can_let_nobody_in_gets_the_ballast(disk: Path) -> None:

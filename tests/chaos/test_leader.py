@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from chaos.children import Child, Nursery, nursery
+from chaos.children import Child, Nursery
 from chaos.conftest import Account
 from chaos.waiting import eventually
 from chaos.witness import Sworn, swear_in, sworn, wrote_in
@@ -22,13 +22,6 @@ WITHIN_S = 20
 """Promised of a lease of ten seconds."""
 Count = Callable[[int, int], int]
 Open = Callable[[str], Account]
-
-
-@pytest.fixture(scope="module")
-def warm_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """A nursery with the whole program imported."""
-    with nursery(tmp_path_factory.mktemp("leaders"), modules=("monitor.cli.main",)) as running:
-        yield running
 
 
 @dataclass(slots=True)
@@ -115,11 +108,11 @@ def rounds_of(
 
 
 def test_a_leader_that_dies_or_freezes_is_followed_by_another_and_writes_no_more(
-    warm_daemon: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, count: Count, account: Open
+    warm: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, count: Count, account: Open
 ) -> None:
     rounds, opened = count(4, 50), account("leader killed or stopped, lease of 1 s: rounds (slowest)")
     blows = [(signal.SIGSTOP, signal.SIGKILL)[number % 2] for number in range(rounds)]
-    took, said = rounds_of(warm_daemon, settings, tmp_path, rng, blows)
+    took, said = rounds_of(warm, settings, tmp_path, rng, blows)
     opened.closed(f"{rounds} ({max(took):.1f} s)")
     assert said.stale == 0, said
     assert said.epochs >= rounds, said
@@ -127,22 +120,22 @@ def test_a_leader_that_dies_or_freezes_is_followed_by_another_and_writes_no_more
 
 
 def test_with_the_lease_as_it_is_shipped(
-    warm_daemon: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, count: Count, account: Open
+    warm: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, count: Count, account: Open
 ) -> None:
     rounds, opened = count(0, 3), account("the same, lease of 10 s")
     if not rounds:
         pytest.skip("a round takes a quarter of a minute, nearly all of it waiting; `make chaos` has three")
     blows = [signal.SIGSTOP, signal.SIGKILL, signal.SIGSTOP][:rounds]
-    took, said = rounds_of(warm_daemon, settings, tmp_path, rng, blows, lease_s=int(Settings().lease_s))
+    took, said = rounds_of(warm, settings, tmp_path, rng, blows, lease_s=int(Settings().lease_s))
     opened.closed(f"{rounds} ({max(took):.1f} s)")
     assert said.stale == 0, said
     assert max(took) < WITHIN_S
 
 
 def test_a_build_without_the_fence_is_caught(
-    warm_daemon: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, account: Open
+    warm: Nursery, settings: Settings, rng: random.Random, tmp_path: Path, account: Open
 ) -> None:
     opened = account("the same without the fence: stale writes seen")
-    _, said = rounds_of(warm_daemon, settings, tmp_path, rng, [signal.SIGSTOP] * 3, fenced=False)
+    _, said = rounds_of(warm, settings, tmp_path, rng, [signal.SIGSTOP] * 3, fenced=False)
     opened.closed(said.stale)
     assert said.stale > 0, said

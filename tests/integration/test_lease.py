@@ -10,9 +10,12 @@ import pytest
 from daemons import eventually
 from sqlalchemy import text
 
+from monitor.daemon import serve
+from monitor.daemon.context import Context
 from monitor.daemon.lead import Lead
 from monitor.errors import DependencyAway, NotLeading, TryAgain, UsageError
 from monitor.settings import Settings, load_settings
+from monitor.spec.load import Shelf
 from monitor.store import lease, workers
 from monitor.store.database import Database, open_database
 
@@ -211,3 +214,13 @@ def test_a_lease_that_is_too_long_or_too_short_is_refused(said):
         load_settings({"MONITOR_LEASE_S": said})
     assert load_settings({"MONITOR_LEASE_S": "3"}).lease_s == 3
     assert load_settings({}).lease_s == Settings().lease_s
+
+
+def test_coming_to_lead_just_as_the_daemon_stops_is_no_error(database, settings):
+    lead = Lead(database, LONG)
+    context = Context(settings, database, Shelf(settings.contracts_dir), lead=lead)
+    ticker = serve._ticker(context)
+    ticker.start(paused=True)
+    ticker.shutdown()
+    serve._keep_lead(context, lead, ticker)
+    assert lead.database_of_leader() is not None

@@ -142,3 +142,15 @@ def test_lines_that_came_by_themselves_are_held() -> None:
     assert list(lines.pieces()) == [b"a\n\nb"]
     assert list(Lines.of([b""]).pieces()) == [b""]
     assert list(Lines.of([]).pieces()) == []
+
+
+def test_a_file_that_the_disk_does_not_tell_the_length_of_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"{}\n")
+    with path.open("rb") as stream:
+        other = os.dup(stream.fileno())
+        os.close(stream.fileno())
+        with pytest.raises(UsageError, match=r"a\.jsonl cannot be read: Bad file descriptor; mend"):
+            find_batches(stream)
+        os.dup2(other, stream.fileno())
+        os.close(other)

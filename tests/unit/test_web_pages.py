@@ -69,7 +69,7 @@ def test_durations(seconds, text):
 
 
 def test_a_template_escapes_whatever_it_is_given():
-    templates = pages._templates()
+    templates = pages.templates()
     text = templates.get_template("message.html").render(
         title="a<b", sentence='o\'brien "x"<script>alert(1)</script>'
     )

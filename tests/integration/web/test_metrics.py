@@ -171,7 +171,7 @@ def test_reasons_carry_no_more_labels_than_the_budget_allows(plant, browse, day_
 
 
 def test_every_job_tells_its_turn(read):
-    assert of(samples(read("/metrics").text), "monitor_job_interval_seconds", job="intake") == [5]
+    assert of(samples(read("/metrics").text), "monitor_job_interval_seconds", job="intake") == [2]
 
 
 def test_the_page_and_the_table_of_metrics_say_the_same(read):

@@ -255,7 +255,11 @@ RECORDS = st.builds(
     JSON,
     st.sampled_from([*record(), "none", "none", "none", "none"]),
 )
-LINES = st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")) | RECORDS.map(lambda said: json.dumps(said).encode()) | st.just(line(event_id="a"))
+LINES = (
+    st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""))
+    | RECORDS.map(lambda said: json.dumps(said).encode())
+    | st.just(line(event_id="a"))
+)
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)

@@ -4,8 +4,10 @@ Ours: files of JSON lines → committed frames and merged roll-ups, exactly once
 with nothing. Its peer: `psql \\copy` of a ready-made binary file of the same rows into the same keyed, partitioned
 tables. Beside it the same in text, into a bare heap, and with the roll-ups; a naive service; and a script.
 
-What bounds it, by CPU seconds (`seconds` of the first figure): the one worker that decodes, checks, rolls up and
-encodes; the server and the process that speaks to it take less together, on the other core.
+What bounds it are both cores together (`seconds` of the first figure): the worker that decodes, checks, rolls up and
+encodes is busy all the time; the process that stores and the server share the other core, and the former prepares a
+batch itself where none is ready. The script's goal is beyond what the server can take: `all` is its own loader, given
+rows that are ready made.
 """
 
 from __future__ import annotations

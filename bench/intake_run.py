@@ -35,7 +35,7 @@ def main() -> None:
     contracts = {"bench": load_contract(state.parent / "bench.toml")}
     with (
         open_database(Settings(state_dir=state)) as database,
-        Workers(int(__import__("os").environ.get("W", "1"))) as workers,
+        Workers() as workers,
     ):
         wall, cpu = time.perf_counter(), time.process_time()
         stored = stage.run(database, spool, contracts, NOW, workers=workers)

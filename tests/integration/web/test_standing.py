@@ -52,7 +52,7 @@ def test_only_the_leader_schedules_and_both_take_records_in(plant, pair, story_s
     assert tick(leader, "partitions", story_start) == 9
     for number, context in enumerate((beside, leader)):
         plant.drop(f"file-{number}", day_of_records(0, "cam-1")[number::2])
-        at = story_start + timedelta(days=1, seconds=5 * number)
+        at = story_start + timedelta(days=1, seconds=2 * number)
         assert tick(context, "intake", at) == 30
     assert tick(beside, "drift", at) is None
     assert tick(leader, "drift", at) == 0

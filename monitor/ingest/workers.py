@@ -313,7 +313,7 @@ def serve() -> None:
     decode = msgspec.msgpack.Decoder(_Where).decode
     gc.disable()
     _keep_memory()
-    with socket.socket(fileno=0) as parent, suppress(_Ended):
+    with socket.socket(fileno=0) as parent, suppress(_Ended, ConnectionError):
         while True:
             said, descriptor = _receive(parent)
             _answer(parent, decode(said), descriptor)

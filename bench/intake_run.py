@@ -33,10 +33,7 @@ def main() -> None:
     _clock(spent, Taking, "begin", lambda *_: "begin")
     _clock(spent, histograms, "merge", lambda *_: "merge")
     contracts = {"bench": load_contract(state.parent / "bench.toml")}
-    with (
-        open_database(Settings(state_dir=state)) as database,
-        Workers() as workers,
-    ):
+    with open_database(Settings(state_dir=state)) as database, Workers() as workers:
         wall, cpu = time.perf_counter(), time.process_time()
         stored = stage.run(database, spool, contracts, NOW, workers=workers)
         took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}

@@ -25,6 +25,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """From which windows are counted, and microseconds."""
 PIXEL_WEIGHT = 1000
 """What the brightness histogram of every frame sums to, whatever its resolution."""
+DIGEST_BYTES = 16
 QUIET = timedelta(days=7)
 """A version without a frame for this long is out of use: its silence is no longer measured."""
 

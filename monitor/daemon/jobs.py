@@ -101,8 +101,13 @@ def _judge(context: Context, now: datetime) -> int:
 
 
 def _end_models(context: Context, now: datetime) -> int:
-    """Resolve what is on of models whose contract is in force no more: nobody would ever judge it again."""
+    """Resolve what is on of models whose contract is in force no more: nobody would ever judge it again.
+
+    Where no contract is in force at all, the folder is likelier to be another than the plant to be gone.
+    """
     did = 0
+    if not context.shelf.contracts:
+        return did
     with context.database.begin() as conn:
         gone = [model for model in active_models(conn) if model not in context.shelf.contracts]
         for one in (one for model in gone for one in life.standing(conn, now, model) if one.is_active):

@@ -16,8 +16,8 @@ import numpy as np
 
 from monitor.imaging.stats import HISTOGRAM_BINS
 from monitor.ingest.flat import OF_IMAGE, Flat
+from monitor.records import DIGEST_BYTES
 
-DIGEST_BYTES = 16
 _NUMBERS = np.dtype(
     [
         ("captured_us", "<i8"),

@@ -35,7 +35,7 @@ from monitor.errors import DependencyAway, MonitorError, UsageError
 from monitor.ingest.columns import Rules
 from monitor.ingest.lines import Descriptor, Lines, Stored, in_memory
 from monitor.ingest.names import OpenName
-from monitor.ingest.prepare import Prepared, Request, answered, pack, prepare, unpack
+from monitor.ingest.prepare import Prepared, Request, answered, pack, unpack
 
 SMALL = 1_000
 """Lines of a batch from which on it is worth a worker."""
@@ -87,12 +87,8 @@ class _Task:
 
     def do_here(self) -> None:
         """Prepare them in this process."""
-        asked = self.asked
         try:
-            pieces = self.lines.pieces()
-            self.prepared.set_result(
-                prepare(asked.source, pieces, asked.first, asked.rules, asked.now, asked.only, asked.beyond)
-            )
+            self.prepared.set_result(answered(self.asked, self.lines.pieces()))
         except MonitorError as error:
             self.prepared.set_exception(error)
 

@@ -13,11 +13,11 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from monitor.imaging.stats import HISTOGRAM_BINS
-from monitor.records import EPOCH, FrameColumns, Ints, Window
+from monitor.records import DIGEST_BYTES, EPOCH, FrameColumns, Ints, Window
 from monitor.store import binary, encoding
 from monitor.store.database import Connection
 from monitor.store.encoding import Flags
-from monitor.store.rows import DIGEST_BYTES, FRAME, KEY, FrameRows
+from monitor.store.rows import FRAME, KEY, FrameRows
 
 _DAYS_LOCK = 7_301_001
 """Advisory lock of whoever makes partitions."""

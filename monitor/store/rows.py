@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from monitor.records import FrameColumns, Ints
+from monitor.records import DIGEST_BYTES, FrameColumns, Ints
 from monitor.store import encoding
 from monitor.store.encoding import Alike, Flags, Ragged
 from monitor.upkeep import RollupColumns
@@ -31,7 +31,6 @@ FRAME = (
 """The columns of a frame's row; what has one width in most logs stands together and is moved at once."""
 KEY = ("source", "event_id", "captured_at", "digest")
 ROLLUP = ("batch_id", "series_id", "start_at", "n", "frames", "total", "squares", "bins", "counts")
-DIGEST_BYTES = 16
 _HOUR_US = 3_600_000_000
 
 

@@ -124,7 +124,8 @@ def test_what_is_on_of_a_model_that_is_watched_no_more_is_resolved_and_told(plan
     (folder / "welds.toml").write_text(other)
     plant.jobs(6, hours=3)
     assert (key, "resolved") not in told(), "until a restart the contract stays in force"
-    nothing = Context(plant.context.settings, plant.context.database, Shelf(folder / "mistyped"))
+    (another := folder / "another").mkdir()
+    nothing = Context(plant.context.settings, plant.context.database, Shelf(another))
     run_once(nothing, story_start + timedelta(days=6, hours=3, minutes=30))
     assert (key, "resolved") not in told(), "a folder without any contract says nothing of the plant"
     restarted = Context(plant.context.settings, plant.context.database, Shelf(folder))

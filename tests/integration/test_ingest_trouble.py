@@ -109,14 +109,14 @@ def test_a_file_whose_disk_fails_does_not_stop_the_others(
 
 def between(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
     """Have another worker do `other` after the first look into the ledger, before the batch is entered."""
-    real, waiting = workers.prepare, [other]
+    real, waiting = workers.answered, [other]
 
-    def prepare(*args: Any) -> Any:
+    def answered(*args: Any) -> Any:
         if waiting:
             waiting.pop()()
         return real(*args)
 
-    monkeypatch.setattr(workers, "prepare", prepare)
+    monkeypatch.setattr(workers, "answered", answered)
 
 
 def test_what_another_worker_just_took_in_is_done_and_not_quarantined(

@@ -44,27 +44,34 @@ NOTHING = Weighed(1.0, np.zeros(_BANDS), {way: np.zeros(_BANDS) for way in _WAYS
 
 def weigh(counting: Sequence[SettledReview]) -> dict[Key, Weighed]:
     """The reviews of live frames, one a frame, by every scope and class that they count in."""
-    live = [one for one in counting if one.class_name and not one.shadow]
+    # In one order, so that sums of the same reviews are the same to the last bit.
+    by_frame = sorted(counting, key=lambda one: (one.frame_source, one.event_id))
+    live = [one for one in by_frame if one.class_name and not one.shadow]
     alike = _alike(live)
-    sums: dict[Key, Floats] = {}
+    own: dict[Key, Floats] = {}
     for review in live:
+        places = [
+            Scope(review.model, review.version, review.stage, review.camera, *condition)
+            for condition in ((ALL, ALL), *review.slices)
+        ]
         for class_name in {ALL, *review.class_name}:
-            part = _part(review, class_name, alike)
-            for scope in _scopes_of(review):
-                key = scope, class_name
-                sums[key] = sums[key] + part if key in sums else part
+            _add(own, places, class_name, _part(review, class_name, alike))
+    sums: dict[Key, Floats] = {}
+    for (place, class_name), part in own.items():
+        _add(sums, scopes(place), class_name, part)
     return {key: _weighed(part) for key, part in sums.items()}
+
+
+def _add(sums: dict[Key, Floats], where: Iterable[Scope], class_name: str, part: Floats) -> None:
+    for scope in where:
+        key = scope, class_name
+        sums[key] = sums[key] + part if key in sums else part
 
 
 def scopes(scope: Scope) -> list[Scope]:
     """A scope and those that hold it: all cameras, and all stages of a pipeline."""
     stages = dict.fromkeys((scope.stage, ALL))
     return [replace(scope, camera=camera, stage=stage) for camera in (scope.camera, ALL) for stage in stages]
-
-
-def _scopes_of(review: SettledReview) -> Iterable[Scope]:
-    for condition in ((ALL, ALL), *review.slices):
-        yield from scopes(Scope(review.model, review.version, review.stage, review.camera, *condition))
 
 
 def _alike(live: Sequence[SettledReview]) -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from monitor.errors import DependencyAway, UsageError
+from monitor.ingest.lines import unreadable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".events.csv")
 """What files of records are called, and how they are packed. Before the suffix `.reviews` or `.events` says that a
@@ -142,6 +143,7 @@ def open_file(path: Path) -> BinaryIO:
     Raises:
         FileNotFoundError: it is gone; another worker was faster.
         UsageError: it cannot be read, or is no regular file.
+        DependencyAway: this process has too many files open.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -150,7 +152,7 @@ def open_file(path: Path) -> BinaryIO:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; let this account read it") from error
+        raise unreadable(path, error, "let this account read it") from error
     os.close(descriptor)
     raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
 

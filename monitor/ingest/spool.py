@@ -38,8 +38,9 @@ class Waiting:
     path: Path
     source: str
     name: str
-    stamp: tuple[int, int] | None = None
-    """Time of change and size when it was found, so that another file that took its name is not mistaken for it."""
+    stamp: tuple[int, int, int] | None = None
+    """Time of change, size, and time of the last change of any kind, which nobody can set, when it was found: so that
+    another file that took its name is not mistaken for it."""
 
 
 class Spool:
@@ -157,12 +158,12 @@ def open_file(path: Path) -> BinaryIO:
     raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.lstat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_size, found.st_ctime_ns
 
 
 def _move(file: Waiting, folder: Path, reason: str = "") -> Path | None:
@@ -181,6 +182,8 @@ def _move(file: Waiting, folder: Path, reason: str = "") -> Path | None:
         try:
             if reason:  # first, so that nothing ever lies there unexplained
                 beside.write_text(reason + "\n", encoding="utf-8")
+            if _stamp(file.path) != file.stamp:  # once more, as late as can be
+                raise FileNotFoundError
             os.replace(file.path, place)
         except OSError:
             _give_back(place, beside)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -211,11 +212,17 @@ def in_memory(pieces: Iterable[bytes | bytearray | memoryview]) -> Iterator[int]
         yield place
 
 
-def hash_of(stream: BinaryIO) -> str:
-    """SHA-256 of a stream from its beginning, in hex; the stream is rewound."""
+def length_of(stream: BinaryIO) -> int:
+    """How long a file is now; a file that may grow is read so far. Where nothing says it, there is no bound."""
+    return os.fstat(stream.fileno()).st_size or sys.maxsize
+
+
+def hash_of(stream: BinaryIO, length: int) -> str:
+    """SHA-256 of a file's first `length` bytes, in hex; it is rewound."""
     digest = hashlib.sha256()
-    while piece := stream.read(_PIECE):
+    while length and (piece := stream.read(min(length, _PIECE))):
         digest.update(piece)
+        length -= len(piece)
     stream.seek(0)
     return digest.hexdigest()
 

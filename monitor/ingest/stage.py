@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, NoRoom, TryAgain, UsageError
+from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, UsageError
 from monitor.ingest.batch import Batch, Begun, Contracts, Summary, Taking
 from monitor.ingest.lines import Lines, find_batches, hash_of, length_of, read_batches, unreadable
 from monitor.ingest.names import named
@@ -112,11 +112,7 @@ def load(
                 workers.warm_up()
             turn.read(file)
         turn.finish()
-    try:
-        with database.begin() as conn:
-            histograms.merge(conn, now)
-    except (NoRoom, TryAgain) as error:  # it can wait; sums are right before and after
-        _log.info("roll-ups are merged another time: %s", error)
+    histograms.merge_if_free(database, now)
     if turn.faults:
         more = len(turn.faults) - FAULTS_SAID
         said = [*map(str, turn.faults[:FAULTS_SAID]), *([f"and {more} more"] if more > 0 else [])]

@@ -159,11 +159,13 @@ def read(
     end: datetime | None = None,
     starts: Sequence[datetime] | None = None,
     last: int | None = None,
+    beyond: bool = False,
 ) -> list[Measurement]:
     """Live measurements of a model, by end of the window, version, stage, camera, slice, signal, class and measure.
 
     None leaves a filter out; `""` is a value (camera `""`: all cameras together; class and slice `""`: whole).
-    Windows lie within [`start`, `end`] and begin at one of `starts`; `last`: only the newest so many that are left.
+    Windows lie within [`start`, `end`] and begin at one of `starts`; `last`: only the newest so many that are left;
+    `beyond`: only values whose size is beyond their noise.
     """
     wanted = {
         "model": model,
@@ -180,6 +182,7 @@ def read(
     # What starts at the end or later cannot end before it; said, it bounds the scan of the key.
     where += ["window_end <= :end AND window_start < :end"] if end else []
     where += ["window_start = ANY(:starts)"] if starts is not None else []
+    where += ["abs(value) > coalesce(noise, 0)"] if beyond else []
     filters = " AND ".join(where)
     if last is not None:
         newest = f"SELECT DISTINCT window_end FROM measurement WHERE {filters} ORDER BY 1 DESC LIMIT :last"  # noqa: S608 - names are constants

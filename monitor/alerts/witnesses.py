@@ -1,0 +1,70 @@
+"""Which streams alarmed on a day, since when, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date
+
+from monitor.alerts.account import Witness
+from monitor.alerts.desk import Desk
+from monitor.alerts.incidents import Alarm
+from monitor.records import Measurement, Scope
+from monitor.stats import sequential, strata
+from monitor.watch import ALARM, ALL_LANES, DOWN, EFFECT, FAST, GROUP, UP, Path, Z, label
+
+
+def cameras(desk: Desk, day: date) -> list[str]:
+    """The cameras that were watched on a day."""
+    found = [*desk.measured(day, day, measure=Z), *desk.measured(day, day, measure=FAST)]
+    return sorted({m.key.scope.camera for m in found} - {""})
+
+
+def of_day(desk: Desk, day: date, paths: dict[str, Path]) -> list[Witness]:
+    """The streams that alarmed on a day; one that did so by its sum is not named for its four hours again."""
+    found = desk.measured(day, day, measure=ALARM)
+    slow = {m.key for m in found}
+    fast = desk.measured(day, day, measure=FAST, beyond=True)
+    alarms = [*found, *(m for m in fast if m.key not in slow)]
+    places = [place_of(alarm.key.scope, paths) for alarm in alarms]
+    return [_witness(desk, day, at, alarm) for alarm, at in zip(alarms, places, strict=True) if at is not None]
+
+
+def place_of(scope: Scope, paths: Mapping[str, Path]) -> Path | None:
+    """Where a stream hangs: its camera, or its group; None: the cameras of the day have no such place."""
+    if scope.slice_name != GROUP:
+        return paths.get(scope.camera)
+    above = (path[:depth] for path in paths.values() for depth in range(len(path)))
+    return next((path for path in above if label(path) == scope.slice_value), None)
+
+
+def _witness(desk: Desk, day: date, place: Path, alarm: Measurement) -> Witness:
+    key, scope = alarm.key, alarm.key.scope
+    first = desk.baseline.period_end.astimezone(UTC).date() if desk.baseline.period_end else day
+    of_stream = {
+        "signal": key.signal,
+        "class_name": key.class_name,
+        "camera": scope.camera,
+        "slice_name": scope.slice_name,
+        "slice_value": scope.slice_value,
+    }
+    scores = desk.measured(first, day, measure=Z, **of_stream)
+    effect = next(iter(desk.measured(day, day, measure=EFFECT, **of_stream)), None)
+    began, shape, told = day, "step", alarm
+    if alarm.measure == ALARM:
+        sign = 1 if (alarm.value or 0.0) > 0 else -1
+        sums = desk.measured(first, day, measure=UP if sign > 0 else DOWN, **of_stream)
+        began, shape, told = *_onset(scores or sums, sign), sums[-1]
+    group = scope.slice_name == GROUP
+    found = Alarm(day, place, ALL_LANES[key.signal].signal, key.signal, began, group)
+    return Witness(found, shape, told, scores, effect)
+
+
+def _onset(path: Sequence[Measurement], sign: int) -> tuple[date, str]:
+    """The most likely first day of a change, and its shape, from a stream's scores (of reviews: from their sums)."""
+    values = [float("nan") if m.value is None else m.value for m in path]
+    if path[-1].measure == Z:
+        found = sequential.onset(values, len(values) - 1, sign)
+        place, shape = found.day, found.shape
+    else:
+        place, shape = strata.onset(values, len(values) - 1), "step"
+    return path[place].window.start.astimezone(UTC).date(), shape

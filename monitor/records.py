@@ -358,7 +358,7 @@ class Alert:
 
     `since` is the start of the first breaching window of the running (or, when resolved, the last) episode,
     `calm_since` that of the clear windows which ended the last one; `window_end` is the end of the last window that
-    was judged; `threshold` what the value had to exceed there.
+    was judged; `threshold` what the value had to exceed there, `low` and `high` the value's interval.
     """
 
     key: str
@@ -379,6 +379,8 @@ class Alert:
     reason: str
     revision: int = 0
     calm_since: datetime | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

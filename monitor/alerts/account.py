@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from monitor.alerts.advice import told
+from monitor.alerts.advice import advice_in_words, told
 from monitor.alerts.causes import Likely, Moved
 from monitor.alerts.incidents import RESTLESS_DAYS, Alarm
 from monitor.alerts.wording import figure, per_cent, unit
@@ -124,7 +124,7 @@ def opened(
         finding += f" It goes to and fro: it is over once {RESTLESS_DAYS} days in a row are quiet."
     causes, around = told(likely), surroundings or {}
     return {
-        "sentence": " ".join([finding, *_background(around), *_advice(causes)]),
+        "sentence": " ".join([finding, *_background(around), *advice_in_words(causes)]),
         "finding": finding,
         "causes": causes,
         "reason": f"{len(ordered)} stream{'' if len(ordered) == 1 else 's'} alarmed on {incident.opened_on}",
@@ -220,13 +220,6 @@ def _background(around: Mapping[str, Any]) -> list[str]:
         said.append(f"Last deployment: {deployed['version']} at {deployed['at'][:16].replace('T', ' ')} UTC.")
     modes = [mode for mode in around.get("failure_modes", []) if mode["mitigation"]]
     return [*said, f"Known as {modes[0]['name']}: {modes[0]['mitigation']}"] if modes else said
-
-
-def _advice(causes: Sequence[dict[str, Any]]) -> list[str]:
-    if not causes:
-        return []
-    named = [f"{one['text']} ({100 * one['share']:.0f} %)" for one in causes]
-    return [f"Likely {', or '.join(named)}.", f"First: {causes[0]['first']}"]
 
 
 def _days(count: int) -> str:

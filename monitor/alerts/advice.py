@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -81,6 +81,18 @@ def told(likely: Sequence[Likely]) -> list[dict[str, Any]]:
         for one in likely
         if one.speaks and one.share >= LEAST_SHARE
     ][:MOST_CAUSES]
+
+
+def in_words(causes: Sequence[Mapping[str, Any]]) -> str:
+    """`a lamp ages or fails (65 %), or dirt ... (20 %)`."""
+    return ", or ".join(f"{one['text']} ({100 * one['share']:.0f} %)" for one in causes)
+
+
+def advice_in_words(causes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`Likely a lamp ages (65 %), or ...` and what to do first, a sentence each; nothing without causes."""
+    if not causes:
+        return []
+    return [f"Likely {in_words(causes)}.", f"First: {causes[0]['first']}"]
 
 
 def fit(modes: Iterable[FailureMode], signals: Sequence[str]) -> list[dict[str, str]]:

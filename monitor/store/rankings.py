@@ -52,6 +52,18 @@ def say(conn: Connection, kept: Kept, said: Said) -> None:
     )
 
 
+def latest(conn: Connection, keys: Sequence[str]) -> dict[tuple[str, int], Said]:
+    """What was said last of these incidents, by key and episode."""
+    rows = conn.execute(
+        text(
+            "SELECT DISTINCT ON (incident_key, episode) incident_key, episode, since, day, causes, finding"
+            " FROM incident_said WHERE incident_key = ANY(:keys) ORDER BY incident_key, episode, since DESC"
+        ),
+        {"keys": list(keys)},
+    )
+    return {(row[0], row[1]): Said(*row[2:]) for row in rows}
+
+
 def of(conn: Connection, kept: Kept) -> list[Said]:
     """Everything that was said of an incident after it had opened, oldest first."""
     rows = conn.execute(

@@ -7,7 +7,7 @@ a kill leaves the day undone and a second worker finds it taken. A person's new 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from monitor.alerts.beside import Beside
 from monitor.alerts.desk import DAY, Desk, midnight
 from monitor.alerts.incidents import QUIET_DAYS, Day, State
 from monitor.alerts.life import BY_HAND
+from monitor.alerts.likely import Latest
 from monitor.alerts.links import HERE, Links
 from monitor.records import QUIET, AlertEvent, Baseline, Measurement, Scope, SeriesKey, Window
 from monitor.spec.load import LoadedContract
@@ -32,6 +33,15 @@ from monitor.watch import ALL_LANES, GROUP, Incident, Path, Z, label
 LOGGED = ("log",)
 LOOK_BACK = 3 * QUIET_DAYS
 """Days in which the last seven known ones are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a day's incidents are told by: the alarms of the day and the one before, and (of a day that is over) the
+    last alarm of each stream."""
+
+    witnesses: Sequence[Witness]
+    latest: Latest | None
 
 
 def run(
@@ -90,9 +100,10 @@ def _gather(desk: Desk, day: date, *, over: bool) -> None:
     recent = (one.alarm for one in yesterday if not one.alarm.group)
     state = State(tuple(one.incident for one in held), tuple(recent), tuple(ended))
     done = incidents.advance(state, day, [one.alarm for one in today], list(paths.values()), calm)
-    _keep(desk, day, held, done, [*today, *yesterday], paths)
-    if over:
-        _look_again(desk, day, paths)
+    seen = likely.latest(desk, day, paths) if over and (held or done.opened) else None
+    _keep(desk, day, held, done, _Seen([*today, *yesterday], seen), paths)
+    if seen is not None:
+        _look_again(desk, day, paths, seen)
 
 
 def _calm(desk: Desk, day: date, held: Iterable[Kept], paths: dict[str, Path]) -> dict[incidents.Key, bool]:
@@ -116,9 +127,7 @@ def _calm(desk: Desk, day: date, held: Iterable[Kept], paths: dict[str, Path]) -
     return calm
 
 
-def _keep(
-    desk: Desk, day: date, held: Sequence[Kept], done: Day, seen: Sequence[Witness], paths: dict[str, Path]
-) -> None:
+def _keep(desk: Desk, day: date, held: Sequence[Kept], done: Day, seen: _Seen, paths: dict[str, Path]) -> None:
     """Store what the day did to the incidents, and tell people of those that opened or closed."""
     before = {(one.incident.scope, one.incident.cause): one for one in held}
     for incident in done.closed:
@@ -131,8 +140,15 @@ def _keep(
         if kept.closed_since(desk.conn, kept.key_of(desk.watch, incident), day, BY_HAND):
             continue  # somebody has seen to it since: what is still wrong the day after is told then
         new = kept.open_new(desk.conn, desk.watch, desk.baseline.id, incident)
-        own = [w for w in seen if w.alarm.cause == incident.cause and incidents.covers(incident.scope, w.alarm.scope)]
-        found = likely.at_opening(desk, day, incident, paths)
+        own = [
+            w
+            for w in seen.witnesses
+            if w.alarm.cause == incident.cause and incidents.covers(incident.scope, w.alarm.scope)
+        ]
+        if seen.latest is not None:
+            found = likely.now(desk, day, incident, paths, seen.latest)[0]
+        else:
+            found = likely.so_far(desk, day, incident, paths)
         whose = desk.whose(group=incident.scope not in paths.values())
         surroundings = _surroundings(desk, day, incident, own, paths)
         is_back = incidents.is_restless(incident, kept.before(desk.conn, new))
@@ -140,13 +156,9 @@ def _keep(
         _tell(desk, new, "ok", "firing", day, why, max(own, key=lambda w: w.excess).told if own else None)
 
 
-def _look_again(desk: Desk, day: date, paths: dict[str, Path]) -> None:
+def _look_again(desk: Desk, day: date, paths: dict[str, Path], seen: Latest) -> None:
     """Write down what the open incidents look like by now, and are likely to be. Nobody is told of it anew."""
-    still_open = kept.open_ones(desk.conn, desk.watch)
-    if not still_open:
-        return
-    seen = likely.latest(desk, day, paths)
-    for one in still_open:
+    for one in kept.open_ones(desk.conn, desk.watch):
         found, streams = likely.now(desk, day, one.incident, paths, seen)
         finding = account.standing(one.incident, desk.whose(group=False), streams, day)
         rankings.say(desk.conn, one, Said(day, day, told(found), finding))

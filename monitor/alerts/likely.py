@@ -1,8 +1,8 @@
 """What an incident is likely to be: when it opens, and again each day that it goes on.
 
-When it opens everything counts that has alarmed since its onset. Later only what has alarmed within the last seven
-days does, by how far it stands off now: a lens that was set right again speaks no more, a lamp that goes on ageing
-does, and three weeks tell bit by bit from at once better than two days could.
+What has alarmed within the last seven days counts, by how far it stands off now: a lens that was set right again
+speaks no more, a lamp that goes on ageing does, and three weeks tell bit by bit from at once better than two days
+could.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ class Latest:
     watched: Mapping[str, frozenset[str]]
 
 
-def at_opening(desk: Desk, day: date, incident: Incident, paths: dict[str, Path]) -> list[Likely]:
-    """By its own streams since the onset and those of other signals in the same place.
+def so_far(desk: Desk, day: date, incident: Incident, paths: dict[str, Path]) -> list[Likely]:
+    """On a day that is not over, and has no effects yet: by the alarms since the onset.
 
-    What one camera of a group does in other signals says nothing of the group.
+    Its own streams count and those of other signals in the same place; what one camera of a group does in other
+    signals says nothing of the group.
     """
     first = max(min(incident.onset, day), day - _EARLIER * DAY)
     days = [first + i * DAY for i in range((day - first).days + 1)]

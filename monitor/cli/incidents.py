@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from monitor.alerts import life
-from monitor.alerts.advice import in_words
+from monitor.alerts.advice import turns
 from monitor.cli import alert_deeds
 from monitor.cli.moments import clock
 from monitor.errors import UsageError
@@ -132,29 +132,20 @@ def portrait(one: Kept, told: Sequence[AlertEvent], course: Sequence[Said], hand
             f"  likely    {100 * cause['share']:.0f} % {cause['text']}{speaks}",
             f"            {cause['first']}",
         ]
-    lines += ["", *_turns(first, course)] if causes else []
+    changed = turns(first.get("causes") or [], ((said.since, said.day, said.causes) for said in course))
+    lines += [""] if causes else []
+    lines += ["held likely", *(f"  {when:<24}  {held}" for when, held in changed), ""] if changed else []
     lines += [f"  handled   {handled}"] if handled else []
     lines += [
         f"  onset     {incident.onset}, opened {incident.opened_on}, last alarm {incident.last_alarm_on}",
         f"  members   {', '.join(label(member) or 'all cameras' for member in sorted(incident.members))}",
         f"  baseline  {one.baseline_id}",
     ]
-    for stream in first.get("streams", []):
+    streams = first.get("streams", [])
+    lines += ["", "streams when it opened"] if streams else []
+    for stream in streams:
         lines += ["", *_stream(stream)]
     return lines
-
-
-def _turns(first: Mapping[str, Any], course: Sequence[Said]) -> list[str]:
-    """What was held likely when it opened and since; nothing where that never changed."""
-    turns = [("opening", first.get("causes") or [])]
-    turns += [
-        (f"{said.since} to {said.day}" if said.since != said.day else str(said.day), said.causes) for said in course
-    ]
-    orders = [[cause["name"] for cause in causes] for _, causes in turns]
-    if all(order == orders[0] for order in orders):
-        return []
-    told = [f"  {when:<24}  {in_words(causes) or 'no cause stood out'}" for when, causes in turns]
-    return ["held likely", *told, ""]
 
 
 def _stream(stream: dict[str, Any]) -> list[str]:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from monitor.alerts.advice import in_words
+from monitor.alerts.advice import turns
 from monitor.records import AlertEvent, Baseline
 from monitor.spec.load import LoadedContract
 from monitor.store import acceptances, alerts, incidents, rankings, reporting, watched
 from monitor.store.database import Connection
-from monitor.store.rankings import Said
 from monitor.watch import ALL_LANES, Incident, label
 
-NONE = "no cause stood out"
 MOST_STREAMS = 8
 """Streams of one incident that the page links to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The causes that were held likely in some days."""
-
-    when: str
-    causes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +45,8 @@ class Told:
     now: str = ""
     """How it looked on the day `as_of`, the last that was gathered."""
     as_of: date | None = None
-    turns: tuple[Turn, ...] = ()
-    """What was held likely when, oldest first."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """What was held likely when, oldest first: days and causes; empty where that never changed."""
 
     @property
     def name(self) -> str:
@@ -111,17 +101,8 @@ def _told(conn: Connection, one: incidents.Kept, loaded: LoadedContract | None) 
         events=events,
         now=course[-1].finding if course else "",
         as_of=course[-1].day if course else None,
-        turns=tuple(_turns(why, course)),
+        turns=tuple(turns(why.get("causes", ()), ((said.since, said.day, said.causes) for said in course))),
     )
-
-
-def _turns(why: Mapping[str, Any], course: Sequence[Said]) -> Iterator[Turn]:
-    """What was held likely when it opened, and from each day on that put the causes in another order."""
-    if why:
-        yield Turn("when it opened", in_words(why.get("causes", ())) or NONE)
-    for said in course:
-        days = f"{said.since} to {said.day}" if said.since != said.day else f"{said.day}"
-        yield Turn(days, in_words(said.causes) or NONE)
 
 
 def _streams(incident: Incident) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from monitor.alerts.advice import advice_in_words, told
 from monitor.alerts.causes import Likely, Moved
-from monitor.alerts.incidents import RESTLESS_DAYS, Alarm
+from monitor.alerts.incidents import RESTLESS_DAYS, WORSE, Alarm
 from monitor.alerts.wording import figure, per_cent, unit
 from monitor.records import Measurement
 from monitor.watch import ALARM, ALL_LANES, DOWN, EFFECT, FAST, Incident, Path, Z, label
@@ -108,19 +108,20 @@ def opened(
     baseline: dict[str, Any],
     likely: Sequence[Likely],
     surroundings: Mapping[str, Any] | None = None,
-    *,
-    is_back: bool = False,
+    after: Incident | None = None,
 ) -> dict[str, Any]:
     """The evidence of an incident that has opened, as JSON takes it; days are ISO 8601.
 
     `finding` is what happened, where, since when and how sure that is; `sentence` adds the likely causes and what to
     do first. Of `likely` the first few are kept that a signal speaks for. `surroundings` are the last deployment,
-    frames, what moved most, panel, runbook and the contract's failure modes that fit. `is_back`: the one before ended
-    a short while ago.
+    frames, what moved most, panel, runbook and the contract's failure modes that fit. `after`: the one before, where
+    it ended a short while ago; where that was because this one is worse, `worse_since` says when.
     """
     ordered = sorted(witnesses, key=lambda one: (not one.alarm.group, -one.excess))
     finding = _finding(incident, whose, ordered)
-    if is_back:
+    anew = after is not None and after.closed_because.startswith(WORSE)
+    if after is not None:
+        finding += f" Told anew, for it is {after.closed_because}." if anew else ""
         finding += f" It goes to and fro: it is over once {RESTLESS_DAYS} days in a row are quiet."
     causes, around = told(likely), surroundings or {}
     return {
@@ -129,6 +130,7 @@ def opened(
         "causes": causes,
         "reason": f"{len(ordered)} stream{'' if len(ordered) == 1 else 's'} alarmed on {incident.opened_on}",
         **_subject(incident, whose),
+        **({"worse_since": incident.opened_on.isoformat()} if anew else {}),
         "baseline": baseline,
         "streams": [_stream(one) for one in ordered[:MOST]],
         **around,
@@ -152,7 +154,9 @@ def standing(incident: Incident, whose: Whose, witnesses: Sequence[Witness], day
 
 def closed(incident: Incident, whose: Whose) -> dict[str, Any]:
     """The evidence of an incident that is over."""
-    over = f"the incident since {incident.onset} is over, {incident.closed_because}"
+    anew = incident.closed_because.startswith(WORSE)
+    end = "goes on as a new one, for it is" if anew else "is over,"
+    over = f"the incident since {incident.onset} {end} {incident.closed_because}"
     said = f"{incident.cause.capitalize()} {_where(incident.scope, whose)}: {over}."
     return {"sentence": said, "reason": incident.closed_because, **_subject(incident, whose)}
 

@@ -132,7 +132,7 @@ def _keep(desk: Desk, day: date, held: Sequence[Kept], done: Day, seen: _Seen, p
     before = {(one.incident.scope, one.incident.cause): one for one in held}
     for incident in done.closed:
         _close(desk, replace(before[incident.scope, incident.cause], incident=incident))
-    for incident in done.state.open:
+    for incident in (one for one in done.state.open if one not in done.opened):
         known = before.get((incident.scope, incident.cause))
         if known is not None and known.incident != incident:
             kept.save(desk.conn, replace(known, incident=incident))
@@ -151,8 +151,9 @@ def _keep(desk: Desk, day: date, held: Sequence[Kept], done: Day, seen: _Seen, p
             found = likely.so_far(desk, day, incident, paths)
         whose = desk.whose(group=incident.scope not in paths.values())
         surroundings = _surroundings(desk, day, incident, own, paths)
-        is_back = incidents.is_restless(incident, kept.before(desk.conn, new))
-        why = account.opened(incident, whose, own, _named(desk.baseline), found, surroundings, is_back=is_back)
+        last = kept.before(desk.conn, new)
+        after = last if incidents.is_restless(incident, last) else None
+        why = account.opened(incident, whose, own, _named(desk.baseline), found, surroundings, after)
         _tell(desk, new, "ok", "firing", day, why, max(own, key=lambda w: w.excess).told if own else None)
 
 

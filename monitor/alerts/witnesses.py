@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date
 
 from monitor.alerts.account import Witness
@@ -56,7 +57,8 @@ def _witness(desk: Desk, day: date, place: Path, alarm: Measurement) -> Witness:
         began, shape, told = *_onset(scores or sums, sign), sums[-1]
     group = scope.slice_name == GROUP
     found = Alarm(day, place, ALL_LANES[key.signal].signal, key.signal, began, group)
-    return Witness(found, shape, told, scores, effect)
+    seen = Witness(found, shape, told, scores, effect)
+    return replace(seen, alarm=replace(found, size=seen.size))
 
 
 def _onset(path: Sequence[Measurement], sign: int) -> tuple[date, str]:

@@ -194,7 +194,9 @@ def test_late_records_redo_the_days_from_the_first_that_changed(drifting: Line) 
     assert drifting.tick(DAYS - 1)[0] == DAYS - 22
     with drifting.database.begin() as conn:
         late = {repr(m) for m in measurements.read(conn, "line")}
-        conn.execute(text("TRUNCATE watched_day, gathered_day, measurement, incident, incident_said, outbox, alert_event"))
+        conn.execute(
+            text("TRUNCATE watched_day, gathered_day, measurement, incident, incident_said, outbox, alert_event")
+        )
     drifting.tick(DAYS - 1)
     with drifting.database.begin() as conn:
         assert {repr(m) for m in measurements.read(conn, "line")} == late
@@ -214,7 +216,9 @@ def test_a_tick_killed_at_every_commit_leaves_what_an_undisturbed_one_does(
     assert killed_everywhere(settings, work) >= 8
     killed = drifting.all_rows()
     with drifting.database.begin() as conn:
-        conn.execute(text("TRUNCATE watched_day, gathered_day, measurement, incident, incident_said, outbox, alert_event"))
+        conn.execute(
+            text("TRUNCATE watched_day, gathered_day, measurement, incident, incident_said, outbox, alert_event")
+        )
     work(drifting.database)
     assert drifting.all_rows() == killed
     assert any("incident/v1/north/service" in row for row in killed)

@@ -5,8 +5,8 @@ signals that were watched, moved or not. The likelihoods are judgements out of p
 stand here as data so that they can be argued with, and nobody is paged by them: they order what a person looks at.
 
 Two causes at once are weighed too: each signal then speaks for the one that explains it better, and the belief in the
-two is parted by how far their signals moved, so that of a lamp that ages and a lens that was swapped meanwhile both
-are named, the greater first.
+two is parted between them, the more to whose signals stand off farther, so that of a lamp that ages and a lens that
+was swapped meanwhile both are named, the greater first.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ ALIKE = {"pixel_brightness": "brightness", "blue_balance": "red_balance"}
 """Signals that tell the same story as another, which counts once."""
 TWO = 0.1
 """How likely two given causes at once are, beside one of them alone."""
+LESSER = 0.25
+"""The least part of the belief in two causes that goes to one of them, however small what it explains is."""
 APART = 7
 """Days after the first signal from which on one that moves at once has a beginning of its own."""
 STRAY = 0.003
@@ -267,7 +269,8 @@ def ranked(moved: Sequence[Moved], watched: Collection[str], wide: bool, deploye
     for guess in guesses:
         sizes = [sum(story[name].size for name in names) for _, names in guess.parts]
         for (cause, _), size in zip(guess.parts, sizes, strict=True):
-            share[cause.name] += exp(guess.weight - best.weight) / total * size / sum(sizes)
+            part = 1.0 if len(sizes) == 1 else LESSER + (1 - 2 * LESSER) * size / sum(sizes)
+            share[cause.name] += exp(guess.weight - best.weight) / total * part
     own = {cause.name: names for cause, names in best.parts} if len(best.parts) > 1 else {}
     return [
         Likely(cause, share[cause.name], _speaking(cause, moved, own.get(cause.name)))

@@ -2,6 +2,9 @@
 
 A day's incidents, their events and the messages about them commit together with the mark that the day is gathered, so
 a kill leaves the day undone and a second worker finds it taken. A person's new baseline closes what is open at once.
+
+Reviews come days after their frames, so that their sum mostly passes its limit on a day that is gathered already:
+such an alarm is told with the next day that is gathered.
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ def _gather(desk: Desk, day: date, *, over: bool) -> None:
     held = kept.open_ones(desk.conn, desk.watch)
     cameras = witnesses.cameras(desk, day)
     paths = {camera: desk.loaded.contract.cameras.path_of(camera) for camera in cameras}
-    today = witnesses.of_day(desk, day, paths)
+    today = [*witnesses.of_day(desk, day, paths), *witnesses.late(desk, day, paths)]
     if not (today or over):
         return
     yesterday = witnesses.of_day(desk, day - DAY, paths)
@@ -180,6 +183,7 @@ def _surroundings(
         camera = scope.camera or clearest.told.key.scope.camera
         camera = camera or next((m.alarm.scope[-1] for m in own if m.alarm.scope in cameras), "")
         series = SeriesKey(replace(scope, camera=camera), signal, clearest.told.key.class_name)
+        window = clearest.told.window
         found = beside.read(desk.conn, series, window, desk.baseline.id, up=clearest.up)
     signals = [ALL_LANES[one.alarm.lane].signal for one in own] or list(incident.signals)
     return {

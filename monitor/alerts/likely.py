@@ -17,7 +17,7 @@ from monitor.alerts.account import Witness
 from monitor.alerts.causes import Likely
 from monitor.alerts.desk import DAY, Desk, midnight
 from monitor.alerts.incidents import QUIET_DAYS, Alarm
-from monitor.alerts.witnesses import of_day, place_of
+from monitor.alerts.witnesses import LATEST, REVIEWS, of_day, place_of
 from monitor.records import Measurement
 from monitor.stats import sequential
 from monitor.watch import ALARM, ALL_LANES, EFFECT, FAST, Incident, Path, Z
@@ -58,8 +58,10 @@ def latest(desk: Desk, day: date, paths: dict[str, Path]) -> Latest:
     """What the open incidents of a day are looked at by; read once for all of them."""
     first = day - (QUIET_DAYS - 1) * DAY
     last: dict[object, tuple[Measurement, Path, int]] = {}
-    fast = desk.measured(first, day, measure=FAST, beyond=True)
-    for found in sorted([*desk.measured(first, day, measure=ALARM), *fast], key=lambda m: m.window.start):
+    alarms = [*desk.measured(first, day, measure=ALARM), *desk.measured(first, day, measure=FAST, beyond=True)]
+    # Reviews come late, and what they say with them.
+    alarms += desk.measured(day - LATEST * DAY, first - DAY, measure=ALARM, signal=REVIEWS)
+    for found in sorted(alarms, key=lambda m: m.window.start):
         place = place_of(found.key.scope, paths)
         if place is not None:
             before = last.get(found.key)

@@ -7,11 +7,16 @@ from dataclasses import replace
 from datetime import UTC, date
 
 from monitor.alerts.account import Witness
-from monitor.alerts.desk import Desk
-from monitor.alerts.incidents import Alarm
+from monitor.alerts.desk import DAY, Desk
+from monitor.alerts.incidents import CAUSES, QUIET_DAYS, Alarm, covers
 from monitor.records import Measurement, Scope
 from monitor.stats import sequential, strata
-from monitor.watch import ALARM, ALL_LANES, DOWN, EFFECT, FAST, GROUP, UP, Path, Z, label
+from monitor.store import incidents
+from monitor.watch import ALARM, ALL_LANES, APART, DOWN, EFFECT, FAST, GROUP, UP, Incident, Path, Z, label
+
+REVIEWS = APART["override"].name
+LATEST = 3 * QUIET_DAYS
+"""Days that the alarms of reviews may come late."""
 
 
 def cameras(desk: Desk, day: date) -> list[str]:
@@ -36,6 +41,31 @@ def place_of(scope: Scope, paths: Mapping[str, Path]) -> Path | None:
         return paths.get(scope.camera)
     above = (path[:depth] for path in paths.values() for depth in range(len(path)))
     return next((path for path in above if label(path) == scope.slice_value), None)
+
+
+def late(desk: Desk, day: date, paths: dict[str, Path]) -> list[Witness]:
+    """The alarms of reviews on earlier days that no incident has heard of, as if they were of `day`."""
+    first = day - LATEST * DAY
+    found = desk.measured(first, day - DAY, measure=ALARM, signal=REVIEWS)
+    heard = [one.incident for one in incidents.of_watch(desk.conn, desk.watch)] if found else []
+    witnesses = []
+    for alarm in found:
+        on, place = _day(alarm), paths.get(alarm.key.scope.camera)
+        if place is not None and not any(_heard(one, on, place) for one in heard):
+            own = _witness(desk, on, place, alarm)
+            witnesses.append(replace(own, alarm=replace(own.alarm, day=day)))
+    return witnesses
+
+
+def _heard(incident: Incident, day: date, place: Path) -> bool:
+    """Whether an incident has taken in what reviews said of a camera on a day, or was closed since."""
+    ended = incident.closed_on is not None and incident.closed_on >= day
+    mine = incident.cause == CAUSES[REVIEWS] and covers(incident.scope, place)
+    return mine and (ended or incident.last_alarm_on >= day)
+
+
+def _day(found: Measurement) -> date:
+    return found.window.start.astimezone(UTC).date()
 
 
 def _witness(desk: Desk, day: date, place: Path, alarm: Measurement) -> Witness:
@@ -69,4 +99,4 @@ def _onset(path: Sequence[Measurement], sign: int) -> tuple[date, str]:
         place, shape = found.day, found.shape
     else:
         place, shape = strata.onset(values, len(values) - 1), "step"
-    return path[place].window.start.astimezone(UTC).date(), shape
+    return _day(path[place]), shape

@@ -65,15 +65,17 @@ def _alarms(
     found: dict[int, list[incidents_of.Alarm]] = {}
     group = overrides is None
 
-    def add(day: int, camera: int, signal: str, lane: str, onset: int) -> None:
+    def add(day: int, camera: int, signal: str, lane: str, onset: int, size: float = 1.0) -> None:
         scope = PLANT if group else (str(camera),)
-        alarm = incidents_of.Alarm(_date(day), scope, signal, lane, _date(onset), group)
+        alarm = incidents_of.Alarm(_date(day), scope, signal, lane, _date(onset), group, size)
         found.setdefault(day, []).append(alarm)
 
     for verdict in verdicts:
         for camera, day in np.argwhere((verdict.alarm != 0) | (verdict.fast != 0)).tolist():
             onset = lanes.onset_of(verdict, camera, day, baseline).day
-            add(day, camera, verdict.stream.lane.signal, verdict.stream.lane.name, onset)
+            lane = verdict.stream.lane
+            size = abs(np.nan_to_num(verdict.stream.effect[camera, day])) / lane.floor if lane.floor else 1.0
+            add(day, camera, lane.signal, lane.name, onset, float(size))
     if overrides is not None:
         for camera, day in np.argwhere(overrides.path.alarm != 0).tolist():
             add(day, camera, lanes.OVERRIDE, lanes.OVERRIDE, strata.onset(overrides.path.up[camera], day))

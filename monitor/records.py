@@ -267,8 +267,7 @@ class Histogram:
 class BaselineHistogram:
     """One series of a baseline: its histogram and the groups of equal mass that divergences are computed on.
 
-    `cuts` [groups] holds the last fine bin of each group, ascending; the last is the last bin. Empty for `status`,
-    which has no bins.
+    `cuts` [groups] holds the last fine bin of each group, ascending; the last is the last bin. Empty for `status`.
     """
 
     histogram: Histogram
@@ -356,14 +355,13 @@ AlertState = Literal["ok", "pending", "firing", "flapping", "resolved", "undecid
 class Alert:
     """Where one rule stands on one series: the row that a compare-and-swap on `revision` guards (0: not stored yet).
 
-    `since` is the start of the first breaching window of the running (or, when resolved, the last) episode,
-    `calm_since` that of the clear windows which ended the last one; `window_end` is the end of the last window that
-    was judged; `threshold` what the value had to exceed there.
+    `series` has no recipe: a rule watches a signal however it was read. `since` is the start of the first breaching
+    window of the running (or, when resolved, the last) episode, `calm_since` that of the clear windows that ended the
+    last; `window_end` ends the last window judged, whose `value` (`low` to `high`) had to exceed `threshold`.
     """
 
     key: str
     series: SeriesKey
-    """Without a recipe: a rule watches a signal however it was read."""
     rule: str
     measure: str
     severity: str
@@ -379,6 +377,8 @@ class Alert:
     reason: str
     revision: int = 0
     calm_since: datetime | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,11 @@ WATCH_MEASURES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What people were told of: `members` are the scopes that took part, `signals` in order of appearance."""
+    """What people were told of: `members` are the scopes that took part, `signals` in order of appearance.
+
+    `told_size` is how far off its largest alarm was that they know of, as a multiple of the smallest change worth
+    telling.
+    """
 
     scope: Path
     cause: str
@@ -135,6 +139,7 @@ class Incident:
     last_alarm_on: date
     closed_on: date | None = None
     closed_because: str = ""
+    told_size: float = 0.0
 
 
 def label(path: Path) -> str:

@@ -98,6 +98,7 @@ class Line:
             "SELECT to_jsonb(t) FROM watched_day t",
             "SELECT to_jsonb(t) FROM gathered_day t",
             "SELECT to_jsonb(t) FROM incident t",
+            "SELECT to_jsonb(t) FROM incident_said t",
             "SELECT to_jsonb(t) - 'event_id' - 'decided_at' FROM alert_event t",
         )
         with self.database.begin() as conn:

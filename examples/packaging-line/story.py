@@ -38,8 +38,8 @@ from monitor.drift import baseline
 from monitor.records import Alert, AlertEvent, Measurement, Window
 from monitor.settings import Settings, load_settings
 from monitor.spec.load import Shelf
-from monitor.store import alerts, incidents, measurements, migrate, reporting
-from monitor.store.database import Database, open_database
+from monitor.store import alerts, incidents, measurements, migrate, rankings, reporting
+from monitor.store.database import Connection, Database, open_database
 from monitor.store.incidents import Kept
 from monitor.watch import label
 
@@ -75,6 +75,8 @@ class Outcome:
     events: list[AlertEvent] = field(default_factory=list)
     open: list[Alert] = field(default_factory=list)
     incidents: list[Kept] = field(default_factory=list)
+    held_likely: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
+    """The likely causes of each incident by name, in words: when it opened, and by the end."""
     daily_precision: list[float] = field(default_factory=list)
 
     @property
@@ -120,8 +122,16 @@ def tell(database: Database, settings: Settings, seed: int, drifted: bool, out: 
         outcome.open = alerts.read(conn, MODEL)
         outcome.events = [event for alert in outcome.open for event in alerts.events(conn, alert.key)]
         outcome.incidents = incidents.read(conn, MODEL)
+        outcome.held_likely = {one.name: _held_likely(conn, one) for one in outcome.incidents}
     outcome.events.sort(key=lambda event: (event.window.end, event.alert_key))
     return outcome
+
+
+def _held_likely(conn: Connection, one: Kept) -> tuple[list[str], list[str]]:
+    opened = [event for event in alerts.events(conn, one.key) if event.episode == one.episode]
+    first, course = opened[-1].evidence["causes"], rankings.of(conn, one)
+    then, now = first, course[-1].causes if course else first
+    return [cause["text"] for cause in then], [cause["text"] for cause in now]
 
 
 def _work_days(settings: Settings, start: datetime, seed: int, drifted: bool) -> Iterator[tuple[int, Score]]:
@@ -216,6 +226,8 @@ def _incidents(outcome: Outcome, out: TextIO) -> None:
         where = label(incident.scope) or "all cameras"
         days = f"opened on day {opened} of the ageing light, most likely since day {onset}"
         print(f"  {incident.cause} of {where}: {days} ({', '.join(incident.signals)})", file=out)
+        then, now = outcome.held_likely[one.name]
+        print(f"    likely {', or '.join(now)}; when it opened: {', or '.join(then)}", file=out)
     if not outcome.incidents:
         print("  none", file=out)
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from monitor.alerts.advice import told
+from monitor.alerts.advice import advice_in_words, told
 from monitor.alerts.causes import Likely, Moved
-from monitor.alerts.incidents import RESTLESS_DAYS, Alarm
+from monitor.alerts.incidents import RESTLESS_DAYS, WORSE, Alarm
 from monitor.alerts.wording import figure, per_cent, unit
 from monitor.records import Measurement
-from monitor.watch import ALL_LANES, DOWN, EFFECT, FAST, Incident, Path, Z, label
+from monitor.watch import ALARM, ALL_LANES, DOWN, EFFECT, FAST, Incident, Path, Z, label
 
 MOST = 12
 """Streams that are told with an incident, the clearest first."""
 _MONTH = 30
+_WITH_LIGHT = 1.5
+"""Up to so many times what the light explains, sharpness is taken to have gone with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,14 @@ class Witness:
     @property
     def up(self) -> bool:
         """Whether the watched number rose."""
-        return (self.told.value or 0.0) > 0 if self.told.measure == FAST else self.told.measure != DOWN
+        return (self.told.value or 0.0) > 0 if self.told.measure in (FAST, ALARM) else self.told.measure != DOWN
+
+    @property
+    def size(self) -> float:
+        """How far the day lies off, as a multiple of the smallest change worth telling; 1 where that is not known."""
+        if self.effect is None or self.effect.value is None or not self.effect.noise:
+            return 1.0
+        return abs(self.effect.value) / self.effect.noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +63,42 @@ class Whose:
     """False alarms that its cameras (or groups) may raise in a month of 30 days, each."""
 
 
-def moved(witnesses: Sequence[Witness]) -> list[Moved]:
-    """The signals that moved, each as its clearest stream says; a change of mere shape goes neither up nor down."""
-    found: dict[str, Moved] = {}
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Signals that moved, and those that only went with the light and tell nothing of their own."""
+
+    moved: tuple[Moved, ...]
+    with_light: frozenset[str]
+
+
+def story(witnesses: Sequence[Witness], day: date) -> Story:
+    """What the streams tell on a day, each signal as its clearest stream says it.
+
+    A change of mere shape goes neither up nor down. Sharpness is the logarithm of a variance of pixel differences,
+    which goes with the square of the light: what 2 ln(light) explains is told by the brightness already.
+    """
+    clearest: dict[str, Witness] = {}
     for one in sorted(witnesses, key=lambda one: (not one.alarm.group, -one.excess)):
-        lane = ALL_LANES[one.alarm.lane]
-        if lane.probe != "shape":
-            # The more values lie below a mark, the lower the signal.
-            up = one.up != (lane.probe == "below")
-            found.setdefault(lane.signal, Moved(lane.signal, up, one.shape == "step"))
-    return list(found.values())
+        if ALL_LANES[one.alarm.lane].probe != "shape":
+            clearest.setdefault(one.alarm.signal, one)
+    with_light = {"sharpness"} if _goes_with_light(clearest.get("sharpness"), clearest.get("brightness")) else set()
+    moved = [_moved(one, day) for signal, one in clearest.items() if signal not in with_light]
+    return Story(tuple(moved), frozenset(with_light))
+
+
+def _moved(one: Witness, day: date) -> Moved:
+    # The more values lie below a mark, the lower the signal.
+    up = one.up != (ALL_LANES[one.alarm.lane].probe == "below")
+    return Moved(one.alarm.signal, up, one.shape == "step", one.size, (day - one.alarm.onset).days + 1)
+
+
+def _goes_with_light(sharpness: Witness | None, brightness: Witness | None) -> bool:
+    if sharpness is None or brightness is None or sharpness.effect is None or brightness.effect is None:
+        return False
+    fell, light = sharpness.effect.value, brightness.effect.value
+    if fell is None or not light or light <= -1:
+        return False
+    return 0 < fell / (2 * math.log1p(light)) <= _WITH_LIGHT
 
 
 def opened(
@@ -72,36 +108,55 @@ def opened(
     baseline: dict[str, Any],
     likely: Sequence[Likely],
     surroundings: Mapping[str, Any] | None = None,
-    *,
-    is_back: bool = False,
+    after: Incident | None = None,
 ) -> dict[str, Any]:
     """The evidence of an incident that has opened, as JSON takes it; days are ISO 8601.
 
     `finding` is what happened, where, since when and how sure that is; `sentence` adds the likely causes and what to
     do first. Of `likely` the first few are kept that a signal speaks for. `surroundings` are the last deployment,
-    frames, what moved most, panel, runbook and the contract's failure modes that fit. `is_back`: the one before ended
-    a short while ago.
+    frames, what moved most, panel, runbook and the contract's failure modes that fit. `after`: the one before, where
+    it ended a short while ago; where that was because this one is worse, `worse_since` says when.
     """
     ordered = sorted(witnesses, key=lambda one: (not one.alarm.group, -one.excess))
     finding = _finding(incident, whose, ordered)
-    if is_back:
+    anew = after is not None and after.closed_because.startswith(WORSE)
+    if after is not None:
+        finding += f" Told anew, for it is {after.closed_because}." if anew else ""
         finding += f" It goes to and fro: it is over once {RESTLESS_DAYS} days in a row are quiet."
     causes, around = told(likely), surroundings or {}
     return {
-        "sentence": " ".join([finding, *_background(around), *_advice(causes)]),
+        "sentence": " ".join([finding, *_background(around), *advice_in_words(causes)]),
         "finding": finding,
         "causes": causes,
         "reason": f"{len(ordered)} stream{'' if len(ordered) == 1 else 's'} alarmed on {incident.opened_on}",
         **_subject(incident, whose),
+        **({"worse_since": incident.opened_on.isoformat()} if anew else {}),
         "baseline": baseline,
         "streams": [_stream(one) for one in ordered[:MOST]],
         **around,
     }
 
 
+def standing(incident: Incident, whose: Whose, witnesses: Sequence[Witness], day: date) -> str:
+    """What an incident that is open looks like on a day, in a sentence; `witnesses` alarmed within the last week.
+
+    `Optics of north / cam-2 (line v1), 68 days on: brightness mean fell bit by bit, that day from 78.1 to 39.0 ...`
+    """
+    days = (day - incident.onset).days + 1
+    head = f"{incident.cause.capitalize()} {_where(incident.scope, whose)}, {_days(days)} on"
+    own = [one for one in witnesses if one.alarm.cause == incident.cause] or list(witnesses)
+    if not own:
+        return f"{head}: nothing of it has alarmed since {incident.last_alarm_on}."
+    others = [one.alarm.lane.replace("_", " ") for one in witnesses if one is not own[0]]
+    more = f"; with it {', '.join(dict.fromkeys(others))}" if others else ""
+    return f"{head}: {_movement(own[0])}{more}."
+
+
 def closed(incident: Incident, whose: Whose) -> dict[str, Any]:
     """The evidence of an incident that is over."""
-    over = f"the incident since {incident.onset} is over, {incident.closed_because}"
+    anew = incident.closed_because.startswith(WORSE)
+    end = "goes on as a new one, for it is" if anew else "is over,"
+    over = f"the incident since {incident.onset} {end} {incident.closed_because}"
     said = f"{incident.cause.capitalize()} {_where(incident.scope, whose)}: {over}."
     return {"sentence": said, "reason": incident.closed_because, **_subject(incident, whose)}
 
@@ -169,13 +224,6 @@ def _background(around: Mapping[str, Any]) -> list[str]:
         said.append(f"Last deployment: {deployed['version']} at {deployed['at'][:16].replace('T', ' ')} UTC.")
     modes = [mode for mode in around.get("failure_modes", []) if mode["mitigation"]]
     return [*said, f"Known as {modes[0]['name']}: {modes[0]['mitigation']}"] if modes else said
-
-
-def _advice(causes: Sequence[dict[str, Any]]) -> list[str]:
-    if not causes:
-        return []
-    named = [f"{one['text']} ({100 * one['share']:.0f} %)" for one in causes]
-    return [f"Likely {', or '.join(named)}.", f"First: {causes[0]['first']}"]
 
 
 def _days(count: int) -> str:

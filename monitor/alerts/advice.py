@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -81,6 +82,33 @@ def told(likely: Sequence[Likely]) -> list[dict[str, Any]]:
         for one in likely
         if one.speaks and one.share >= LEAST_SHARE
     ][:MOST_CAUSES]
+
+
+def in_words(causes: Sequence[Mapping[str, Any]]) -> str:
+    """`a lamp ages or fails (65 %), or dirt ... (20 %)`."""
+    return ", or ".join(f"{one['text']} ({100 * one['share']:.0f} %)" for one in causes)
+
+
+def advice_in_words(causes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`Likely a lamp ages (65 %), or ...` and what to do first, a sentence each; nothing without causes."""
+    if not causes:
+        return []
+    return [f"Likely {in_words(causes)}.", f"First: {causes[0]['first']}"]
+
+
+def turns(
+    opening: Sequence[Mapping[str, Any]], course: Iterable[tuple[date, date, Sequence[Mapping[str, Any]]]]
+) -> list[tuple[str, str]]:
+    """What was held likely when an incident opened, and since then: days and causes in words, oldest first.
+
+    `course` are the days (first, last) on which the causes stood in one order. Empty where it never changed.
+    """
+    found = [("when it opened", opening)]
+    for first, last, causes in course:
+        if [one["name"] for one in causes] != [one["name"] for one in found[-1][1]]:
+            found.append((f"{first} to {last}" if first != last else f"{first}", causes))
+    told = [(when, in_words(causes) or "no cause stood out") for when, causes in found]
+    return told if len(told) > 1 else []
 
 
 def fit(modes: Iterable[FailureMode], signals: Sequence[str]) -> list[dict[str, str]]:

@@ -50,13 +50,15 @@ class AlertmanagerChannel:
         ends_at = now if parcel.state == "resolved" else now + AHEAD * self.interval
         return self._push([posted(one.event, one.opening, ends_at) for one in parcel.deliveries], now)
 
-    def refresh(self, still_on: Sequence[AlertEvent], taken_on: Mapping[tuple[str, int], str], now: datetime) -> None:
-        """Push what is on again; `taken_on`: who has acknowledged it, by (alert key, episode)."""
+    def refresh(
+        self, still_on: Sequence[AlertEvent], notes: Mapping[tuple[str, int], Mapping[str, str]], now: datetime
+    ) -> None:
+        """Push what is on again, under the labels that it began with; `notes`: annotations that have come since, by
+        (alert key, episode). Alertmanager tells nobody anew for an annotation."""
         pushed = []
         for opening in still_on:
             one = posted(opening, opening, now + AHEAD * self.interval)
-            if who := taken_on.get((opening.alert_key, opening.episode)):
-                one["annotations"]["acknowledged_by"] = who
+            one["annotations"] |= notes.get((opening.alert_key, opening.episode), {})
             pushed.append(one)
         for first in range(0, len(pushed), MOST):
             self._push(pushed[first : first + MOST], now)

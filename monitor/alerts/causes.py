@@ -3,33 +3,57 @@
 Every cause says how likely each signal is to move under it; the rank is the posterior of a naive Bayes over the
 signals that were watched, moved or not. The likelihoods are judgements out of practice, not estimates from data; they
 stand here as data so that they can be argued with, and nobody is paged by them: they order what a person looks at.
+
+Two causes at once are weighed too: each signal then speaks for the one that explains it better, and the belief in the
+two is parted between them, the more to whose signals stand off farther, so that of a lamp that ages and a lens that
+was swapped meanwhile both are named, the greater first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import exp, log
 
 OTHERWISE = 0.04
 """How likely a signal that a cause does not speak of is to move one way all the same."""
 ALIKE = {"pixel_brightness": "brightness", "blue_balance": "red_balance"}
 """Signals that tell the same story as another, which counts once."""
+TWO = 0.1
+"""How likely two given causes at once are, beside one of them alone."""
+LESSER = 0.25
+"""The least part of the belief in two causes that goes to one of them, however small what it explains is."""
+APART = 7
+"""Days after the first signal from which on one that moves at once has a beginning of its own."""
+STRAY = 0.003
+"""How likely a signal has a beginning of its own where one cause is behind all."""
+FOLLOW = frozenset({"confidence", "override"})
+"""Signals that show what the model makes of the others, and may follow these late."""
+LONG = 21
+"""Days after which a change that comes bit by bit is called a slow one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A signal that changed: upwards or downwards, at once (`step`) or bit by bit."""
+    """A signal that changed: upwards or downwards, at once (`step`) or bit by bit.
+
+    `size` is how far it stands off, as a multiple of the smallest change worth telling (of signals whose size nobody
+    knows: 1); `days` how long it has done so.
+    """
 
     signal: str
     up: bool
     step: bool
+    size: float = 1.0
+    days: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """`moves`: (up, down) likelihoods by signal. `step`: that it comes at once; `wide`: that it meets most cameras of
-    the group; `deployed`: that a deployment stands right before it. `first`: what to do first."""
+    the group; `deployed`: that a deployment stands right before it; `slow`: that what comes bit by bit goes on for
+    three weeks. `first`: what to do first."""
 
     name: str
     text: str
@@ -37,6 +61,7 @@ class Cause:
     moves: Mapping[str, tuple[float, float]]
     step: float
     wide: float
+    slow: float
     deployed: float = 0.05
 
 
@@ -48,6 +73,7 @@ CAUSES = (
         {"brightness": (0.03, 0.9), "contrast": (0.05, 0.5), "sharpness": (0.05, 0.2), "confidence": (0.05, 0.35)},
         step=0.3,
         wide=0.15,
+        slow=0.7,
     ),
     Cause(
         "site light",
@@ -56,6 +82,7 @@ CAUSES = (
         {"brightness": (0.45, 0.45), "contrast": (0.3, 0.3), "red_balance": (0.3, 0.3), "confidence": (0.05, 0.3)},
         step=0.6,
         wide=0.95,
+        slow=0.15,
     ),
     Cause(
         "lens",
@@ -70,6 +97,7 @@ CAUSES = (
         },
         step=0.95,
         wide=0.1,
+        slow=0.02,
     ),
     Cause(
         "dirt",
@@ -84,6 +112,7 @@ CAUSES = (
         },
         step=0.2,
         wide=0.1,
+        slow=0.4,
     ),
     Cause(
         "camera angle",
@@ -99,6 +128,7 @@ CAUSES = (
         },
         step=0.95,
         wide=0.1,
+        slow=0.05,
     ),
     Cause(
         "new product",
@@ -114,6 +144,7 @@ CAUSES = (
         },
         step=0.5,
         wide=0.35,
+        slow=0.4,
     ),
     Cause(
         "background",
@@ -129,6 +160,7 @@ CAUSES = (
         },
         step=0.6,
         wide=0.2,
+        slow=0.1,
     ),
     Cause(
         "deployment",
@@ -144,6 +176,7 @@ CAUSES = (
         },
         step=0.95,
         wide=0.9,
+        slow=0.02,
         deployed=0.97,
     ),
     Cause(
@@ -153,6 +186,7 @@ CAUSES = (
         {"override": (0.6, 0.3)},
         step=0.4,
         wide=0.5,
+        slow=0.3,
     ),
     Cause(
         "service",
@@ -161,6 +195,7 @@ CAUSES = (
         {"latency_ms": (0.9, 0.02), "queue_depth": (0.6, 0.03), "status": (0.4, 0.02)},
         step=0.7,
         wide=0.6,
+        slow=0.2,
         deployed=0.2,
     ),
     Cause(
@@ -177,6 +212,7 @@ CAUSES = (
         },
         step=0.97,
         wide=0.25,
+        slow=0.02,
         deployed=0.2,
     ),
 )
@@ -191,6 +227,30 @@ class Likely:
     speaks: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Signals that moved, by name, those that were watched and did not, and what stands beside them."""
+
+    story: Mapping[str, Moved]
+    silent: Collection[str]
+    wide: bool
+    deployed: bool
+
+    def strays(self, names: Collection[str]) -> bool:
+        """Whether one of these signals began by itself, well after the first of them."""
+        own = [self.story[name] for name in names if name not in FOLLOW]
+        first = max((one.days for one in own), default=0)
+        return any(one.step and first - one.days >= APART for one in own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """One cause, or two at once, with the signals that speak for each; `weight` is a log likelihood."""
+
+    parts: tuple[tuple[Cause, tuple[str, ...]], ...]
+    weight: float
+
+
 def ranked(moved: Sequence[Moved], watched: Collection[str], wide: bool, deployed: bool) -> list[Likely]:
     """The causes, likeliest first; empty when nothing moved.
 
@@ -200,31 +260,78 @@ def ranked(moved: Sequence[Moved], watched: Collection[str], wide: bool, deploye
     if not moved:
         return []
     story = {ALIKE.get(one.signal, one.signal): one for one in moved}
-    silent = {ALIKE.get(signal, signal) for signal in watched} - set(story)
-    weight = {cause.name: _belief(cause, story, silent, wide, deployed) for cause in CAUSES}
-    top = max(weight.values())
-    total = sum(exp(value - top) for value in weight.values())
-    likely = []
-    for cause in sorted(CAUSES, key=lambda cause: -weight[cause.name]):
-        said = tuple(
-            one.signal for one in moved if _odds(cause, ALIKE.get(one.signal, one.signal), one.up) > OTHERWISE
-        )
-        likely.append(Likely(cause, exp(weight[cause.name] - top) / total, said))
-    return likely
+    seen = _Seen(story, {ALIKE.get(signal, signal) for signal in watched} - set(story), wide, deployed)
+    guesses = [_one(seen, cause) for cause in CAUSES]
+    guesses += [guess for pair in combinations(CAUSES, 2) if (guess := _two(seen, *pair)) is not None]
+    best = max(guesses, key=lambda guess: guess.weight)
+    total = sum(exp(guess.weight - best.weight) for guess in guesses)
+    share = dict.fromkeys((cause.name for cause in CAUSES), 0.0)
+    for guess in guesses:
+        sizes = [sum(story[name].size for name in names) for _, names in guess.parts]
+        for (cause, _), size in zip(guess.parts, sizes, strict=True):
+            part = 1.0 if len(sizes) == 1 else LESSER + (1 - 2 * LESSER) * size / sum(sizes)
+            share[cause.name] += exp(guess.weight - best.weight) / total * part
+    own = {cause.name: names for cause, names in best.parts} if len(best.parts) > 1 else {}
+    return [
+        Likely(cause, share[cause.name], _speaking(cause, moved, own.get(cause.name)))
+        for cause in sorted(CAUSES, key=lambda cause: -share[cause.name])
+    ]
+
+
+def _speaking(cause: Cause, moved: Sequence[Moved], own: Collection[str] | None) -> tuple[str, ...]:
+    """The signals that speak for a cause: its own of two causes at once, else all that it makes more likely."""
+    names = [(one, ALIKE.get(one.signal, one.signal)) for one in moved]
+    return tuple(
+        one.signal for one, name in names if (name in own if own else _odds(cause, name, one.up) > OTHERWISE)
+    )
 
 
 def _odds(cause: Cause, signal: str, up: bool) -> float:
     return cause.moves.get(signal, (OTHERWISE, OTHERWISE))[0 if up else 1]
 
 
-def _belief(cause: Cause, story: Mapping[str, Moved], silent: Collection[str], wide: bool, deployed: bool) -> float:
-    """The log likelihood of what was seen. Class shares go up and down together, so their side does not count."""
-    steps = sum(one.step for one in story.values()) / len(story)
-    found = log(cause.wide if wide else 1 - cause.wide) + log(cause.deployed if deployed else 1 - cause.deployed)
-    found += steps * log(cause.step) + (1 - steps) * log(1 - cause.step)
-    found += sum(log(_odds(cause, signal, one.up)) for signal, one in story.items())
-    for signal in silent:
-        up, down = cause.moves.get(signal, (OTHERWISE, OTHERWISE))
-        # What moves one way or the other; shares of classes have one likelihood for both.
-        found += log(1 - (max(up, down) if signal == "class_share" else up + down))
-    return found
+def _one(seen: _Seen, cause: Cause) -> _Guess:
+    found = _told(seen, cause, tuple(seen.story)) + log(cause.deployed if seen.deployed else 1 - cause.deployed)
+    found += sum(log(_quiet(cause, signal)) for signal in seen.silent)
+    return _Guess(((cause, tuple(seen.story)),), found + (log(STRAY) if seen.strays(seen.story) else 0.0))
+
+
+def _two(seen: _Seen, one: Cause, other: Cause) -> _Guess | None:
+    """Two causes at once, each signal told by the one that explains it better; None: one of them explains nothing."""
+    parts: dict[str, list[str]] = {one.name: [], other.name: []}
+    for name, what in seen.story.items():
+        fits = {cause.name: _odds(cause, name, what.up) * _shape(cause, what.step) for cause in (one, other)}
+        parts[max(fits, key=lambda who: fits[who])].append(name)
+    if not all(parts.values()):
+        return None
+    deployed = 1 - (1 - one.deployed) * (1 - other.deployed)
+    found = log(TWO) + log(deployed if seen.deployed else 1 - deployed)
+    found += sum(log(_quiet(one, signal) * _quiet(other, signal)) for signal in seen.silent)
+    found += sum(_told(seen, cause, parts[cause.name]) for cause in (one, other))
+    found += sum(log(STRAY) for names in parts.values() if seen.strays(names))
+    return _Guess(tuple((cause, tuple(parts[cause.name])) for cause in (one, other)), found)
+
+
+def _told(seen: _Seen, cause: Cause, names: Collection[str]) -> float:
+    """The log likelihood of what these signals did, if it was this cause.
+
+    They are one event, so how suddenly it came counts once for all of them; what only follows does not say it, unless
+    there is nothing else.
+    """
+    own = [seen.story[name] for name in names]
+    found = log(cause.wide if seen.wide else 1 - cause.wide)
+    leading = [seen.story[name] for name in names if name not in FOLLOW] or own
+    found += sum(log(_shape(cause, one.step)) for one in leading) / len(leading)
+    if any(not one.step and one.days >= LONG for one in own):
+        found += log(cause.slow)
+    return found + sum(log(_odds(cause, name, one.up)) for name, one in zip(names, own, strict=True))
+
+
+def _shape(cause: Cause, step: bool) -> float:
+    return cause.step if step else 1 - cause.step
+
+
+def _quiet(cause: Cause, signal: str) -> float:
+    """How likely a signal does not move. Class shares go up and down together, so their side does not count."""
+    up, down = cause.moves.get(signal, (OTHERWISE, OTHERWISE))
+    return 1 - (max(up, down) if signal == "class_share" else up + down)

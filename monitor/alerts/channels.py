@@ -52,8 +52,10 @@ class Repeating(Protocol):
     name: str
     interval: timedelta
 
-    def refresh(self, still_on: Sequence[AlertEvent], taken_on: Mapping[tuple[str, int], str], now: datetime) -> None:
-        """Tell again what is on."""
+    def refresh(
+        self, still_on: Sequence[AlertEvent], notes: Mapping[tuple[str, int], Mapping[str, str]], now: datetime
+    ) -> None:
+        """Tell again what is on, with what is known since, by (alert key, episode)."""
 
 
 class LogChannel:

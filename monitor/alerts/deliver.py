@@ -18,10 +18,10 @@ from functools import partial
 
 from monitor.alerts import retry
 from monitor.alerts.channels import Channel, Repeating
-from monitor.alerts.labels import facts
-from monitor.alerts.life import silenced_by
+from monitor.alerts.labels import LONGEST, facts
+from monitor.alerts.life import Standing, silenced_by, standing
 from monitor.alerts.wire import DeliveryFailed
-from monitor.store import deeds, outbox, receivers, silences
+from monitor.store import outbox, receivers, silences
 from monitor.store.database import Connection, Database
 from monitor.store.outbox import Parcel
 from monitor.store.receivers import Receiver
@@ -138,15 +138,22 @@ def _refresh(this: _Round, channel: Repeating) -> None:
         if not receivers.take_turn(conn, channel.name, now, now - channel.interval / 2):
             return
         still_on = outbox.still_on(conn, channel.name)
-        taken_on = deeds.acknowledged(conn, [event.alert_key for event in still_on])
+        notes = {(one.key, one.episode): _notes(one) for one in standing(conn, now)} if still_on else {}
     if not still_on:
         return
-    by = {key: deed.author for key, deed in taken_on.items()}
-    failure = _tried(channel.name, partial(channel.refresh, still_on, by, now))
+    failure = _tried(channel.name, partial(channel.refresh, still_on, notes, now))
     if failure is not None:
         _log.warning("%s was not told again of %d open alerts: %s", channel.name, len(still_on), failure)
         if failure.away:
             _leave_alone(this, channel.name, failure)
+
+
+def _notes(one: Standing) -> dict[str, str]:
+    """What has changed about an alert since it was told first: who has taken it on, and how it stands by now."""
+    said = {"now": "" if one.now is None else str(one.now)}
+    if one.acknowledged is not None:
+        said["acknowledged_by"] = one.acknowledged.author
+    return {name: value[:LONGEST] for name, value in said.items() if value}
 
 
 def _put_back(this: _Round, parcel: Parcel, failure: DeliveryFailed) -> None:

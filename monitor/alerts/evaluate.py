@@ -113,6 +113,8 @@ def decide(rule: AlertRule, alert: Alert | None, measurement: Measurement) -> De
         value=measurement.value,
         threshold=_threshold(rule, before, measurement),
         n=measurement.n,
+        low=measurement.low,
+        high=measurement.high,
     )
     told = after.state != before.state and (after.state in ACTIVE or after.state == "resolved")
     return Decision(replace(after, reason=_reason(rule, after, measurement, said)), before.state if told else None)

@@ -4,12 +4,15 @@ A scope is a path from the widest to the narrowest name, such as (version, site,
 its line, its line under its site; () is everything. A level that a plant does not use is "". Alarms of one cause on
 one scope are one incident; an alarm under a scope with an open incident of that cause adds to it and tells nobody
 again. Many cameras that start on one signal together are one incident of the scope that they share.
+
+What goes to and fro is told thrice and then kept open, so that it may be quiet for weeks. Whatever else begins there
+meanwhile would be told to nobody: so where it is clearly worse than what people know, it is told anew.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -46,13 +49,20 @@ QUIET_DAYS = 7
 """Days without an alarm, and back within ±1 sd, after which an incident closes."""
 RESTLESS_DAYS = 35
 """The same of one that came back within so many days: what goes to and fro is told thrice."""
+AGAIN_DAYS = 7
+"""Days after an incident was told before which it is not told anew; what it reaches in them, people know of."""
+FAR = 2.0
+"""So many times as far off as people know of is clearly worse."""
+WORSE = "clearly worse"
+"""What the reason of an incident that is told anew begins with."""
 _QUIET = " quiet days"
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """A lane alarmed on `day` in `scope`. `onset` is the most likely first day of the change; `group` says that the
-    stream is one of many cameras, whose scope is then not a camera's."""
+    stream is one of many cameras, whose scope is then not a camera's. `size` is how far off it is, as a multiple of
+    the smallest change worth telling (where that is not known: 1)."""
 
     day: date
     scope: Scope
@@ -60,6 +70,7 @@ class Alarm:
     lane: str
     onset: date
     group: bool = False
+    size: float = 1.0
 
     @property
     def cause(self) -> str:
@@ -106,17 +117,19 @@ def advance(
        them, when they are max(3, 30 %) of the cameras there; the incidents that some of them had alone go into it.
     3. Every other alarm opens an incident of its own scope, unless one of its cause is open there or above.
     4. An incident closes after 7 days without an alarm, once `calm` says so: for (scope, cause), whether its streams'
-       mean of the last seven days lies within ±1 sd. Where nothing is said (no data), it stays open. One that
-       came back within 35 days of its end closes after 35 days without an alarm.
+       mean of the last seven days lies within ±1 sd. Where nothing is said (no data), it stays open.
+    5. One that came back within 35 days of its end closes after 35 days without an alarm, and is told anew where it
+       is clearly worse than what people know, at most once in 7 days (`_worsened`).
 
     The same alarms in another order give the same day.
     """
     today = sorted(alarms, key=lambda a: (a.scope, a.signal, a.lane, a.onset))
+    singly = [a for a in today if not a.group]
     held = {(i.scope, i.cause): i for i in state.open}
     before = set(held)
     taken_in: list[Incident] = []
     kept = [a for a in state.recent if day - a.day < TOGETHER]
-    starts = [*kept, *(a for a in today if not a.group)]
+    starts = [*kept, *singly]
     gathered = [*(a for a in today if a.group), *_together(starts, cameras, day)]
     for alarm in sorted(gathered, key=lambda a: (len(a.scope), a.scope, a.signal)):
         _add(held, alarm)
@@ -127,20 +140,19 @@ def advance(
             own = held.pop((alarm.scope, alarm.cause), None)
             taken_in += [own] if own is not None and (alarm.scope, alarm.cause) in before else []
     silent = []
-    for alarm in (a for a in today if not a.group):
-        if _above(held, alarm) is not None:
-            silent.append(alarm)
+    for alarm in singly:
+        silent += [alarm] if _above(held, alarm) is not None else []
         _add(held, alarm)
     absorbed = [replace(i, closed_on=day, closed_because="part of a wider incident") for i in taken_in]
     ended = {(i.scope, i.cause): i for i in state.ended}
-    needed = {key: RESTLESS_DAYS if is_restless(i, ended.get(key)) else QUIET_DAYS for key, i in held.items()}
-    quiet = [key for key, i in held.items() if (calm or {}).get(key, False) and _quiet(i, day, needed[key])]
-    over = [replace(held[key], closed_on=day, closed_because=f"{needed[key]}{_QUIET}") for key in quiet]
-    closed = [*absorbed, *over]
-    opened = tuple(i for key, i in held.items() if key not in before)
-    still = tuple(i for key, i in held.items() if key not in quiet)
-    ended |= dict(zip(quiet, over, strict=True))
-    return Day(State(still, tuple(starts), tuple(ended.values())), opened, tuple(closed), tuple(silent))
+    worse = _worsened(held, state.open, ended, today, day)
+    held |= {key: anew for key, (_, anew) in worse.items()}
+    ended |= {key: over for key, (over, _) in worse.items()}
+    over = _over(held, ended, day, calm or {})
+    closed = (*absorbed, *(end for end, _ in worse.values()), *over.values())
+    opened = tuple(i for key, i in held.items() if key not in before or key in worse)
+    still = tuple(i for key, i in held.items() if key not in over)
+    return Day(State(still, tuple(starts), tuple((ended | over).values())), opened, closed, tuple(silent))
 
 
 def accept(state: State, scope: Scope, day: date) -> Day:
@@ -152,8 +164,11 @@ def accept(state: State, scope: Scope, day: date) -> Day:
 
 
 def is_restless(incident: Incident, before: Incident | None) -> bool:
-    """Whether an incident opened shortly after the one before of its scope and cause had ended for being quiet."""
-    if before is None or before.closed_on is None or not before.closed_because.endswith(_QUIET):
+    """Whether an incident opened shortly after the one before of its scope and cause had ended for being quiet, or
+    because it was told anew."""
+    if before is None or before.closed_on is None:
+        return False
+    if not (before.closed_because.endswith(_QUIET) or before.closed_because.startswith(WORSE)):
         return False
     return incident.opened_on - before.closed_on < timedelta(days=RESTLESS_DAYS)
 
@@ -182,7 +197,8 @@ def _together(starts: Sequence[Alarm], cameras: Sequence[Scope], day: date) -> l
         scope = _gathering({a.scope for a in same}, cameras)
         if scope is not None:
             onset = sorted(a.onset for a in same if covers(scope, a.scope))
-            found.append(Alarm(day, scope, signal, "together", onset[len(onset) // 2], group=True))
+            size = max(a.size for a in same if covers(scope, a.scope))
+            found.append(Alarm(day, scope, signal, "together", onset[len(onset) // 2], group=True, size=size))
     return found
 
 
@@ -200,6 +216,56 @@ def _gathering(started: set[Scope], cameras: Sequence[Scope]) -> Scope | None:
     return None
 
 
+def _over(
+    held: Mapping[Key, Incident], ended: Mapping[Key, Incident], day: date, calm: Mapping[Key, bool]
+) -> dict[Key, Incident]:
+    """The incidents that have been quiet for long enough and are back in their band, with their end."""
+    needed = {key: RESTLESS_DAYS if is_restless(i, ended.get(key)) else QUIET_DAYS for key, i in held.items()}
+    quiet = [key for key, i in held.items() if calm.get(key, False) and _quiet(i, day, needed[key])]
+    return {key: replace(held[key], closed_on=day, closed_because=f"{needed[key]}{_QUIET}") for key in quiet}
+
+
+def _worsened(
+    held: Mapping[Key, Incident],
+    were: Iterable[Incident],
+    ended: Mapping[Key, Incident],
+    today: Iterable[Alarm],
+    day: date,
+) -> dict[Key, tuple[Incident, Incident]]:
+    """The restless incidents that are told anew: each with the end of the old one, and the new one.
+
+    Clearly worse is a signal that neither it nor the one before had, or more than twice as far off as they were in
+    the days after they were told.
+    """
+    found = {}
+    for one in were:
+        key = (one.scope, one.cause)
+        last = ended.get(key)
+        if key not in held or last is None or not is_restless(one, last) or (day - one.opened_on).days < AGAIN_DAYS:
+            continue
+        own = [a for a in today if _above(held, a) == key]
+        known = {*one.signals, *last.signals}
+        why = _why_worse(own, known, max(one.told_size, last.told_size))
+        if why:
+            signals = (*dict.fromkeys((*last.signals, *held[key].signals)),)
+            size = max(one.told_size, last.told_size, *(a.size for a in own))
+            members = frozenset({one.scope, *(a.scope for a in own)})
+            anew = Incident(
+                one.scope, one.cause, day, min(a.onset for a in own), signals, members, day, told_size=size
+            )
+            found[key] = (replace(one, closed_on=day, closed_because=f"{WORSE}: {why}"), anew)
+    return found
+
+
+def _why_worse(own: Sequence[Alarm], known: Collection[str], told: float) -> str:
+    """What is clearly worse than people know, in words; empty: nothing is."""
+    joined = sorted({a.signal for a in own} - set(known))
+    if joined:
+        return f"{', '.join(joined).replace('_', ' ')} moved too"
+    far = max((a.size for a in own), default=0.0)
+    return f"{far / told:.1f} times as far off as was known" if told and far > FAR * told else ""
+
+
 def _above(held: Mapping[Key, Incident], alarm: Alarm, strictly: bool = False) -> Key | None:
     """The open incident that an alarm belongs to: of its cause, widest scope first, its own last (or not at all)."""
     for length in range(len(alarm.scope) + (not strictly)):
@@ -214,16 +280,25 @@ def _add(held: dict[Key, Incident], alarm: Alarm) -> None:
         held[key] = _with(held[key], alarm)
         return
     held[alarm.scope, alarm.cause] = Incident(
-        alarm.scope, alarm.cause, alarm.day, alarm.onset, (alarm.signal,), frozenset({alarm.scope}), alarm.day
+        alarm.scope,
+        alarm.cause,
+        alarm.day,
+        alarm.onset,
+        (alarm.signal,),
+        frozenset({alarm.scope}),
+        alarm.day,
+        told_size=alarm.size,
     )
 
 
 def _with(incident: Incident, alarm: Alarm) -> Incident:
+    known = (alarm.day - incident.opened_on).days < AGAIN_DAYS
     return replace(
         incident,
         signals=incident.signals if alarm.signal in incident.signals else (*incident.signals, alarm.signal),
         members=incident.members | {alarm.scope},
         last_alarm_on=max(incident.last_alarm_on, alarm.day),
+        told_size=max(incident.told_size, alarm.size) if known else incident.told_size,
     )
 
 

@@ -70,10 +70,12 @@ def labels_of(opening: AlertEvent) -> dict[str, str]:
     """The labels of an episode; empty ones are left out, for Alertmanager does so too.
 
     Beside alertname, rule, severity, pillar, model, camera and class_name there are version, stage and slice where
-    they are set: two alerts that differ in nothing else would be one, and the end of the first the end of both.
+    they are set: two alerts that differ in nothing else would be one, and the end of the first the end of both. For
+    the same reason an incident that is told anew because it is worse has the day of that, `worse_since`.
     """
     found = facts(opening.alert_key, opening.evidence)
     wanted = {name: found[name] for name in ("alertname", *_OWN, *_TELLING_APART)}
+    wanted["worse_since"] = str(opening.evidence.get("worse_since") or "")
     return {name: value for name, value in wanted.items() if value}
 
 

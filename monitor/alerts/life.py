@@ -10,16 +10,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
+from monitor.alerts.advice import advice_in_words
 from monitor.alerts.evaluate import ACTIVE, OPEN
 from monitor.alerts.labels import facts_of_alert, facts_of_incident
 from monitor.alerts.matchers import fits, parse
 from monitor.alerts.wording import when
 from monitor.errors import TryAgain, UsageError
 from monitor.records import ALL, Alert, AlertEvent, Window
-from monitor.store import alerts, deeds, incidents, outbox, silences
+from monitor.store import alerts, deeds, incidents, outbox, rankings, silences
+from monitor.store.alerts import Opening
 from monitor.store.database import Connection
 from monitor.store.deeds import Deed, Kind
 from monitor.store.incidents import Kept
+from monitor.store.rankings import Said
 from monitor.store.silences import Silence
 
 LONGEST_SILENCE = timedelta(days=7)
@@ -40,8 +43,28 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """What was found by the end of a window: in words, and of an alert in numbers with the limit beside them."""
+
+    as_of: datetime
+    said: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    limit: float | None = None
+
+    def __str__(self) -> str:
+        count = "" if self.n is None else f"; n {self.n:,}"
+        return f"{self.said}{count} (window to {when(self.as_of)})"
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """How an alert or an incident stands, and what people have done about it. `since` is UTC."""
+    """How an alert or an incident stands, and what people have done about it. `since` is UTC.
+
+    `fired` is how it was told when it opened, `now` how it was when it was judged last.
+    """
 
     key: str
     kind: str
@@ -53,6 +76,8 @@ class Standing:
     facts: dict[str, str]
     acknowledged: Deed | None = None
     silence: Silence | None = None
+    fired: Figure | None = None
+    now: Figure | None = None
 
     @property
     def is_active(self) -> bool:
@@ -80,13 +105,17 @@ def standing(
     ]
     kept = incidents.read(conn, model or None, open_only=open_only, key=prefix)
     found += [_of_incident(one) for one in kept]
-    known = deeds.acknowledged(conn, [one.key for one in found])
+    keys = [one.key for one in found]
+    known, opened = deeds.acknowledged(conn, keys), alerts.openings(conn, keys)
+    course = rankings.latest(conn, [one.key for one in kept])
     in_force = silences.read(conn, now)
     return [
         replace(
             one,
             acknowledged=known.get((one.key, one.episode)),
             silence=next((s for s in in_force if fits(s.matchers, one.facts)), None),
+            fired=_fired(opened.get((one.key, one.episode))),
+            now=one.now or _goes_on(course.get((one.key, one.episode))),
         )
         for one in found
     ]
@@ -242,7 +271,23 @@ def _write(conn: Connection, deed: Kind, one: Standing, who: Who, note: str, now
 
 def _of_alert(alert: Alert) -> Standing:
     told = (alert.state, alert.severity, alert.since, alert.reason)
-    return Standing(alert.key, "alert", alert.episode, *told, facts_of_alert(alert))
+    figures = (alert.value, alert.low, alert.high, alert.n, alert.threshold)
+    now = Figure(alert.window_end, alert.reason, *figures)
+    return Standing(alert.key, "alert", alert.episode, *told, facts_of_alert(alert), now=now)
+
+
+def _fired(opened: Opening | None) -> Figure | None:
+    if opened is None:
+        return None
+    figures = (opened.value, opened.low, opened.high, opened.n, opened.threshold)
+    return Figure(opened.window_end, opened.said, *figures)
+
+
+def _goes_on(said: Said | None) -> Figure | None:
+    if said is None:
+        return None
+    end = _midnight(said.day) + timedelta(days=1)
+    return Figure(end, " ".join([said.finding, *advice_in_words(said.causes)]))
 
 
 def _of_incident(kept: Kept) -> Standing:

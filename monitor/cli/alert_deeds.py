@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -200,6 +201,15 @@ def lines(title: str, entries: Sequence[Entry], *, with_subject: bool = False) -
         for e in entries
     ]
     return ["", title, *told] if title and told else told
+
+
+def plain_figures(one: Standing | None) -> dict[str, Any]:
+    """How an alert was told when it fired and how it is by now, as JSON takes it."""
+    found = {"fired": None if one is None else one.fired, "now": None if one is None else one.now}
+    return {
+        name: None if figure is None else {**asdict(figure), "as_of": figure.as_of.isoformat()}
+        for name, figure in found.items()
+    }
 
 
 def plain(one: Standing | None) -> dict[str, Any]:

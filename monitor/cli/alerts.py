@@ -6,14 +6,15 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
 from monitor.alerts import deliver, gather, life, stage
 from monitor.alerts.channels import configured, told
-from monitor.alerts.evaluate import OPEN
+from monitor.alerts.evaluate import ACTIVE, OPEN
 from monitor.alerts.evidence import SHOWN_WINDOWS, movement
+from monitor.alerts.life import Standing
 from monitor.alerts.links import Links
 from monitor.alerts.wording import figure, quantity, subject, unit
 from monitor.cli import alert_deeds
@@ -80,10 +81,12 @@ def run_list(args: argparse.Namespace, settings: Settings) -> int:
             handled = {one.key: one for one in life.standing(conn, now, args.model)}
     chosen = sorted((a for a in known if args.all or a.state in OPEN), key=_urgency)
     if args.json:
-        print(json.dumps([{**_plain(a), **alert_deeds.plain(handled.get(a.key))} for a in chosen], indent=2))
+        found = [(a, handled.get(a.key)) for a in chosen]
+        told = [{**_plain(a), **alert_deeds.plain_figures(one), **alert_deeds.plain(one)} for a, one in found]
+        print(json.dumps(told, indent=2))
         return 0
     if chosen:
-        print(table(chosen, {key: alert_deeds.handling(one) for key, one in handled.items()}))
+        print(table(chosen, handled))
         print()
     print(summary(known))
     if count := sum(one.kind == "incident" for one in handled.values()):
@@ -108,7 +111,8 @@ def run_show(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         told = [_plain(event) for event in events]
         done = [alert_deeds.plain_entry(entry) for entry in entries]
-        print(json.dumps({**_plain(alert), **alert_deeds.plain(one), "events": told, "history": done}, indent=2))
+        known = {**_plain(alert), **alert_deeds.plain_figures(one), **alert_deeds.plain(one)}
+        print(json.dumps({**known, "events": told, "history": done}, indent=2))
         return 0
     baseline = frozen.get(recent[-1].baseline_id or 0) if recent else None
     lines = portrait(alert, events, recent, baseline, alert_deeds.handling(one))
@@ -134,15 +138,18 @@ def run_run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def table(chosen: Sequence[Alert], handled: Mapping[str, str]) -> str:
-    """Alerts as aligned columns, a line each, under a line of titles; `handled`: what people did about which key."""
+def table(chosen: Sequence[Alert], known: Mapping[str, Standing]) -> str:
+    """Alerts as aligned columns, a line each, under a line of titles: the value when it fired, and now with the limit
+    and frames of now; `known`: what was told and what people did, by key."""
     rows: list[tuple[str, ...]] = [
-        ("STATE", "SEVERITY", "SINCE (UTC)", "VALUE", "LIMIT", "FRAMES", "HANDLED", "ALERT")
+        ("STATE", "SEVERITY", "SINCE (UTC)", "FIRED AT", "NOW", "LIMIT", "FRAMES", "WINDOW TO", "HANDLED", "ALERT")
     ]
     for a in chosen:
-        told = (a.state, a.severity, _when(a.since), _value(a), _threshold(a), f"{a.n:,}")
-        rows.append((*told, handled.get(a.key) or "-", a.key))
-    if not any(handled.get(a.key) for a in chosen):
+        one = known.get(a.key)
+        fired = "-" if one is None or one.fired is None else _value(replace(a, value=one.fired.value))
+        told = (a.state, a.severity, _when(a.since), fired, _value(a), _threshold(a), f"{a.n:,}", _when(a.window_end))
+        rows.append((*told, (one and alert_deeds.handling(one)) or "-", a.key))
+    if all(row[-2] == "-" for row in rows[1:]):
         rows = [(*row[:-2], row[-1]) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
@@ -171,13 +178,14 @@ def portrait(
     """The lines of `monitor alerts show`. `events` are newest first, `recent` windows oldest first."""
     lines = [f"{alert.key}: {alert.state}, {alert.severity}", ""]
     if events:
-        lines += [str(events[0].evidence.get("sentence", "")), ""]
+        turned = "When it fired" if events[0].to_state in ACTIVE else "When it ended"
+        window = f"{turned}, window to {_when(events[0].window.end)} UTC"
+        lines += [f"{window}: {events[0].evidence.get('sentence', '')}", ""]
+    lines += [f"Now, window to {_when(alert.window_end)} UTC: {alert.reason}; n {alert.n:,}", ""]
     last = recent[-1] if recent else None
     facts = {
         "handled": handled,
         "since": f"{_when(alert.since)} UTC" if alert.since else "",
-        "reason": alert.reason,
-        "judged": f"up to the window ending {_when(alert.window_end)} UTC",
         "value": f"{_value(alert)} over {alert.n:,} frames",
         "limit": _limit(alert, last),
         "now": f"{_mean(alert, last.now_mean)}, n {last.n:,}" if last else "",

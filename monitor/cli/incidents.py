@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from monitor.alerts import life
+from monitor.alerts.advice import turns
 from monitor.cli import alert_deeds
 from monitor.cli.moments import clock
 from monitor.errors import UsageError
 from monitor.records import AlertEvent
 from monitor.settings import Settings
-from monitor.store import alerts, incidents, migrate
+from monitor.store import alerts, incidents, migrate, rankings
 from monitor.store.database import Connection, open_database
 from monitor.store.incidents import Kept
+from monitor.store.rankings import Said
 from monitor.watch import label
 
 EPILOG = """\
@@ -80,14 +82,21 @@ def show(conn: Connection, key: str, *, as_json: bool) -> int:
     now = clock()
     one = _only(key, incidents.read(conn, key=key) or incidents.read(conn, key=key.rpartition("#")[0] or key))
     told = [e for e in alerts.events(conn, one.key) if e.episode == one.episode]
+    course = rankings.of(conn, one)
     handled = life.find(conn, one.name, now)
     entries = life.history(conn, now, one.name)
     if as_json:
         events = [{"to": e.to_state, "decided_at": e.decided_at.isoformat(), "evidence": e.evidence} for e in told]
         done = [alert_deeds.plain_entry(entry) for entry in entries]
-        print(json.dumps({**_plain(one), **alert_deeds.plain(handled), "events": events, "history": done}, indent=2))
+        known = {
+            **_plain(one),
+            **alert_deeds.plain_figures(handled),
+            "course": [_plain_said(each) for each in course],
+        }
+        print(json.dumps({**known, **alert_deeds.plain(handled), "events": events, "history": done}, indent=2))
         return 0
-    print("\n".join([*portrait(one, told, alert_deeds.handling(handled)), *alert_deeds.lines("history", entries)]))
+    lines = portrait(one, told, course, alert_deeds.handling(handled))
+    print("\n".join([*lines, *alert_deeds.lines("history", entries)]))
     return 0
 
 
@@ -105,27 +114,36 @@ def table(found: Sequence[Kept]) -> str:
     )
 
 
-def portrait(one: Kept, told: Sequence[AlertEvent], handled: str = "") -> list[str]:
-    """The lines of `monitor incidents show`; `told` are its events, newest first."""
+def portrait(one: Kept, told: Sequence[AlertEvent], course: Sequence[Said], handled: str = "") -> list[str]:
+    """The lines of `monitor incidents show`; `told` are its events, newest first, `course` what was said since."""
     incident = one.incident
     state = "open" if incident.closed_on is None else f"closed on {incident.closed_on}: {incident.closed_because}"
     lines = [f"{one.name}: {state}", ""]
     first = told[-1].evidence if told else {}
-    lines += [str(first.get("finding") or first.get("sentence", "")), ""]
-    for cause in first.get("causes", []):
+    if first:
+        said = first.get("finding") or first.get("sentence", "")
+        lines += [f"When it opened, on {incident.opened_on}: {said}", ""]
+    if course:
+        lines += [f"Now, as of {course[-1].day}: {course[-1].finding}", ""]
+    causes = course[-1].causes if course else first.get("causes", [])
+    for cause in causes:
         speaks = f" ({', '.join(cause['signals'])})" if cause["signals"] else ""
         lines += [
             f"  likely    {100 * cause['share']:.0f} % {cause['text']}{speaks}",
             f"            {cause['first']}",
         ]
-    lines += [""] if first.get("causes") else []
+    changed = turns(first.get("causes") or [], ((said.since, said.day, said.causes) for said in course))
+    lines += [""] if causes else []
+    lines += ["held likely", *(f"  {when:<24}  {held}" for when, held in changed), ""] if changed else []
     lines += [f"  handled   {handled}"] if handled else []
     lines += [
         f"  onset     {incident.onset}, opened {incident.opened_on}, last alarm {incident.last_alarm_on}",
         f"  members   {', '.join(label(member) or 'all cameras' for member in sorted(incident.members))}",
         f"  baseline  {one.baseline_id}",
     ]
-    for stream in first.get("streams", []):
+    streams = first.get("streams", [])
+    lines += ["", "streams when it opened"] if streams else []
+    for stream in streams:
         lines += ["", *_stream(stream)]
     return lines
 
@@ -163,6 +181,11 @@ def _only(wanted: str, found: Sequence[Kept]) -> Kept:
         return exact[0]
     first = "".join(f"\n  {one.name}" for one in found[:10])
     raise UsageError(f"{len(found)} incidents begin with {wanted!r}; give more of the key:{first}")
+
+
+def _plain_said(said: Said) -> dict[str, Any]:
+    days = {"since": said.since.isoformat(), "day": said.day.isoformat()}
+    return {**days, "finding": said.finding, "causes": list(said.causes)}
 
 
 def _plain(one: Kept) -> dict[str, Any]:

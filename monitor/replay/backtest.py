@@ -214,7 +214,10 @@ def alarms_of(watched: Watched, verdict: lanes.Verdict, scopes: Sequence[Path]) 
     for row, day in np.argwhere((verdict.alarm != 0) | (verdict.fast != 0)).tolist():
         onset = watched.day(lanes.onset_of(verdict, row, day, watched.baseline).day)
         group = scopes[row] not in own
-        found.append(incidents.Alarm(watched.day(day), scopes[row], lane.signal, lane.name, onset, group))
+        size = abs(np.nan_to_num(verdict.stream.effect[row, day])) / lane.floor if lane.floor else 1.0
+        found.append(
+            incidents.Alarm(watched.day(day), scopes[row], lane.signal, lane.name, onset, group, float(size))
+        )
     return found
 
 

@@ -52,13 +52,26 @@ class Watched:
     min_n: int
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An episode as it was told when it opened: the end of its window, the numbers of that, and the sentence."""
+
+    window_end: datetime
+    value: float | None
+    threshold: float
+    n: int
+    low: float | None
+    high: float | None
+    said: str
+
+
 def read(conn: Connection, model: str = ALL, *, rule: str = "", version: str = "", prefix: str = "") -> list[Alert]:
     """Alerts by key, narrowed by whatever is given."""
     rows = conn.execute(
         text(
             "SELECT alert_key, model, version, stage, camera, slice_name, slice_value, signal, class_name, rule,"
             " measure, severity, state, episode, breaches, clears, since, window_end, value, threshold, n, reason,"
-            " revision, calm_since"
+            " revision, calm_since, low, high"
             " FROM alert WHERE (:model = '' OR model = :model) AND (:rule = '' OR rule = :rule)"
             " AND (:version = '' OR version = :version) AND starts_with(alert_key, :prefix) ORDER BY alert_key"
         ),
@@ -86,14 +99,15 @@ def save(conn: Connection, alert: Alert) -> bool:
     statement = text(
         "INSERT INTO alert (alert_key, model, version, stage, camera, slice_name, slice_value, signal, class_name,"
         " rule, measure, severity, state, episode, breaches, clears, since, window_end, value, threshold, n, reason,"
-        " revision, calm_since)"
+        " revision, calm_since, low, high)"
         " VALUES (:key, :model, :version, :stage, :camera, :slice_name, :slice_value, :signal, :class_name, :rule,"
         " :measure, :severity, :state, :episode, :breaches, :clears, :since, :window_end, :value, :threshold, :n,"
-        " :reason, :revision + 1, :calm_since) ON CONFLICT (alert_key) DO UPDATE SET"
+        " :reason, :revision + 1, :calm_since, :low, :high) ON CONFLICT (alert_key) DO UPDATE SET"
         " signal = :signal, measure = :measure,"
         " severity = :severity, state = :state, episode = :episode, breaches = :breaches, clears = :clears,"
         " since = :since, window_end = :window_end, value = :value, threshold = :threshold, n = :n, reason = :reason,"
-        " calm_since = :calm_since, revision = alert.revision + 1 WHERE alert.revision = :revision RETURNING 1"
+        " calm_since = :calm_since, low = :low, high = :high,"
+        " revision = alert.revision + 1 WHERE alert.revision = :revision RETURNING 1"
     )
     series = alert.series
     scope = {name: getattr(series.scope, name) for name in _SCOPE}
@@ -123,6 +137,22 @@ def add_event(conn: Connection, event: AlertEvent) -> int:
         "evidence": json.dumps(event.evidence, allow_nan=False),
     }
     return int(conn.execute(statement, values).scalar_one())
+
+
+def openings(conn: Connection, keys: Sequence[str]) -> dict[tuple[str, int], Opening]:
+    """What was told of these alerts or incidents when they opened, by key and episode."""
+    rows = conn.execute(
+        text(
+            "SELECT DISTINCT ON (alert_key, episode) alert_key, episode, window_end, value, threshold, n,"
+            " CAST(evidence -> 'current' ->> 'low' AS double precision),"
+            " CAST(evidence -> 'current' ->> 'high' AS double precision),"
+            " coalesce(evidence ->> 'finding', evidence ->> 'sentence', '')"
+            " FROM alert_event WHERE alert_key = ANY(:keys) AND to_state <> 'resolved'"
+            " ORDER BY alert_key, episode, event_id DESC"
+        ),
+        {"keys": list(keys)},
+    )
+    return {(row[0], row[1]): Opening(*row[2:]) for row in rows}
 
 
 def events(conn: Connection, alert_key: str, limit: int = 100) -> list[AlertEvent]:

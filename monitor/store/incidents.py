@@ -13,7 +13,7 @@ from monitor.watch import Incident, label
 
 _COLUMNS = (
     "incident_key, episode, model, version, stage, scope, cause, opened_on, onset, signals, members, last_alarm_on,"
-    " closed_on, closed_because, baseline_id"
+    " closed_on, closed_because, baseline_id, told_size"
 )
 _SEPARATOR = "\x1f"
 
@@ -176,7 +176,8 @@ def open_new(conn: Connection, watch: Watch, baseline_id: int, incident: Inciden
         text(
             f"INSERT INTO incident ({_COLUMNS})"  # noqa: S608 - constants
             " VALUES (:key, :episode, :model, :version, :stage, :scope, :cause,"
-            " :opened_on, :onset, :signals, :members, :last_alarm_on, :closed_on, :closed_because, :baseline_id)"
+            " :opened_on, :onset, :signals, :members, :last_alarm_on, :closed_on, :closed_because, :baseline_id,"
+            " :told_size)"
         ),
         _values(kept),
     )
@@ -188,7 +189,7 @@ def save(conn: Connection, kept: Kept) -> None:
     conn.execute(
         text(
             "UPDATE incident SET signals = :signals, members = :members, last_alarm_on = :last_alarm_on,"
-            " closed_on = :closed_on, closed_because = :closed_because"
+            " closed_on = :closed_on, closed_because = :closed_because, told_size = :told_size"
             " WHERE incident_key = :key AND episode = :episode"
         ),
         _values(kept),
@@ -213,6 +214,7 @@ def _values(kept: Kept) -> dict[str, Any]:
         "closed_on": one.closed_on,
         "closed_because": one.closed_because,
         "baseline_id": kept.baseline_id,
+        "told_size": one.told_size,
     }
 
 
@@ -227,6 +229,7 @@ def _kept(row: RowMapping) -> Kept:
         row["last_alarm_on"],
         row["closed_on"],
         row["closed_because"],
+        row["told_size"],
     )
     watch = Watch(row["model"], row["version"], row["stage"])
     return Kept(row["incident_key"], row["episode"], watch, row["baseline_id"], incident)

@@ -46,6 +46,9 @@ _COLUMNS = (
 )
 
 
+_ORDER = "window_end, version, stage, camera, slice_name, slice_value, signal, class_name, measure, recipe"
+
+
 @dataclass(frozen=True, slots=True)
 class MeasuredWindow:
     """A window that was measured: over how many frames, against which baseline, under which contract."""
@@ -159,13 +162,15 @@ def read(
     end: datetime | None = None,
     starts: Sequence[datetime] | None = None,
     last: int | None = None,
+    beyond: bool = False,
 ) -> list[Measurement]:
     """Live measurements of a model, by end of the window, version, stage, camera, slice, signal, class and measure.
 
     None leaves a filter out; `""` is a value (camera `""`: all cameras together; class and slice `""`: whole).
-    Windows lie within [`start`, `end`] and begin at one of `starts`; `last`: only the newest so many that are left.
+    Windows lie within [`start`, `end`] and begin at one of `starts`; `beyond`: of values beyond their noise; `last`:
+    only the newest so many that are left.
     """
-    wanted = {
+    given = {
         "model": model,
         "version": version,
         "camera": camera,
@@ -175,24 +180,19 @@ def read(
         "class_name": class_name,
         "measure": measure,
     }
-    where = [f"{name} = :{name}" for name, value in wanted.items() if value is not None] + ["NOT shadow"]
+    wanted = {name: value for name, value in given.items() if value is not None}
+    where = [f"{name} = :{name}" for name in wanted] + ["NOT shadow"]
     where += ["window_start >= :start"] if start else []
     # What starts at the end or later cannot end before it; said, it bounds the scan of the key.
     where += ["window_end <= :end AND window_start < :end"] if end else []
     where += ["window_start = ANY(:starts)"] if starts is not None else []
+    where += ["abs(value) > coalesce(noise, 0)"] if beyond else []
     filters = " AND ".join(where)
     if last is not None:
         newest = f"SELECT DISTINCT window_end FROM measurement WHERE {filters} ORDER BY 1 DESC LIMIT :last"  # noqa: S608 - names are constants
         filters += f" AND window_end IN ({newest})"
-    rows = conn.execute(
-        text(
-            f"SELECT {', '.join(_COLUMNS)} FROM measurement WHERE {filters}"  # noqa: S608 - names are constants
-            " ORDER BY window_end, version, stage, camera, slice_name, slice_value, signal, class_name, measure,"
-            " recipe"
-        ),
-        {name: value for name, value in wanted.items() if value is not None}
-        | {"start": start, "end": end, "starts": starts, "last": last},
-    )
+    query = f"SELECT {', '.join(_COLUMNS)} FROM measurement WHERE {filters} ORDER BY {_ORDER}"  # noqa: S608 - likewise
+    rows = conn.execute(text(query), {**wanted, "start": start, "end": end, "starts": starts, "last": last})
     return [_measurement(tuple(row)) for row in rows]
 
 

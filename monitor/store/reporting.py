@@ -107,10 +107,10 @@ _TREND = text("""
 _ALERTS = text("""
     SELECT a.alert_key, a.model, a.version, a.stage, a.camera, a.slice_name, a.slice_value, a.rule, a.signal,
         a.class_name, a.measure, a.severity, a.state, a.since, a.window_end, a.value, a.threshold, a.n, a.reason,
-        coalesce(e.evidence ->> 'sentence', '')
+        coalesce(e.evidence ->> 'sentence', ''), e.window_end
     FROM alert a
     LEFT JOIN LATERAL (
-        SELECT evidence FROM alert_event WHERE alert_key = a.alert_key AND episode = a.episode
+        SELECT evidence, window_end FROM alert_event WHERE alert_key = a.alert_key AND episode = a.episode
         ORDER BY event_id DESC LIMIT 1) e ON true
     WHERE a.state = ANY(:states) AND (a.model, a.rule) IN (
         SELECT * FROM unnest(CAST(:models AS text[]), CAST(:rules AS text[])))
@@ -211,7 +211,7 @@ class TrendPoint:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """An alert's state, with the sentence of its newest event (or the newest reason where there was none)."""
+    """An alert's state as of `window_end`, with the sentence that was told of it last, at the end of `told_end`."""
 
     key: str
     scope: Scope
@@ -228,6 +228,7 @@ class AlertRow:
     n: int
     reason: str
     sentence: str
+    told_end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

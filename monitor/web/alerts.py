@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, TypeVar
 
@@ -71,8 +72,20 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class FigureState(_Answer):
+    """What was found by the end of a window (`as_of`); an incident has words alone."""
+
+    as_of: datetime
+    said: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    limit: float | None
+
+
 class AlertState(_Answer):
-    """How an alert or an incident stands."""
+    """How an alert or an incident stands: `fired` is how it was told when it opened, `now` how it is by now."""
 
     key: str
     kind: str
@@ -84,6 +97,8 @@ class AlertState(_Answer):
     labels: dict[str, str]
     acknowledged_by: str | None
     silenced_until: datetime | None
+    fired: FigureState | None
+    now: FigureState | None
 
 
 class HistoryLine(_Answer):
@@ -278,6 +293,8 @@ def _state(one: Standing) -> AlertState:
         labels={name: value for name, value in one.facts.items() if value},
         acknowledged_by=None if one.acknowledged is None else one.acknowledged.author,
         silenced_until=None if one.silence is None else one.silence.ends_at,
+        fired=None if one.fired is None else FigureState(**asdict(one.fired)),
+        now=None if one.now is None else FigureState(**asdict(one.now)),
     )
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from monitor.alerts.advice import turns
 from monitor.records import AlertEvent, Baseline
 from monitor.spec.load import LoadedContract
-from monitor.store import acceptances, alerts, incidents, reporting, watched
+from monitor.store import acceptances, alerts, incidents, rankings, reporting, watched
 from monitor.store.database import Connection
 from monitor.watch import ALL_LANES, Incident, label
 
@@ -29,8 +30,9 @@ class Told:
     """The camera, where it is one camera's; else empty."""
     members: str
     finding: str
+    """As it was when it opened."""
     causes: tuple[Mapping[str, Any], ...]
-    """The likeliest first: text, share, signals, first (what to do)."""
+    """As they are by now, the likeliest first: text, share, signals, first (what to do)."""
     onset: date
     opened_on: date
     last_alarm_on: date
@@ -40,6 +42,11 @@ class Told:
     """Camera and lane of the streams that can be looked at, a few; those of the first signal first."""
     events: tuple[AlertEvent, ...]
     """What was told, oldest first."""
+    now: str = ""
+    """How it looked on the day `as_of`, the last that was gathered."""
+    as_of: date | None = None
+    turns: tuple[tuple[str, str], ...] = ()
+    """What was held likely when, oldest first: days and causes; empty where that never changed."""
 
     @property
     def name(self) -> str:
@@ -73,6 +80,7 @@ def _told(conn: Connection, one: incidents.Kept, loaded: LoadedContract | None) 
     opened = [event.evidence for event in events if event.to_state == "firing"]
     why = opened[-1] if opened else {}
     cameras = sum(1 for member in incident.members if member != incident.scope)
+    course = rankings.of(conn, one)
     last = incident.scope[-1] if incident.scope else ""
     is_camera = loaded is not None and bool(last) and loaded.contract.cameras.path_of(last) == incident.scope
     return Told(
@@ -83,7 +91,7 @@ def _told(conn: Connection, one: incidents.Kept, loaded: LoadedContract | None) 
         camera=last if is_camera else "",
         members=f"{cameras} camera{'' if cameras == 1 else 's'} within" if cameras else "by itself",
         finding=str(why.get("finding") or why.get("sentence", "")),
-        causes=tuple(why.get("causes", ())),
+        causes=tuple(course[-1].causes if course else why.get("causes", ())),
         onset=incident.onset,
         opened_on=incident.opened_on,
         last_alarm_on=incident.last_alarm_on,
@@ -91,6 +99,9 @@ def _told(conn: Connection, one: incidents.Kept, loaded: LoadedContract | None) 
         closed_because=incident.closed_because,
         streams=_streams(incident),
         events=events,
+        now=course[-1].finding if course else "",
+        as_of=course[-1].day if course else None,
+        turns=tuple(turns(why.get("causes", ()), ((said.since, said.day, said.causes) for said in course))),
     )
 
 

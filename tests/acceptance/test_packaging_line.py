@@ -94,6 +94,19 @@ def test_each_pillar_has_something_true_to_say(told: Any) -> None:
     assert any(one.scope[-1] == "cam-3" and (one.opened_on - outcome.start.date()).days <= 31 for one in optics)
 
 
+def test_the_headline_names_the_lamp_first_once_the_evidence_does(told: Any) -> None:
+    """The lens of cam-3 came first, and was set right; the lamps went on ageing for ten weeks."""
+    _, outcome = told
+    still_open = [one for one in outcome.incidents if one.incident.closed_on is None]
+    chief = min(still_open, key=lambda one: one.incident.onset)
+    assert chief.incident.cause == "optics"
+    then, now = outcome.held_likely[chief.name]
+    assert "a lens was swapped or refocused" in then
+    assert now[0] == "a lamp ages or fails"
+    named = [cause for _, causes in outcome.held_likely.values() for cause in causes]
+    assert any("new product" in cause for cause in named), "the new packaging of cam-2"
+
+
 def test_an_alert_answers_by_its_text_alone(told: Any) -> None:
     """What happened, where, since when, how sure, and what to do first."""
     _, outcome = told

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -193,6 +193,27 @@ def test_an_alertmanager_that_forgot_is_told_again(plant: Plant, manager: Runnin
     began = len(manager.amtool("alert", "query"))
     plant.push()
     assert len(manager.amtool("alert", "query")) == began == 1
+
+
+def test_what_it_is_by_now_is_told_under_the_same_labels_and_pages_nobody_again(
+    plant: Plant, manager: Running
+) -> None:
+    plant.turn("cam-1", "firing")
+    plant.push()
+    eventually(lambda: len(manager.said("firing")) == 1)
+    began = manager.amtool("alert", "query")[0]
+    with plant.database.begin() as conn:
+        (alert,) = alerts.read(conn)
+        assert alerts.save(conn, replace(alert, value=3.9, low=3.5, high=4.3, n=61, reason="PSI 3.9 is above 0.5"))
+    passes(INTERVAL)
+    plant.push()
+    eventually(lambda: "3.9" in manager.amtool("alert", "query")[0]["annotations"]["now"])
+    (now,) = manager.amtool("alert", "query")
+    assert now["labels"] == began["labels"]
+    assert now["annotations"]["now"].startswith("PSI 3.9 is above 0.5; n 61 (window to 20")
+    assert now["annotations"]["summary"] == "cam-1 is firing", "what it was when it fired stays beside it"
+    passes(INTERVAL)
+    assert len(manager.sent) == 1, "an annotation is no news"
 
 
 def claimed(conn: Any) -> tuple[outbox.Delivery, ...]:

@@ -100,9 +100,11 @@ def test_list_shows_what_is_open_and_counts_the_rest(drifted: Settings, capsys: 
     capsys.readouterr()
     assert run(drifted, "list") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "STATE    SEVERITY  SINCE (UTC)       VALUE     LIMIT  FRAMES  ALERT",
-        "firing   warning   2026-03-02 00:00  PSI 0.72  0.5    60      packaging-line/brightness-drift/v1/cam-1/-/-",
-        "pending  warning   2026-03-03 00:00  PSI 0.8   0.5    60      packaging-line/brightness-drift/v1/cam-2/-/-",
+        "STATE    SEVERITY  SINCE (UTC)       FIRED AT  NOW       LIMIT  FRAMES  WINDOW TO         ALERT",
+        "firing   warning   2026-03-02 00:00  PSI 0.72  PSI 0.72  0.5    60      2026-03-04 00:00"
+        "  packaging-line/brightness-drift/v1/cam-1/-/-",
+        "pending  warning   2026-03-03 00:00  -         PSI 0.8   0.5    60      2026-03-04 00:00"
+        "  packaging-line/brightness-drift/v1/cam-2/-/-",
         "",
         "3 series watched: 1 firing, 1 pending, 1 undecided; judged up to 2026-03-04 00:00 UTC",
     ]
@@ -127,8 +129,12 @@ def test_show_says_everything(drifted: Settings, capsys: pytest.CaptureFixture[s
     assert run(drifted, "show", KEY) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"{KEY}: firing, warning"
-    assert said[2].startswith("Brightness of cam-1 (packaging-line v1) fell from 131.2 to 118.4 (-9.8 %): PSI 0.72")
-    facts = {line[2:11].strip(): line[12:] for line in said[4 : said.index("", 4)]}
+    fired = "When it fired, window to 2026-03-04 00:00 UTC: Brightness of cam-1 (packaging-line v1) fell from 131.2"
+    assert said[2].startswith(f"{fired} to 118.4 (-9.8 %): PSI 0.72")
+    assert said[4] == (
+        "Now, window to 2026-03-04 00:00 UTC: PSI 0.72 is above 0.5 (0.2 + 0.3 for chance at 60 frames); n 60"
+    )
+    facts = {line[2:11].strip(): line[12:] for line in said[6 : said.index("", 6)]}
     assert facts["since"] == "2026-03-02 00:00 UTC"
     assert facts["limit"] == "0.5 = 0.2 (rule brightness-drift, contract c0ffee) + 0.3 (chance at 60 frames)"
     assert facts["now"] == "mean 118.4 (grey level 0-255), n 60"
@@ -139,6 +145,42 @@ def test_show_says_everything(drifted: Settings, capsys: pytest.CaptureFixture[s
     assert windows == ["0.100", "0.610", "0.720"]
     assert said[-2] == "history"
     assert said[-1].startswith("  2026-03-04 02:00  firing        Brightness of cam-1")
+
+
+def test_weeks_later_both_are_shown_what_it_was_when_it_fired_and_what_it_is(
+    drifted: Settings, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(drifted, "run", "--at", "2026-03-04T02:00")
+    series = SeriesKey(Scope("packaging-line", "v1", camera="cam-1"), "brightness", recipe="full")
+    with database.begin() as conn:
+        number = baselines.listing(conn, "packaging-line")[0].id
+        for day in range(3, 24):
+            window = Window(START + day * DAY, START + (day + 1) * DAY)
+            measurements.claim_window(conn, "packaging-line", "v1", MeasuredWindow(window, 60, number, "c0ffee"))
+            facts = (window, 0.7 + 0.1 * day, "ok", 61, 1680, number, "c0ffee", 0.3, 90.0, 131.2, 2.5, 3.5)
+            measurements.save(conn, [Measurement(series, "psi", *facts)])
+    run(drifted, "run", "--at", "2026-03-25T02:00")
+    capsys.readouterr()
+    run(drifted, "show", KEY)
+    said = capsys.readouterr().out
+    assert "When it fired, window to 2026-03-04 00:00 UTC: Brightness of cam-1" in said
+    assert "PSI 0.72 is above 0.5 (0.2 + 0.3 for chance at 60 frames); n 60 against 1,680" in said
+    assert "Now, window to 2026-03-25 00:00 UTC: PSI 3 is above 0.5 (0.2 + 0.3 for chance at 61 frames); n 61" in said
+    run(drifted, "list")
+    assert capsys.readouterr().out.splitlines()[1].split()[4:8] == ["PSI", "0.72", "PSI", "3"]
+    run(drifted, "show", KEY, "--json")
+    plain = json.loads(capsys.readouterr().out)
+    assert (plain["fired"]["value"], plain["fired"]["n"]) == (0.72, 60)
+    assert plain["now"] == {
+        "as_of": "2026-03-25T00:00:00+00:00",
+        "said": "PSI 3 is above 0.5 (0.2 + 0.3 for chance at 61 frames)",
+        "value": 3.0,
+        "low": 2.5,
+        "high": 3.5,
+        "n": 61,
+        "limit": 0.5,
+    }
+    assert len(plain["events"]) == 1, "it was told once"
 
 
 def test_show_as_json_holds_the_evidence(drifted: Settings, capsys: pytest.CaptureFixture[str]) -> None:

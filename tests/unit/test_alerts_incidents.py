@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -62,6 +64,63 @@ def test_what_goes_to_and_fro_is_told_thrice() -> None:
         (7, "7 quiet days"),
         (18 + 35, "35 quiet days"),
     ]
+
+
+def restless(days: int, *more: Alarm) -> list[Day]:
+    """A camera that went to and fro twice, so that it is kept open; with what else happens there."""
+    by_day = {0: [alarm(0, 1)], 9: [alarm(9, 1)], 18: [alarm(18, 1)]}
+    for one in more:
+        by_day.setdefault((one.day - START).days, []).append(one)
+    return play(by_day, days, calm=True)
+
+
+def sized(day: int, size: float, signal: str = "brightness") -> Alarm:
+    return replace(alarm(day, 1, signal), size=size)
+
+
+def test_something_new_at_a_restless_place_is_told_once_more() -> None:
+    played = restless(60, *(sized(day, 1.0, "sharpness") for day in range(30, 50, 4)))
+    assert [(i.opened_on, i.signals) for i in told(played)] == [
+        (on(0), ("brightness",)),
+        (on(9), ("brightness",)),
+        (on(30), ("brightness", "sharpness")),
+    ]
+    over = [(n, i.closed_because) for n, day in enumerate(played) for i in day.closed]
+    assert over == [(7, "7 quiet days"), (30, "clearly worse: sharpness moved too")]
+    (last,) = played[-1].state.open
+    assert last.onset == on(27), "since when the new thing is there"
+
+
+@pytest.mark.parametrize(("size", "told_on"), [(1.9, [0, 9]), (2.1, [0, 9, 30])])
+def test_what_is_more_than_twice_as_far_off_as_people_know_is_told_anew(size: float, told_on: list[int]) -> None:
+    played = restless(60, sized(30, size))
+    assert [(i.opened_on - START).days for i in told(played)] == told_on
+    assert all(i.closed_because == "clearly worse: 2.1 times as far off as was known" for i in played[30].closed)
+
+
+def test_a_restless_place_is_told_anew_once_in_seven_days() -> None:
+    played = restless(80, *(sized(day, 3.0 ** (day - 29)) for day in range(30, 60)))
+    days = [(i.opened_on - START).days for i in told(played)][2:]
+    assert days[:2] == [30, 37]
+    assert all(later - earlier >= 7 for earlier, later in pairwise(days))
+
+
+def test_what_goes_on_or_is_new_is_not_told_anew() -> None:
+    """People know of what has not rested; of what is back, for a week what it comes to."""
+    played = play({day: [sized(day, 1.0 + day)] for day in range(60)}, 60)
+    assert len(told(played)) == 1
+    played = play({0: [sized(0, 1)], 9: [sized(9, 1)], 12: [sized(12, 9)], 20: [sized(20, 17)]}, 30, calm=True)
+    assert [i.opened_on for i in told(played)] == [on(0), on(9)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 120), st.sampled_from([1.0, 3.0, 9.0, 27.0])), max_size=60))
+@settings(derandomize=True, max_examples=60, deadline=None)
+def test_no_place_is_told_twice_in_seven_days(happened: list[tuple[int, float]]) -> None:
+    by_day: dict[int, list[Alarm]] = {}
+    for day, size in happened:
+        by_day.setdefault(day, []).append(sized(day, size))
+    days = [i.opened_on for i in told(play(by_day, 130, calm=True))]
+    assert all((later - earlier).days >= 7 for earlier, later in pairwise(days))
 
 
 def test_what_comes_back_after_a_long_rest_is_an_incident_like_the_first() -> None:

@@ -27,6 +27,7 @@ from seven_cameras import (
 from sqlalchemy import text
 
 from monitor.alerts import gather, life
+from monitor.alerts.labels import labels_of
 from monitor.cli.main import main
 from monitor.drift import baseline, history, lanes, watch
 from monitor.errors import GateRefused, UsageError
@@ -174,6 +175,36 @@ def test_an_incident_that_is_back_after_a_short_rest_says_so(drifting: Line) -> 
     assert "It goes to and fro: it is over once 35 days in a row are quiet." in event.evidence["sentence"]
 
 
+def test_a_restless_incident_that_is_clearly_worse_is_told_anew_under_labels_of_its_own(drifting: Line) -> None:
+    drifting.write(BASELINE, DAYS)
+    drifting.tick(BASELINE)
+    scope, day = ("north", "cam-2"), (START + BASELINE * DAY).date()
+    first, over = day - timedelta(days=30), day - timedelta(days=20)
+    rested = Incident(scope, "optics", first, first, ("brightness",), frozenset({scope}), first, over, "7 quiet days")
+    back = replace(
+        rested, opened_on=day - timedelta(days=3), last_alarm_on=day, closed_on=None, closed_because="", told_size=1.0
+    )
+    with drifting.database.begin() as conn:
+        (frozen,) = baselines.listing(conn, "line")
+        for one in (rested, back):
+            incidents.open_new(conn, incidents.Watch("line", "v1", ""), frozen.id, one)
+    drifting.tick(DAYS - 1)
+    with drifting.database.begin() as conn:
+        newest, last, _ = incidents.read(conn, key="line/incident/v1/north / cam-2/optics")
+        opened, closed = alerts.events(conn, newest.key)
+        sent = conn.execute(
+            text("SELECT count(*) FROM outbox JOIN alert_event USING (event_id) WHERE alert_key = :key"),
+            {"key": newest.key},
+        ).scalar()
+    assert (newest.episode, last.episode, newest.incident.closed_on) == (3, 2, None)
+    assert last.incident.closed_because.startswith("clearly worse: ")
+    assert "goes on as a new one, for it is clearly worse: " in closed.evidence["sentence"]
+    assert "Told anew, for it is clearly worse: " in opened.evidence["sentence"]
+    assert sent == 2, "the end of the one and the beginning of the other"
+    assert labels_of(opened) == labels_of(closed) | {"worse_since": str(newest.incident.opened_on)}
+    assert newest.incident.told_size > 2
+
+
 def test_the_same_tick_five_times_and_day_by_day_leaves_the_same(drifting: Line, settings: Settings) -> None:
     drifting.write(BASELINE, DAYS)
     for day in range(BASELINE, DAYS):
@@ -194,7 +225,9 @@ def test_late_records_redo_the_days_from_the_first_that_changed(drifting: Line) 
     assert drifting.tick(DAYS - 1)[0] == DAYS - 22
     with drifting.database.begin() as conn:
         late = {repr(m) for m in measurements.read(conn, "line")}
-        conn.execute(text("TRUNCATE watched_day, gathered_day, measurement, incident, outbox, alert_event"))
+        conn.execute(
+            text("TRUNCATE watched_day, gathered_day, measurement, incident, incident_said, outbox, alert_event")
+        )
     drifting.tick(DAYS - 1)
     with drifting.database.begin() as conn:
         assert {repr(m) for m in measurements.read(conn, "line")} == late
@@ -214,7 +247,9 @@ def test_a_tick_killed_at_every_commit_leaves_what_an_undisturbed_one_does(
     assert killed_everywhere(settings, work) >= 8
     killed = drifting.all_rows()
     with drifting.database.begin() as conn:
-        conn.execute(text("TRUNCATE watched_day, gathered_day, measurement, incident, outbox, alert_event"))
+        conn.execute(
+            text("TRUNCATE watched_day, gathered_day, measurement, incident, incident_said, outbox, alert_event")
+        )
     work(drifting.database)
     assert drifting.all_rows() == killed
     assert any("incident/v1/north/service" in row for row in killed)

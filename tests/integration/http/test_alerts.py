@@ -36,6 +36,8 @@ def test_an_alert_is_seen_taken_on_and_resolved(plant, desk):
     [listed] = desk.get("/v1/alerts").json()["alerts"]
     assert (listed["key"], listed["state"], listed["acknowledged_by"]) == (KEY, "firing", None)
     assert listed["labels"]["slice"] == "lighting=low"
+    assert (listed["fired"]["said"], listed["fired"]["value"]) == ("It is dark.", 0.6)
+    assert (listed["now"]["said"], listed["now"]["n"], listed["now"]["limit"]) == ("because", 60, 0.5)
     path = f"/v1/alerts/{quote(KEY)}"
     taken = desk.post(f"{path}/ack", json={"by": "A. Roe", "note": "on my\nway"})
     assert (taken.status_code, taken.json()["acknowledged_by"]) == (200, "A. Roe")

@@ -76,7 +76,8 @@ def test_the_overview_answers_four_questions_first(drifted, read):
     assert "Since when? 2026-03-06 00:00 (3 days ago) The oldest alert that fires: brightness-drift." in short
     assert "What to do first? Look at that camera's newest frames" in short
     assert "1 firing" in page.text
-    assert "Brightness of cam-1 (presses v1.0) fell from" in page.text
+    assert re.search(r"Now \(window to 2026-03-09 00:00\) ?: PSI [\d.]+ is above [\d.]+ \(.*?\); n 60", page.text)
+    assert re.search(r"When it fired \(window to 2026-03-08 00:00\) ?: Brightness of cam-1 .* fell from", page.text)
 
 
 def test_the_monitor_tells_what_came_in(drifted, read):

@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
@@ -19,6 +20,9 @@ from monitor.settings import Settings
 from monitor.store import embedded, migrate
 from monitor.store.database import Database, open_database
 
+# How long an example takes is no property of the code: a busy machine takes its time.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 REQUIRED = set(os.environ.get("MONITOR_REQUIRE", "").split(","))
 ROOM_IN_MEMORY = 8 << 30
 TEMPLATE = f"monitor_template_{os.getpid()}"

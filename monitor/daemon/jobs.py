@@ -256,8 +256,8 @@ JOBS = (
         may_take=timedelta(hours=3),
     ),
     Job("days", timedelta(minutes=10), _merge_days, "makes one row of every series of a day that is over"),
-    Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
-    Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
+    Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox", prompt=True),
+    Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True, prompt=True),
     Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period", needs_contracts=True),
     Job(
         "recount",
@@ -273,6 +273,7 @@ JOBS = (
         _audit,
         "looks whether the rest does its work, and says so outside",
         catch_up=CatchUp.NONE,
+        prompt=True,
     ),
 )
 """In the order in which one feeds the next."""

@@ -41,6 +41,10 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _DISK_FULL = "53100"
 _FULL_FOR_S = 60.0
 """How long nothing is loaded into a server of one's own after it had no room: every try takes some of the last."""
+_CONNECTIONS = 25
+"""Connections of one process at the most: two for each of six jobs, one for the lease, twelve for the web."""
+_KEPT = 5
+"""Of them so many are kept open."""
 _CONNECT_ARGS = {
     "application_name": "monitor",
     "connect_timeout": 10,
@@ -194,7 +198,13 @@ def _sqlstate(error: DBAPIError) -> str | None:
 def _open(url: URL, room: Room | None = None) -> Iterator[Engine]:
     given = url.query.get("options", "")
     options = " ".join([*([given] if isinstance(given, str) else given), "-c timezone=UTC"]).strip()
-    engine = create_engine(url, pool_pre_ping=True, connect_args={**_CONNECT_ARGS, "options": options})
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=_KEPT,
+        max_overflow=_CONNECTIONS - _KEPT,
+        connect_args={**_CONNECT_ARGS, "options": options},
+    )
     event.listen(engine, "connect", lambda _, record: record.info.update(room=room))
     try:
         _check_version(engine)

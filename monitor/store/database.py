@@ -242,6 +242,10 @@ def _checked_url(text_url: str) -> URL:
             "MONITOR_DATABASE_URL has an @ beside the one before its host; write an @ of the user's name or of the "
             "password as %40, and a / there as %2F"
         )
+    # libpq takes a password among the options too, where it would be shown with them; it takes the last one given.
+    if said := url.query.get("password"):
+        word = said if isinstance(said, str) else said[-1]
+        url = url.difference_update_query(["password"]).set(password=word)
     return url.set(drivername="postgresql+psycopg")
 
 

@@ -41,9 +41,15 @@ def _take_up_contracts(context: Context, now: datetime) -> int:
     wrong = set(shelf.complaints.values())
     for sentence in news:
         _log.log(logging.WARNING if sentence in wrong else logging.INFO, "%s", sentence)
-    with context.database.begin() as conn:
-        # In one order, so that two daemons do not wait for each other in a circle.
-        contracts.take_up(conn, [loaded for _, loaded in sorted(shelf.contracts.items())], now)
+    taken = [loaded for _, loaded in sorted(shelf.contracts.items())]
+    led = context.leading()
+    with (led or context).database.begin() as conn:
+        # Who leads says what is in force: the folder of one that stands by may be another, or empty.
+        if led is not None:
+            contracts.take_up(conn, taken, now)
+        else:
+            for loaded in taken:
+                contracts.keep(conn, loaded, now)
     return len(news)
 
 

@@ -306,14 +306,14 @@ _BETWEEN = text(f"SELECT coalesce(sum(r.n), 0) {_LIVE_FRAMES} AND s.version = :v
 
 
 def window_frames(
-    conn: Connection, model: str, length: timedelta, since: datetime = EPOCH
+    conn: Connection, model: str, length: timedelta, since: datetime = EPOCH, end: datetime = _FOR_EVER
 ) -> dict[str, dict[datetime, int]]:
-    """Live frames of each version by start of the window, for the windows that have any.
+    """Live frames of each version by start of the window, for the windows that have any, of the hours before `end`.
 
     Windows of `length` are counted from `EPOCH`; the first one is that which `since` lies in.
     """
     start = EPOCH + (since - EPOCH) // length * length
-    values = {"model": model, "length": length, "epoch": EPOCH, "start": start, "end": _FOR_EVER}
+    values = {"model": model, "length": length, "epoch": EPOCH, "start": start, "end": end}
     found: dict[str, dict[datetime, int]] = {}
     for version, at, frames in conn.execute(_BY_WINDOW, values):
         found.setdefault(version, {})[at] = int(frames)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from monitor.cli.progress import Progress
 from monitor.client.folder import ImageFault, ImageResult, image_paths, listed_images, read_folder
 from monitor.errors import UsageError
-
-_TERMINAL_EVERY_S, _FILE_EVERY_S = 0.2, 5.0
 
 
 def chosen_images(paths: Sequence[Path], listing: Path | None = None) -> list[Path]:
@@ -36,12 +33,13 @@ def chosen_images(paths: Sequence[Path], listing: Path | None = None) -> list[Pa
 
 def read_images(paths: Sequence[Path], step: int = 1) -> Iterator[ImageResult]:
     """The images that can be read; the others are named on standard error, and how far it is."""
-    for result in _with_progress(read_folder(paths, step), len(paths)):
+    progress = Progress("images")
+    for done, result in enumerate(read_folder(paths, step), start=1):
         if isinstance(result, ImageFault):
-            start_of_line = "\r\x1b[K" if sys.stderr.isatty() else ""
-            print(f"{start_of_line}monitor: {result.path} {result.reason}", file=sys.stderr)
+            progress.aside(f"monitor: {result.path} {result.reason}")
         else:
             yield result
+        progress.step(done, len(paths))
 
 
 def step(text: str) -> int:
@@ -53,21 +51,3 @@ def step(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a step; give 1 for every pixel or a whole number above it")
     return int(text)
-
-
-def _with_progress(results: Iterable[ImageResult | ImageFault], total: int) -> Iterator[ImageResult | ImageFault]:
-    """Pass results on; say how far it is on standard error, often on a terminal and now and then elsewhere."""
-    terminal = sys.stderr.isatty()
-    every_s = _TERMINAL_EVERY_S if terminal else _FILE_EVERY_S
-    start = last = time.monotonic()
-    for done, result in enumerate(results, start=1):
-        yield result
-        now = time.monotonic()
-        if now - last >= every_s or (terminal and done == total):
-            last = now
-            said = f"{done:,} of {total:,} images, {done / (now - start):.0f} a second"
-            print(
-                f"\r{said}\x1b[K" if terminal else said,
-                end="\n" if not terminal or done == total else "",
-                file=sys.stderr,
-            )

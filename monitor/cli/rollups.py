@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime, timedelta
 
 from monitor.cli.moments import clock, moment
+from monitor.cli.progress import Progress
 from monitor.errors import UsageError
 from monitor.ingest import audit
 from monitor.ingest.audit import Audit, Task
@@ -62,7 +62,7 @@ def run_audit(args: argparse.Namespace, settings: Settings) -> int:
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         period = _period(args, now - _DAY, now)
-        done = audit.run(database, Task(period, args.model, repair=args.repair), now, _progress)
+        done = audit.run(database, Task(period, args.model, repair=args.repair), now, _told())
         said = recount.run(database, period, args.model, repair=args.repair)
     print("\n".join([*report(done), *report_reviews(said)]))
     whole = done.differing == done.repaired and said.differing == said.repaired and not done.nameless
@@ -75,7 +75,7 @@ def run_rebuild(args: argparse.Namespace, settings: Settings) -> int:
     with open_database(settings) as database:
         migrate.require_current(database.engine)
         period = _period(args, _oldest(database, now), now + _DAY)
-        done = audit.run(database, Task(period, args.model, args.signal, repair=True), now, _progress)
+        done = audit.run(database, Task(period, args.model, args.signal, repair=True), now, _told())
     print("\n".join(report(done)))
     if done.repaired:
         print("drift measures those windows again; baselines keep what they froze: freeze new ones if edges changed")
@@ -135,6 +135,13 @@ def _oldest(database: Database, now: datetime) -> datetime:
     return datetime(first.year, first.month, first.day, tzinfo=UTC)
 
 
-def _progress(hour: Window, differing: int) -> None:
-    if differing:
-        print(f"{hour.start:%Y-%m-%d %H:%M}: {differing} differ", file=sys.stderr)
+def _told() -> audit.Progress:
+    """Says how far it is, and of every hour that differs."""
+    progress = Progress("hours recounted")
+
+    def told(hour: Window, differing: int, done: int, total: int) -> None:
+        if differing:
+            progress.aside(f"{hour.start:%Y-%m-%d %H:%M}: {differing} differ")
+        progress.step(done, total, f", up to {hour.end:%Y-%m-%d %H:%M}")
+
+    return told

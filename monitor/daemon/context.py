@@ -1,8 +1,9 @@
 """What a job is, and what the jobs work with.
 
-A turn of a job has one row and one final state: done, failed, or skipped with the reason. What becomes of missed
-turns stands with the job: the newest alone (nearly all, for they ask what is undone), each one (the recount), none
-(the audit: it speaks of now). Turns are counted from 1970 in UTC, so that no clock change moves one.
+A turn of a job has one row and one final state: done, failed, or skipped with the reason; of what every process does
+for itself, turns with nothing to do share a row. What becomes of missed turns stands with the job: the newest alone
+(nearly all, for they ask what is undone), each one (the recount), none (the audit: it speaks of now). Turns are
+counted from 1970 in UTC, so that no clock change moves one.
 """
 
 from __future__ import annotations

@@ -144,13 +144,16 @@ def marks(lane: Lane, values: Floats, past: Ints) -> Floats:
 
 def stream_of(lane: Lane, hourly: seasonal.Hourly, calendar: Calendar, class_name: str = "") -> Stream:
     """A daily lane's stream from its hourly numbers: the season, the scores, the long-run scale, the effect."""
+    of_shares = lane.probe in ("classes", *SHARES)
+    if of_shares:
+        hourly = seasonal.evened(hourly, calendar.weekend, calendar.baseline)
     days = seasonal.deviations(hourly, calendar.weekend, calendar.baseline)
     known = null.usual(days.steady, calendar.baseline)
     z = null.scores(days.steady, known, centre=False)
     variance = sequential.long_run_variance(days.steady, calendar.baseline)
     z = sequential.long_run(z, variance, known.m)
     effect, level = days.deviation, days.level
-    if lane.probe in ("classes", *SHARES):
+    if of_shares:
         effect, level = seasonal.share_moved(days.level, days.deviation), np.sin(days.level) ** 2
     elif lane.unit == "relative":
         effect = days.deviation / np.abs(days.level)

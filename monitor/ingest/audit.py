@@ -25,7 +25,8 @@ SHOWN = 100
 KEPT = 10_000
 """Rows of one hour whose former state the evidence of a repair keeps."""
 _HOUR = timedelta(hours=1)
-Progress = Callable[[Window, int], None]
+Progress = Callable[[Window, int, int, int], None]
+"""Is told of an hour that was recounted: how many rows differ, how many hours are done, and of how many."""
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class Task:
 
 
 def run(database: Database, task: Task, now: datetime, progress: Progress | None = None) -> Audit:
-    """Recount the hours of a period, which is widened to whole ones; `progress` is told of each and its differences.
+    """Recount the hours of a period, which is widened to whole ones; `progress` is told of each.
 
     Repaired hours make the windows they belong to undone, so that drift is measured on the right numbers; alerts
     that were decided stay as they are.
@@ -76,30 +77,39 @@ def run(database: Database, task: Task, now: datetime, progress: Progress | None
         held = retention.days_with_rollups(conn, task.period.start, task.period.end, task.model)
     audit = Audit()
     gone = set(held) - complete
-    for hour in _hours(task.period, complete):
-        with ExitStack() as stack:
-            if task.repair:
-                # In a transaction of its own: the snapshot must not be older than the merge that was waited for.
-                histograms.hold_merges(stack.enter_context(database.begin()))
-            conn = stack.enter_context(repairs.snapshot(database))
-            if not retention.has_all_frames(conn, hour.start.date()):
-                gone.add(hour.start.date())  # taken away since this began
-                continue
-            compared, blind, found = _compare(conn, task, hour)
-            if task.repair and found:
-                _repair(conn, task, hour, compared, found, now)
-        audit.hours += 1
+    hours = list(_hours(task.period, complete))
+    for done, hour in enumerate(hours, start=1):
+        seen = _look(database, task, hour, now)
+        if seen is None:
+            gone.add(hour.start.date())  # taken away since this began
+        compared, blind, found = seen or (0, 0, [])
+        audit.hours += seen is not None
         audit.compared += compared
         audit.blind += blind
         audit.differing += len(found)
         audit.repaired += len(found) if task.repair else 0
         audit.shown += found[: SHOWN - len(audit.shown)]
         if progress is not None:
-            progress(hour, len(found))
+            progress(hour, len(found), done, len(hours))
     with database.begin() as conn:
         audit.nameless = repairs.count_nameless(conn, _whole(task.period.start), task.period.end)
     audit.without_frames = sorted(gone)
     return audit
+
+
+def _look(database: Database, task: Task, hour: Window, now: datetime) -> tuple[int, int, list[Difference]] | None:
+    """Recount one hour, and repair it if that is asked; as `_compare`, None where not all of its frames are there."""
+    with ExitStack() as stack:
+        if task.repair:
+            # In a transaction of its own: the snapshot must not be older than the merge that was waited for.
+            histograms.hold_merges(stack.enter_context(database.begin()))
+        conn = stack.enter_context(repairs.snapshot(database))
+        if not retention.has_all_frames(conn, hour.start.date()):
+            return None
+        compared, blind, found = _compare(conn, task, hour)
+        if task.repair and found:
+            _repair(conn, task, hour, compared, found, now)
+        return compared, blind, found
 
 
 def _hours(period: Window, days: set[date]) -> Iterator[Window]:

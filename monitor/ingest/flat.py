@@ -17,7 +17,7 @@ from typing import Any, Self, get_type_hints
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from monitor.imaging.stats import HISTOGRAM_BINS
 from monitor.records import DetectionRecord, Floats, FrameRecord, ImageStatsRecord, Ints
@@ -30,6 +30,7 @@ _REPEATED = ("model", "version", "stage", "camera", "site", "line", "status")
 _AS_SAID = ("event_id", "image_uri", "camera_meta", "embedding")
 _pack_counts = struct.Struct(f"={HISTOGRAM_BINS}i").pack
 _read_slices = msgspec.json.Decoder(get_type_hints(FrameRecord, include_extras=True)["slices"]).decode
+_read_wholly = msgspec.json.Decoder(FrameRecord).decode
 _pack_box = struct.Struct("=4d").pack
 
 
@@ -37,6 +38,24 @@ class Hasty(FrameRecord, forbid_unknown_fields=True, gc=False):
     """A record whose slices are left as they are written: few spellings are ever met, and each is read once."""
 
     slices: msgspec.Raw = msgspec.Raw(b"{}")  # type: ignore[assignment]
+
+
+_read_hastily = msgspec.json.Decoder(Hasty).decode
+
+
+def read_one(line: bytes) -> FrameRecord:
+    """The record that a line holds, just as it is read hastily: of `slices` that stand twice the last are all.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it holds none.
+    """
+    try:
+        return _read_wholly(line)
+    except msgspec.ValidationError:
+        if line.count(b'"slices"') < 2:
+            raise
+        hasty = _read_hastily(line)
+        return FrameRecord(**asdict(hasty) | {"slices": _read_slices(hasty.slices)})
 
 
 @dataclass(slots=True)

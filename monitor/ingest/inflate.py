@@ -72,6 +72,18 @@ def as_stream(pieces: Pieces, packed: int) -> BinaryIO:
     return io.BufferedReader(_Stream(_bounded(pieces, packed)), _BUFFER)
 
 
+def beginning(stream: BinaryIO, length: int) -> BinaryIO:
+    """The first `length` bytes of a file, which may grow while it is read, as a stream."""
+
+    def pieces() -> Pieces:
+        left = length
+        while left and (piece := stream.read(min(left, _BUFFER))):
+            left -= len(piece)
+            yield piece
+
+    return io.BufferedReader(_Stream(pieces()), _BUFFER)
+
+
 def _bounded(pieces: Pieces, packed: int) -> Pieces:
     most = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * packed))
     given = 0

@@ -6,8 +6,10 @@ What is unpacked, or came by itself, is held as text.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +19,7 @@ from typing import BinaryIO, Self, cast
 
 import numpy as np
 
-from monitor.errors import FileBroken, UsageError
+from monitor.errors import DependencyAway, FileBroken, MonitorError, UsageError
 
 BATCH_LINES = 10_000
 BATCH_BYTES = 16 << 20
@@ -30,6 +32,7 @@ _PIECE = 1 << 20
 _LOOK = 1 << 12
 """Bytes that are read at a time where something is looked for."""
 _NEWLINE, _COMMA = b"\n,"
+_RUN_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Stored:
@@ -95,7 +98,7 @@ class Descriptor:
             while len(said) < size and (piece := os.pread(self.number, size - len(said), at + len(said))):
                 said = said + piece if said else piece
         except OSError as error:
-            raise _unreadable(self.name, error) from error
+            raise unreadable(self.name, error) from error
         if len(said) < size:
             raise UsageError(
                 f"{self.name} became shorter while it was read; write under a temporary name and rename when it is"
@@ -186,25 +189,40 @@ class Lines:
 
 @contextmanager
 def in_memory(pieces: Iterable[bytes | bytearray | memoryview]) -> Iterator[int]:
-    """A descriptor of a nameless file that holds the pieces one after the other, in memory where that can be."""
+    """A descriptor of a nameless file that holds the pieces one after the other, in memory where that can be.
+
+    Raises:
+        DependencyAway: there is no memory or descriptor for it.
+    """
     with ExitStack() as stack:
-        if hasattr(os, "memfd_create"):
-            place = os.memfd_create("lines")
-            stack.callback(os.close, place)
-        else:
-            place = stack.enter_context(tempfile.TemporaryFile(buffering=0)).fileno()
-        for piece in pieces:
-            left = memoryview(piece)
-            while left:
-                left = left[os.write(place, left) :]
+        try:
+            if hasattr(os, "memfd_create"):
+                place = os.memfd_create("lines")
+                stack.callback(os.close, place)
+            else:
+                place = stack.enter_context(tempfile.TemporaryFile(buffering=0)).fileno()
+            for piece in pieces:
+                left = memoryview(piece)
+                while left:
+                    left = left[os.write(place, left) :]
+        except OSError as error:
+            raise DependencyAway(
+                f"a batch of lines cannot be handed over: {error}; free memory or open files, then try again"
+            ) from error
         yield place
 
 
-def hash_of(stream: BinaryIO) -> str:
-    """SHA-256 of a stream from its beginning, in hex; the stream is rewound."""
+def length_of(stream: BinaryIO) -> int:
+    """How long a file is now; a file that may grow is read so far. Where nothing says it, there is no bound."""
+    return os.fstat(stream.fileno()).st_size or sys.maxsize
+
+
+def hash_of(stream: BinaryIO, length: int) -> str:
+    """SHA-256 of a file's first `length` bytes, in hex; it is rewound."""
     digest = hashlib.sha256()
-    while piece := stream.read(_PIECE):
+    while length and (piece := stream.read(min(length, _PIECE))):
         digest.update(piece)
+        length -= len(piece)
     stream.seek(0)
     return digest.hexdigest()
 
@@ -247,7 +265,7 @@ def find_batches(stream: BinaryIO) -> list[Lines] | None:
         end = os.fstat(stream.fileno()).st_size
         file = Descriptor(os.dup(stream.fileno()), str(stream.name))
     except OSError as error:
-        raise _unreadable(str(stream.name), error) from error
+        raise unreadable(str(stream.name), error) from error
     if not end or file.read(end - 1, 1) != b"\n":
         return None
     found: list[Lines] = []
@@ -268,8 +286,13 @@ def find_batches(stream: BinaryIO) -> list[Lines] | None:
     return found
 
 
-def _unreadable(name: str, error: OSError) -> UsageError:
-    return UsageError(f"{name} cannot be read: {error.strerror}; mend its disk or drop it again")
+def unreadable(name: object, error: OSError, remedy: str = "mend its disk or drop it again") -> MonitorError:
+    """What to raise for a file that cannot be read: UsageError; DependencyAway if the fault is not the file's."""
+    if error.errno in _RUN_SHORT:
+        return DependencyAway(
+            f"{name} cannot be read now: {error.strerror}; free memory or raise the limit on open files (ulimit -n)"
+        )
+    return UsageError(f"{name} cannot be read: {error.strerror}; {remedy}")
 
 
 def _stored(first: int, text: Stored, end: int, lines: int) -> Lines:

@@ -19,7 +19,7 @@ import numpy as np
 from monitor.errors import RecordRejected
 from monitor.ingest.columns import Rules, columns_of
 from monitor.ingest.digest import digests as digests_of
-from monitor.ingest.flat import Flat, Hasty
+from monitor.ingest.flat import Flat, Hasty, read_one
 from monitor.records import FrameColumns, FrameRecord, Reject, microseconds
 
 if TYPE_CHECKING:  # what reads lines must not load what reads contracts
@@ -49,7 +49,6 @@ MAX_REAL = 3.4e38
 """Largest size of an embedding's element: single precision."""
 
 Record = TypeVar("Record")
-_decode = msgspec.json.Decoder(FrameRecord).decode
 _decode_hastily = msgspec.json.Decoder(Hasty).decode
 _decode_lines = msgspec.json.Decoder(Hasty).decode_lines
 
@@ -238,7 +237,7 @@ def plain(said: str) -> str:
 
 
 def _read(line: bytes) -> FrameRecord:
-    record = decoded(line, _decode)
+    record = decoded(line, read_one)
     # JSON keeps control characters and, for most writers, all but ASCII behind a backslash and u.
     if b"\\" in line or not line.isascii():
         _check_texts(record)

@@ -7,14 +7,13 @@ changes nothing.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 from monitor.ingest.feedback import lines_of_csv
-from monitor.ingest.inflate import as_stream, gunzip, unzstd
+from monitor.ingest.inflate import as_stream, beginning, gunzip, unzstd
 from monitor.ingest.parquet import read_lines
 from monitor.ingest.spool import suffix_of
 
@@ -22,18 +21,15 @@ _UNPACK = {".jsonl.gz": gunzip, ".jsonl.zst": unzstd, ".parquet": read_lines, ".
 
 
 @contextmanager
-def open_lines(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """The lines of a file that is open at its beginning; its name says how they are packed.
+def open_lines(stream: BinaryIO, name: str, length: int) -> Iterator[BinaryIO]:
+    """The lines of a file of this length that is open at its beginning; its name says how they are packed.
 
     Reading them raises:
         FileBroken: the rest cannot be read, or is more than may come out of such a file.
         UsageError: a package that reads such files is not installed.
     """
     unpack = _UNPACK.get(suffix_of(name))
-    if unpack is None:
-        yield stream
-        return
-    with as_stream(unpack(stream), os.fstat(stream.fileno()).st_size) as lines:
+    with beginning(stream, length) if unpack is None else as_stream(unpack(stream), length) as lines:
         yield lines
 
 

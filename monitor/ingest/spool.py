@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from monitor.errors import DependencyAway, UsageError
+from monitor.ingest.lines import unreadable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".events.csv")
 """What files of records are called, and how they are packed. Before the suffix `.reviews` or `.events` says that a
@@ -37,8 +38,9 @@ class Waiting:
     path: Path
     source: str
     name: str
-    stamp: tuple[int, int] | None = None
-    """Time of change and size when it was found, so that another file that took its name is not mistaken for it."""
+    stamp: tuple[int, int, int] | None = None
+    """Time of change, size, and time of the last change of any kind, which nobody can set, when it was found: so that
+    another file that took its name is not mistaken for it."""
 
 
 class Spool:
@@ -142,6 +144,7 @@ def open_file(path: Path) -> BinaryIO:
     Raises:
         FileNotFoundError: it is gone; another worker was faster.
         UsageError: it cannot be read, or is no regular file.
+        DependencyAway: this process has too many files open.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -150,17 +153,17 @@ def open_file(path: Path) -> BinaryIO:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; let this account read it") from error
+        raise unreadable(path, error, "let this account read it") from error
     os.close(descriptor)
     raise UsageError(f"{path} is not a regular file; put a file of JSON lines there")
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.lstat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_size, found.st_ctime_ns
 
 
 def _move(file: Waiting, folder: Path, reason: str = "") -> Path | None:
@@ -179,6 +182,8 @@ def _move(file: Waiting, folder: Path, reason: str = "") -> Path | None:
         try:
             if reason:  # first, so that nothing ever lies there unexplained
                 beside.write_text(reason + "\n", encoding="utf-8")
+            if _stamp(file.path) != file.stamp:  # once more, as late as can be
+                raise FileNotFoundError
             os.replace(file.path, place)
         except OSError:
             _give_back(place, beside)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, UsageError
 from monitor.ingest.batch import Batch, Begun, Contracts, Summary, Taking
-from monitor.ingest.lines import Lines, find_batches, hash_of, read_batches
+from monitor.ingest.lines import Lines, find_batches, hash_of, length_of, read_batches, unreadable
 from monitor.ingest.names import named
 from monitor.ingest.parse import MAX_LINE, plain
 from monitor.ingest.sources import broken_off, is_plain, listed, nothing_of, open_lines
@@ -246,13 +246,12 @@ def _batches(file: _File) -> Iterator[Batch]:
             yield from (_batch(waiting, together, lines) for lines in plain)
             return
         try:
-            digest = hash_of(stream)
+            length = length_of(stream)
+            digest = hash_of(stream, length)
         except OSError as error:
-            raise UsageError(
-                f"{waiting.path} cannot be read: {error.strerror}; mend its disk or drop it again"
-            ) from error
+            raise unreadable(waiting.path, error) from error
         try:
-            with open_lines(stream, waiting.path.name) as text:
+            with open_lines(stream, waiting.path.name, length) as text:
                 yield from (_batch(waiting, digest, lines) for lines in read_batches(text, MAX_LINE))
         except FileBroken as broken:
             file.summary.broken = [str(broken)]

@@ -22,7 +22,7 @@ import threading
 from collections import deque
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Self
 
 import msgspec
 
-from monitor.errors import DependencyAway, MonitorError, UsageError
+from monitor.errors import DependencyAway, UsageError
 from monitor.ingest.columns import Rules
 from monitor.ingest.lines import Descriptor, Lines, Stored, in_memory
 from monitor.ingest.names import OpenName
@@ -89,8 +89,10 @@ class _Task:
         """Prepare them in this process."""
         try:
             self.prepared.set_result(answered(self.asked, self.lines.pieces()))
-        except MonitorError as error:
-            self.prepared.set_exception(error)
+        except BaseException as error:
+            self.prepared.set_exception(error)  # whoever waits for it may be another thread
+            if not isinstance(error, Exception):
+                raise
 
 
 class Workers:
@@ -151,8 +153,9 @@ class Workers:
 
     def warm_up(self) -> None:
         """Start a worker, if there is none yet: it takes a while to come up, and can while files are looked at."""
-        if self.count and not self._all:
-            self._idle.put(self._free())
+        with self._lock:
+            if self.count and not self._all:
+                self._idle.put(self._start())
 
     def close(self) -> None:
         """End the workers; what they are at is lost."""
@@ -195,6 +198,9 @@ class Workers:
             except UsageError:
                 self._idle.put(worker)
                 raise
+            except BaseException:
+                self._forget(worker)
+                raise
             self._idle.put(worker)
             return unpack(said)
         raise DependencyAway(
@@ -204,16 +210,19 @@ class Workers:
         )
 
     def _free(self) -> _Worker:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            pass
         with self._lock:
-            if self._closed:
-                raise _stopping()
-            worker = _Worker()
-            self._all.add(worker)
-            return worker
+            try:
+                return self._idle.get_nowait()
+            except queue.Empty:
+                return self._start()
+
+    def _start(self) -> _Worker:
+        """A new worker; call it under the lock, or there may be one too many."""
+        if self._closed:
+            raise _stopping()
+        worker = _Worker()
+        self._all.add(worker)
+        return worker
 
     def _forget(self, worker: _Worker) -> None:
         worker.end()
@@ -229,22 +238,25 @@ class _Worker:
     """One process and the socket to it."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        try:
-            self._process = subprocess.Popen([sys.executable, "-P", "-c", _START], stdin=theirs.fileno(), stdout=2)
-        except OSError as error:
-            self._socket.close()
-            raise DependencyAway(
-                f"the process that reads lines cannot be started: {error}; free memory or processes, then try again"
-            ) from error
-        finally:
-            theirs.close()
+        with ExitStack() as stack:
+            try:
+                ours, theirs = map(stack.enter_context, socket.socketpair())
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _START], stdin=theirs.fileno(), stdout=2
+                )
+            except OSError as error:
+                raise DependencyAway(
+                    f"the process that reads lines cannot be started: {error}; free memory, processes or open files,"
+                    " then try again"
+                ) from error
+            self._socket = socket.socket(fileno=ours.detach())
 
     def ask(self, asked: Request, lines: Lines) -> mmap.mmap:
         """Hand a request over, and wait for the answer.
 
         Raises:
             UsageError: the lines cannot be read.
+            DependencyAway: there is no memory or descriptor for them or for the answer.
             _Ended: the process is gone.
         """
         try:
@@ -259,6 +271,10 @@ class _Worker:
             if done.fault:
                 raise UsageError(done.fault)
             return mmap.mmap(place, done.size, flags=mmap.MAP_SHARED | _AT_ONCE)
+        except OSError as error:
+            raise DependencyAway(
+                f"what was read of {asked.source} cannot be held: {error}; free memory or open files, then try again"
+            ) from error
         finally:
             os.close(place)
 
@@ -282,12 +298,19 @@ def _receive(whence: socket.socket) -> tuple[bytes, int]:
     """One message and its descriptor, which is to be closed.
 
     Raises:
+        DependencyAway: this process can have no descriptor more.
         _Ended: the other side is gone.
     """
     head, descriptors, _, _ = socket.recv_fds(whence, _HEAD.size, 1)
     try:
         head += _read(whence, _HEAD.size - len(head))
-        return _read(whence, *_HEAD.unpack(head)), descriptors.pop()
+        said = _read(whence, *_HEAD.unpack(head))
+        if not descriptors:  # Linux then leaves it out, and says so by a flag
+            raise DependencyAway(
+                "this process has too many files open to be handed one more; raise its limit (ulimit -n), then try"
+                " again"
+            )
+        return said, descriptors.pop()
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

@@ -114,6 +114,14 @@ def _corrected(theta: Floats, variance: Floats, reviewer: Reviewer) -> tuple[Flo
         raise ValueError(f"reviewers correct {f:.0%} of what is right and {s:.0%} of what is wrong: nothing follows")
     rate = (theta - f) / (s - f)
     # d rate / d s = -rate / (s - f) and d rate / d f = (rate - 1) / (s - f).
-    of_s = s * (1 - s) / reviewer.wrong if reviewer.wrong else 0.0
-    of_f = f * (1 - f) / reviewer.right if reviewer.right else 0.0
+    of_s = _uncertainty(reviewer.hits, reviewer.wrong)
+    of_f = _uncertainty(reviewer.slips, reviewer.right)
     return rate, (variance + rate**2 * of_s + (1 - rate) ** 2 * of_f) / (s - f) ** 2
+
+
+def _uncertainty(hits: int, n: int) -> float:
+    """The variance of a share of n, one hit and one miss added: none among twenty is no proof of never (Lang &
+    Reiczigel 2014, "Confidence limits for prevalence of disease adjusted for estimated sensitivity and
+    specificity"). 0 where nothing is known, and so nothing corrected."""
+    p = (hits + 1) / (n + 2)
+    return p * (1 - p) / (n + 2) if n else 0.0

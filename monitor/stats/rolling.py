@@ -47,19 +47,24 @@ def fast(hourly: Hourly, weekend: npt.ArrayLike, baseline: int) -> Fast:
     """Four hours' weighted distance from the season over its ordinary size.
 
     The scale is max(sd, q / 3.3) of the same quantity in the baseline (leave one day out), q being the 99.9 %
-    quantile of its absolute value: hours are neither normal nor independent.
+    quantile of its absolute value: hours are neither normal nor independent. Hours of fewer frames than their cell is
+    used to are the less sure of it: their distance is scored at √(n / n of the season), or a camera that sends less
+    would alarm by chance alone.
     """
     w = weights(hourly.n)
     cell = expected(hourly.x, w, weekend, baseline)
+    usual = np.where(w > 0, np.nan_to_num(expected(hourly.n, w, weekend, baseline)), 0.0)
     w = np.where(np.isfinite(cell), w, 0.0)
     flat = (*w.shape[:-2], w.shape[-2] * w.shape[-1])
     off, level = (np.where(w > 0, w * part, 0.0).reshape(flat) for part in (hourly.x - cell, cell))
     weight = trailing(w.reshape(flat))
     with np.errstate(invalid="ignore", divide="ignore"):
         moved, level = (np.where(weight >= SMALLEST_WEIGHT, trailing(v) / weight, np.nan) for v in (off, level))
-    past = moved[..., : baseline * w.shape[-1]].reshape(-1, baseline * w.shape[-1])
+    frames, season = (trailing(part.reshape(flat)) for part in (np.where(w > 0, hourly.n, 0.0), usual))
+    sure = moved * np.sqrt(np.minimum(1.0, frames / np.maximum(season, 1.0)))
+    past = sure[..., : baseline * w.shape[-1]].reshape(-1, baseline * w.shape[-1])
     scale = np.array([_scale(row[np.isfinite(row)]) for row in past]).reshape((*moved.shape[:-1], 1))
-    return Fast(*(part.reshape(w.shape) for part in (moved, level, moved / scale)))
+    return Fast(*(part.reshape(w.shape) for part in (moved, level, sure / scale)))
 
 
 def _scale(past: Floats) -> float:

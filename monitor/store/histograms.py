@@ -183,7 +183,8 @@ def merge(conn: Connection, now: datetime) -> int:
     """Make one row of every (series, start) of the hours that are over at `now`; returns how many rows were touched.
 
     Whatever the order in which batches came, those hours are then the same; the running hour is left alone, or each
-    of its batches would write it all again. One merge at a time; loading goes on beside it.
+    of its batches would write it all again. One merge at a time; loading goes on beside it, and where the two meet in
+    an hour the merge is left to the next one.
 
     Raises:
         NoRoom: the disk has no room for the rows to be written anew.
@@ -195,8 +196,17 @@ def merge(conn: Connection, now: datetime) -> int:
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
     over = {"over": _over(now)}
     require_room(conn, int(conn.execute(_TO_MERGE, over).scalar_one()))
-    alone = conn.execute(_RENAME, over).rowcount
-    return alone + conn.execute(_MERGE, over).rowcount
+    savepoint = conn.begin_nested()
+    try:
+        touched = conn.execute(_RENAME, over).rowcount + conn.execute(_MERGE, over).rowcount
+        savepoint.commit()
+    except IntegrityError as error:
+        # A batch that is the first in one of these hours since it is over has written row 0 of it just now.
+        savepoint.rollback()
+        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
+            raise
+        return 0
+    return touched
 
 
 def merge_if_free(database: Database, now: datetime) -> None:

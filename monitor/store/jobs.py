@@ -3,7 +3,9 @@
 Every turn of a job has one row, which comes to one final state and keeps it: `done`, `failed`, or `skipped` with the
 reason. A run is `hold` (one process at a time), `claim` (each turn once), the work, `finish`. The lock of `hold`
 lives and dies with its transaction, so whoever gets it knows that a run still marked `running` was cut off. What
-every process does for itself is neither held nor claimed, only noted; the first to end a turn has the word.
+every process does for itself is neither held nor claimed, only noted; the first to end a turn has the word. There,
+turns one after the other in which nothing was to do share a row for up to an hour: it bears the first one's time, and
+`started_at` and `finished_at` of the last.
 """
 
 from __future__ import annotations
@@ -33,16 +35,25 @@ _HEALTH = text("""
     ORDER BY j.place
 """)
 # Turns between the newest one that has a row and `at`. A day's turn has its row even where the job's own `every` was
-# another then: the turns are counted anew from the epoch.
+# another then: the turns are counted anew from the epoch. A noted run begins in its turn, and the last one of those
+# that share a row says up to where it reaches; a claimed one may make up for a turn of long ago.
 _SKIP = text("""
     INSERT INTO job_run (job, scheduled_for, started_at, finished_at, state, error)
     SELECT :job, turn, :now, :now, 'skipped', CASE WHEN turn < last.finished_at THEN :busy ELSE :missed END
-    FROM (SELECT scheduled_for, finished_at FROM job_run WHERE job = :job AND scheduled_for < :at
-          ORDER BY scheduled_for DESC LIMIT 1) last,
-        generate_series(date_bin(:every, greatest(last.scheduled_for, :oldest), :epoch) + :every,
+    FROM (SELECT CASE WHEN :noted THEN greatest(scheduled_for, started_at) ELSE scheduled_for END AS at, finished_at
+          FROM job_run WHERE job = :job AND scheduled_for < :at ORDER BY scheduled_for DESC LIMIT 1) last,
+        generate_series(date_bin(:every, greatest(last.at, :oldest), :epoch) + :every,
                         CAST(:at AS timestamptz) - :every, :every) turn
     ON CONFLICT (job, scheduled_for) DO NOTHING
 """)
+# Not what keys the row: Postgres then writes it anew in its place, and no index.
+_GO_ON = text("""
+    UPDATE job_run SET started_at = greatest(started_at, :began), finished_at = greatest(finished_at, :ended)
+    WHERE job = :job AND state = 'done' AND did = 0 AND scheduled_for > :at - :longest AND scheduled_for = (
+        SELECT max(scheduled_for) FROM job_run WHERE job = :job AND scheduled_for <= :at)
+""")
+_IDLE = timedelta(hours=1)
+"""How long runs that find nothing to do share a row."""
 _HISTORY_RUNS = 3000
 _HISTORY_AT_LEAST = timedelta(days=1)
 SLACK = timedelta(minutes=1)
@@ -125,7 +136,7 @@ def claim(conn: Connection, turn: Turn, now: datetime, *, again: bool = False) -
     )
     conn.execute(cut_off, {"job": turn.job, "at": turn.at, "now": now})
     if not again:
-        _skip(conn, turn, now, "no run began in this turn: nobody led, or the job had to wait")
+        _skip(conn, turn, now, "no run began in this turn: nobody led, or the job had to wait", noted=False)
     values = {"job": turn.job, "at": turn.at, "now": now, "again": again}
     return conn.execute(enter, values).scalar() is not None
 
@@ -152,15 +163,19 @@ def interrupt(conn: Connection, turn: Turn, error: str) -> None:
 
 def note(conn: Connection, turn: Turn, ended: Ended, *, again: bool = False) -> None:
     """Write how a run ended that was not claimed; what another process wrote of this turn stands, unless `again`."""
+    said = _ending(turn, ended)
     if not again:
-        _skip(conn, turn, ended.at, "no run of this turn had ended when one of a later turn did")
+        _skip(conn, turn, ended.at, "no run of this turn had ended when one of a later turn did", noted=True)
+        idle = not ended.did and not ended.error
+        if idle and conn.execute(_GO_ON, {**said, "longest": _IDLE}).rowcount:
+            return
     conn.execute(
         text(
             "INSERT INTO job_run (job, scheduled_for, started_at, finished_at, state, did, error)"
             " VALUES (:job, :at, :began, :ended, :state, :did, :error) ON CONFLICT (job, scheduled_for) DO UPDATE"
             " SET started_at = :began, finished_at = :ended, state = :state, did = :did, error = :error WHERE :again"
         ),
-        {**_ending(turn, ended), "again": again},
+        {**said, "again": again},
     )
     _forget(conn, turn)
 
@@ -186,8 +201,9 @@ def health(conn: Connection, jobs: Sequence[str]) -> list[JobHealth]:
     return [JobHealth(*row) for row in conn.execute(_HEALTH, {"jobs": list(jobs)})]
 
 
-def _skip(conn: Connection, turn: Turn, now: datetime, missed: str) -> None:
-    conn.execute(_SKIP, {**turn.values(), "now": now, "busy": "the run before was still at work", "missed": missed})
+def _skip(conn: Connection, turn: Turn, now: datetime, missed: str, *, noted: bool) -> None:
+    said = {"busy": "the run before was still at work", "missed": missed, "noted": noted}
+    conn.execute(_SKIP, {**turn.values(), "now": now, **said})
 
 
 def _ending(turn: Turn, ended: Ended) -> dict[str, object]:

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
+from monitor.errors import TryAgain
 from monitor.records import Scope, SeriesKey
 from monitor.store import days, histograms
 from monitor.store.database import Connection, Database
@@ -30,11 +32,16 @@ def snapshot(database: Database) -> Iterator[Connection]:
         DependencyAway: the database cannot be used now.
         TryAgain: somebody changed the very rows that were to be repaired; nothing was kept.
     """
-    with database.begin() as conn:
-        conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-        # Before the first query, which freezes the view: which partitions there are is not part of that view.
-        conn.execute(text("LOCK TABLE ONLY frame IN ACCESS SHARE MODE"))
-        yield conn
+    try:
+        with database.begin() as conn:
+            conn.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            # Before the first query, which freezes the view: which partitions there are is not part of that view.
+            conn.execute(text("LOCK TABLE ONLY frame IN ACCESS SHARE MODE"))
+            yield conn
+    except IntegrityError as error:
+        raise TryAgain(
+            "roll-ups that were to be repaired were written just now, nothing was kept; try again"
+        ) from error
 
 
 _STORED = text("""

@@ -295,7 +295,7 @@ def test_an_audit_leaves_dropped_days_alone(database: Database, contracts: Contr
 def test_a_day_that_is_dropped_during_an_audit_keeps_its_rollups(database: Database, contracts: Contracts) -> None:
     before = rows(database, "SELECT * FROM rollup ORDER BY 1, 2, 3")
 
-    def drop(hour: Window, differing: int) -> None:
+    def drop(hour: Window, *_: int) -> None:
         if hour.start == START + timedelta(hours=3):
             with database.begin() as conn:
                 assert store.detach_day(conn, START.date(), THEN)

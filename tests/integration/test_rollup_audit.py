@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import threading
@@ -14,13 +15,14 @@ import pytest
 from recounting import CONTRACT, NOW, READINGS, by_span, plain, record, recount
 from sqlalchemy import text
 
-from monitor.cli.rollups import report
+from monitor.cli.rollups import report, run_audit
 from monitor.errors import UsageError
 from monitor.ingest import audit
 from monitor.ingest.audit import Task
 from monitor.ingest.spool import find_files
 from monitor.ingest.stage import drain, load
 from monitor.records import Window
+from monitor.settings import Settings
 from monitor.signals import SIGNALS, Edges
 from monitor.spec.load import LoadedContract, load_contract
 from monitor.store import frames as frame_store
@@ -123,6 +125,23 @@ def test_an_audit_finds_every_damaged_cell_and_repairs_it_with_evidence(database
     assert (kept[0], kept[1], kept[3], kept[4]) == (len(DAMAGE), kept[2], len(DAMAGE), NOW)
     assert {at.date().isoformat() for _, at in undone} == {"2026-03-02"}
     assert audit.run(database, Task(PERIOD, repair=True), NOW).repaired == 0
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_audit_says_how_far_it_is_and_where_something_differs(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("monitor.cli.progress._FILE_EVERY_S", 0.0)
+    do(database, DAMAGE[0])
+    args = argparse.Namespace(start=PERIOD.start, end=PERIOD.end, model=None, repair=True)
+    assert run_audit(args, settings) == 0
+    said = capsys.readouterr()
+    assert said.err.count("differ") == 1
+    told = [line for line in said.err.splitlines() if "hours recounted" in line]
+    assert len(told) == 24, "one for every hour of the day that has frames"
+    assert told[0].startswith("1 of 24 hours recounted, ")
+    assert told[-1].endswith(" a second, up to 2026-03-03 00:00")
+    assert "1 differ, all put right" in said.out
 
 
 def test_rows_without_their_series_are_found_and_counted_anew(database: Database, filled: Contracts) -> None:

@@ -131,6 +131,30 @@ def test_the_tail_of_the_latency_is_told() -> None:
     assert not verdict.alarm[1:].any()
 
 
+@pytest.mark.parametrize(("before", "after"), [(200, 20), (20, 3)])
+def test_a_camera_that_sends_less_sees_no_more_of_what_is_rare(before: int, after: int) -> None:
+    """Nothing changes but how many detections an hour has: neither shares move, nor four hours of means."""
+    rng = np.random.default_rng(9)
+    n = rng.poisson(np.where(np.arange(DAYS) < BASELINE, before, after)[:, None], (CAMERAS, DAYS, 24))
+    mix = np.stack([rng.multinomial(n[c], (0.7, 0.27, 0.03)) for c in range(CAMERAS)])
+    edges = SIGNALS["confidence"].edges
+    rows = np.repeat(np.arange(n.size), n.ravel())
+    counts = np.zeros((n.size, edges.count + 2), dtype=np.int64)
+    np.add.at(counts, (rows, edges.bin_of(rng.beta(8, 2, rows.size))), 1)
+    series = {
+        "class_share": Series(mix, np.zeros(3), ("carton", "pouch", "dent")),
+        "confidence": Series(counts.reshape(*n.shape, -1), edges.middles()),
+    }
+    found = lanes.streams(series, CALENDAR)
+    limit = lanes.limits(found)
+    for stream in found:
+        verdict = lanes.decide(stream, limit, BASELINE)
+        assert not verdict.fast.any()
+        if stream.lane.name == "confidence_low" or stream.class_name == "dent":
+            assert not verdict.alarm.any()
+            assert abs(float(np.nanmean(stream.effect[:, BASELINE:]))) < 0.004
+
+
 def test_the_fleet_is_told_of_what_most_cameras_do() -> None:
     series = brightness(9)
     half = np.roll(series.counts, -4, axis=-1)

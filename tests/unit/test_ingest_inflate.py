@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from monitor.errors import FileBroken
 from monitor.ingest import inflate
 from monitor.ingest.inflate import as_stream, gunzip, unzstd
-from monitor.ingest.lines import read_batches
+from monitor.ingest.lines import length_of, read_batches
 from monitor.ingest.sources import open_lines
 
 _rng = random.Random(1)
@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[list[bytes], str]:
     """The lines of a file, and why they came to an end before it did."""
     found: list[bytes] = []
     try:
-        with path.open("rb") as stream, open_lines(stream, path.name) as lines:
+        with path.open("rb") as stream, open_lines(stream, path.name, length_of(stream)) as lines:
             for batch in read_batches(lines, 1 << 20):
                 assert batch.first == len(found) + 1
                 found += batch.lines

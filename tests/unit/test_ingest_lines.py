@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from monitor.errors import UsageError
 from monitor.ingest import lines as cutting
 from monitor.ingest.lines import Lines, find_batches, read_batches
+from monitor.ingest.sources import open_lines
 
 
 @contextmanager
@@ -142,6 +143,18 @@ def test_lines_that_came_by_themselves_are_held() -> None:
     assert list(lines.pieces()) == [b"a\n\nb"]
     assert list(Lines.of([b""]).pieces()) == [b""]
     assert list(Lines.of([]).pieces()) == []
+
+
+def test_a_file_that_grows_is_read_as_far_as_it_was_when_it_was_opened(tmp_path: Path) -> None:
+    """Else who writes faster than lines are stored would hold up every other file."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"one\ntw")
+    with path.open("rb") as stream, path.open("ab", buffering=0) as writer:
+        length = cutting.length_of(stream)
+        writer.write(b"o\nthree\n")
+        assert cutting.hash_of(stream, length) == hashlib.sha256(b"one\ntw").hexdigest()
+        with open_lines(stream, path.name, length) as text:
+            assert [batch.lines for batch in read_batches(text, 100)] == [[b"one", b"tw"]]
 
 
 def test_a_file_that_the_disk_does_not_tell_the_length_of_is_said_so(tmp_path: Path) -> None:

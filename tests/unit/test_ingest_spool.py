@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from monitor.errors import DependencyAway, UsageError
+from monitor.ingest import spool as spool_module
 from monitor.ingest.spool import Spool, Waiting, find_files, open_file
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -152,6 +154,38 @@ def test_a_file_that_was_replaced_since_it_was_found_waits_for_its_turn(tmp_path
     assert file.path.read_text(encoding="utf-8") == "another\n"
     [again] = spool.waiting()
     assert moved(spool.done(again, NOW)).read_text(encoding="utf-8") == "another\n"
+
+
+def test_a_file_of_the_same_size_and_time_is_another_all_the_same(tmp_path: Path) -> None:
+    """As what is unpacked or copied with its times may be: whole seconds, and every hour the same size."""
+    spool = Spool(tmp_path)
+    file = drop(spool, "a.jsonl", "one\n")
+    (tmp_path / "new").write_text("two\n", encoding="utf-8")
+    found = file.path.stat()
+    while (tmp_path / "new").stat().st_ctime_ns == found.st_ctime_ns:  # until the file system's clock has moved on
+        os.utime(tmp_path / "new", ns=(0, found.st_mtime_ns))
+    os.utime(tmp_path / "new", ns=(0, found.st_mtime_ns))
+    (tmp_path / "new").replace(file.path)
+    assert spool.done(file, NOW) is None
+    assert file.path.read_text(encoding="utf-8") == "two\n"
+
+
+def test_a_file_that_is_replaced_at_the_last_moment_stays_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+    file = drop(spool, "a.jsonl", "one\n")
+    reserve = spool_module._reserve
+
+    def while_its_place_is_made(*said: Any) -> Path:
+        (tmp_path / "new").write_text("another\n", encoding="utf-8")
+        (tmp_path / "new").replace(file.path)
+        return reserve(*said)
+
+    monkeypatch.setattr(spool_module, "_reserve", while_its_place_is_made)
+    assert spool.quarantine(file, "Why.") is None
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.jsonl"]
+    assert file.path.read_text(encoding="utf-8") == "another\n"
 
 
 def test_a_folder_that_may_not_be_read_is_reported_and_the_others_are_found(open_folder: Path) -> None:

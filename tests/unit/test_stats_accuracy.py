@@ -61,3 +61,15 @@ def test_selective_review_biases_the_raw_rate_and_not_the_estimate() -> None:
     covered = float(np.mean((found.low <= truth) & (truth <= found.high)))
     assert 0.93 <= covered <= 0.99
     assert float(np.mean((found.high - found.low) / 2)) < 0.1
+
+
+def test_no_slip_among_twenty_is_no_proof_that_there_are_none() -> None:
+    """5 % are wrong, reviewers slip on 5 % of the right ones, and twenty settled ones have to tell."""
+    rng = np.random.default_rng(3)
+    covered = []
+    for _ in range(1500):
+        reviewer = Reviewer(int(rng.binomial(10, 0.9)), 10, int(rng.binomial(20, 0.05)), 20)
+        seen = rng.binomial(400, 0.05 * 0.9 + 0.95 * 0.05)
+        found = accuracy.estimate([10_000], [400], [seen], fleet([0.0925]), reviewer)
+        covered.append(found.low <= 0.05 <= found.high)
+    assert float(np.mean(covered)) >= 0.95

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,35 @@ def test_arcsine_makes_chance_of_one_size() -> None:
     for share in (0.05, 0.3, 0.5):
         scatter = seasonal.arcsine(rng.binomial(200, share, 40_000), 200).var()
         assert scatter == pytest.approx(1 / (4 * 200 + 2), rel=0.04)
+
+
+def test_what_few_do_to_an_arcsine_is_known() -> None:
+    for n in (5, 20, 60, 400):
+        for share in (0.0, 0.02, 0.1, 0.5, 0.9):
+            c = np.arange(n + 1)
+            mean = scipy.stats.binom.pmf(c, n, share) @ seasonal.arcsine(c, n)
+            assert seasonal.arcsine_mean(share, n) == pytest.approx(mean, abs=0.008)
+    assert seasonal.arcsine_mean(0.0, 5) == pytest.approx(np.arcsin(np.sqrt(3 / 46)))
+
+
+def test_an_hour_of_the_usual_number_is_left_as_it_is() -> None:
+    rng = np.random.default_rng(4)
+    n = np.full((42, 24), 20)
+    hourly = seasonal.shares(rng.binomial(n, 0.01), n)
+    np.testing.assert_allclose(seasonal.evened(hourly, WEEKEND[:42], 28).x, hourly.x, atol=1e-12)
+
+
+def test_a_rare_share_keeps_its_level_where_fewer_are_counted() -> None:
+    # 2 % all along; 300 an hour in the baseline, 6 an hour after it.
+    rng = np.random.default_rng(3)
+    n = rng.poisson(np.where(np.arange(42) < 28, 300, 6)[:, None], (200, 42, 24))
+    hourly = seasonal.shares(rng.binomial(n, 0.02), n)
+    plain = seasonal.deviations(hourly, WEEKEND[:42], 28)
+    even = seasonal.deviations(seasonal.evened(hourly, WEEKEND[:42], 28), WEEKEND[:42], 28)
+    assert float(seasonal.share_moved(plain.level, plain.deviation)[:, 28:].mean()) > 0.03
+    assert abs(float(seasonal.share_moved(even.level, even.deviation)[:, 28:].mean())) < 0.004
+    assert float(np.sin(even.level[:, 28:].mean()) ** 2) == pytest.approx(0.02, abs=0.002)
+    assert abs(float(even.deviation[:, :28].mean())) < 1e-3
 
 
 def test_a_share_that_moved_is_told_in_points() -> None:

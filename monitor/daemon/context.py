@@ -97,3 +97,5 @@ class Job:
     """A run that lasts no longer makes the job not overdue."""
     after_intake: bool = False
     """The intake feeds it: while that fails, it waits."""
+    prompt: bool = False
+    """It waits for no job that takes hours: threads are kept for such as these."""

@@ -41,9 +41,15 @@ def _take_up_contracts(context: Context, now: datetime) -> int:
     wrong = set(shelf.complaints.values())
     for sentence in news:
         _log.log(logging.WARNING if sentence in wrong else logging.INFO, "%s", sentence)
-    with context.database.begin() as conn:
-        # In one order, so that two daemons do not wait for each other in a circle.
-        contracts.take_up(conn, [loaded for _, loaded in sorted(shelf.contracts.items())], now)
+    taken = [loaded for _, loaded in sorted(shelf.contracts.items())]
+    led = context.leading()
+    with (led or context).database.begin() as conn:
+        # Who leads says what is in force: the folder of one that stands by may be another, or empty.
+        if led is not None:
+            contracts.take_up(conn, taken, now)
+        else:
+            for loaded in taken:
+                contracts.keep(conn, loaded, now)
     return len(news)
 
 
@@ -256,8 +262,8 @@ JOBS = (
         may_take=timedelta(hours=3),
     ),
     Job("days", timedelta(minutes=10), _merge_days, "makes one row of every series of a day that is over"),
-    Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox"),
-    Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True),
+    Job("deliver", timedelta(seconds=10), _deliver, "sends what is in the outbox", prompt=True),
+    Job("metrics", timedelta(seconds=15), _refresh_metrics, "reads what /metrics shows", local=True, prompt=True),
     Job("retention", timedelta(days=1), _take_away, "takes away what has outlived its period", needs_contracts=True),
     Job(
         "recount",
@@ -273,6 +279,7 @@ JOBS = (
         _audit,
         "looks whether the rest does its work, and says so outside",
         catch_up=CatchUp.NONE,
+        prompt=True,
     ),
 )
 """In the order in which one feeds the next."""

@@ -32,7 +32,8 @@ from monitor.web.view import Site
 _log = logging.getLogger(__name__)
 
 _WORKERS = 4
-_LEASE = "lease"
+_PROMPT_WORKERS = 2
+_PROMPT, _LEASE = "prompt", "lease"
 _SOON = timedelta(seconds=1)
 """When a job comes again that the database's absence cut off."""
 _GRACE_S = 5.0
@@ -115,10 +116,15 @@ def _bring_forward(ticker: BackgroundScheduler, job: Job, at: datetime) -> None:
 
 
 def _ticker(context: Context) -> BackgroundScheduler:
-    # The lease has a thread of its own: it must be kept however long the jobs take.
+    # The lease has a thread of its own: it must be kept however long the jobs take. So have prompt jobs: whatever
+    # else goes on, people are told, and it shows that all is well.
     ticker = BackgroundScheduler(
         timezone=UTC,
-        executors={"default": ThreadPoolExecutor(_WORKERS), _LEASE: ThreadPoolExecutor(1)},
+        executors={
+            "default": ThreadPoolExecutor(_WORKERS),
+            _PROMPT: ThreadPoolExecutor(_PROMPT_WORKERS),
+            _LEASE: ThreadPoolExecutor(1),
+        },
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
     # A job that outlasts its turn simply misses the next one: nothing to warn of.
@@ -126,7 +132,10 @@ def _ticker(context: Context) -> BackgroundScheduler:
     now = context.clock()
     for job in JOBS:
         begins = now if job.catch_up is not CatchUp.NONE else turn_of(now, job.every) + job.every
-        ticker.add_job(_tick, _Turns(job.every), [context, job, ticker], id=job.name, next_run_time=begins)
+        ticker.add_job(
+            _tick, _Turns(job.every), [context, job, ticker],
+            id=job.name, next_run_time=begins, executor=_PROMPT if job.prompt else "default",
+        )  # fmt: skip
     if (lead := context.lead) is not None:
         ticker.add_job(
             _keep_lead, "interval", [context, lead, ticker],

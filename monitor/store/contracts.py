@@ -107,13 +107,18 @@ def remember(conn: Connection, loaded: ContractText, now: datetime) -> bool:
     Returns:
         True when this text was not known before.
     """
-    values = {"hash": loaded.hash, "model": loaded.model, "file": loaded.file}
-    new = conn.execute(_KEEP, {**values, "text": loaded.text, "now": now})
+    is_new = keep(conn, loaded, now)
     conn.execute(_OUT, {"model": loaded.model, "hash": loaded.hash})
     conn.execute(_IN, {"hash": loaded.hash, "file": loaded.file})
     place_cameras(conn, loaded.model, loaded.cameras)
     _order_stages(conn, loaded.model, loaded.stages)
-    return new.rowcount == 1
+    return is_new
+
+
+def keep(conn: Connection, loaded: ContractText, now: datetime) -> bool:
+    """Keep a contract's text, whatever is in force; returns whether it was not known before."""
+    values = {"hash": loaded.hash, "model": loaded.model, "file": loaded.file, "text": loaded.text, "now": now}
+    return conn.execute(_KEEP, values).rowcount == 1
 
 
 def in_force(conn: Connection) -> list[Kept]:

@@ -41,6 +41,10 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _DISK_FULL = "53100"
 _FULL_FOR_S = 60.0
 """How long nothing is loaded into a server of one's own after it had no room: every try takes some of the last."""
+_CONNECTIONS = 25
+"""Connections of one process at the most: two for each of six jobs, one for the lease, twelve for the web."""
+_KEPT = 5
+"""Of them so many are kept open."""
 _CONNECT_ARGS = {
     "application_name": "monitor",
     "connect_timeout": 10,
@@ -194,7 +198,13 @@ def _sqlstate(error: DBAPIError) -> str | None:
 def _open(url: URL, room: Room | None = None) -> Iterator[Engine]:
     given = url.query.get("options", "")
     options = " ".join([*([given] if isinstance(given, str) else given), "-c timezone=UTC"]).strip()
-    engine = create_engine(url, pool_pre_ping=True, connect_args={**_CONNECT_ARGS, "options": options})
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=_KEPT,
+        max_overflow=_CONNECTIONS - _KEPT,
+        connect_args={**_CONNECT_ARGS, "options": options},
+    )
     event.listen(engine, "connect", lambda _, record: record.info.update(room=room))
     try:
         _check_version(engine)
@@ -232,6 +242,10 @@ def _checked_url(text_url: str) -> URL:
             "MONITOR_DATABASE_URL has an @ beside the one before its host; write an @ of the user's name or of the "
             "password as %40, and a / there as %2F"
         )
+    # libpq takes a password among the options too, where it would be shown with them; it takes the last one given.
+    if said := url.query.get("password"):
+        word = said if isinstance(said, str) else said[-1]
+        url = url.difference_update_query(["password"]).set(password=word)
     return url.set(drivername="postgresql+psycopg")
 
 

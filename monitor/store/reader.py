@@ -39,9 +39,11 @@ _THERE = "to_regnamespace('reporting') IS NOT NULL"
 SCRIPT = f"""\
 -- The role that Grafana reads with, on a PostgreSQL of your own: it may read the views of schema reporting and
 -- nothing else. Run it once as a superuser in the product's database, before or after `monitor db upgrade`:
---   psql --set=owner=monitor --set=password="$(cat reader-password)" --file=dashboards/postgres/reader.sql DATABASE
+--   psql --set=owner=monitor --set=password_file=reader-password --file=dashboards/postgres/reader.sql DATABASE
+-- The password is read from that file, so that it stands in no list of processes.
 -- Made by `monitor dashboards build`.
 \\set ON_ERROR_STOP on
+\\set password `cat :'password_file'`
 SELECT 'CREATE ROLE {READER} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{READER}') \\gexec
 ALTER ROLE {READER} PASSWORD :'password';
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database()) \\gexec

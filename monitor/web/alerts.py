@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, TypeVar
 
 import msgspec
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,8 @@ SECONDS = 10.0
 """How long a body may take to arrive."""
 SHOWN = 1000
 """Alerts in one answer."""
+DOERS = 2
+"""Deeds that are done at once, each with one connection to the database."""
 
 Words = Annotated[str, msgspec.Meta(max_length=LONGEST)]
 
@@ -176,12 +178,14 @@ def _add_reading(app: FastAPI, site: Site) -> None:
 
 
 def _add_deeds(app: FastAPI, site: Site) -> None:
+    doers = CapacityLimiter(DOERS)
+
     async def do(deed: Callable[[Connection, datetime], T]) -> T:
         def work() -> T:
             with _answering(), site.database.begin() as conn:
                 return deed(conn, site.clock())
 
-        return await to_thread.run_sync(work)
+        return await to_thread.run_sync(work, limiter=doers)
 
     @app.post("/v1/alerts/{key:path}/ack")
     async def take_on(request: Request, key: str) -> AlertState:

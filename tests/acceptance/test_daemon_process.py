@@ -33,6 +33,11 @@ def surroundings(tmp_path: Path) -> dict[str, str]:
     }
 
 
+def read(address: str) -> str:
+    """A page, however busy the machine is."""
+    return httpx.get(address, timeout=60).text
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_takes_frames_in_and_stops_when_told(surroundings, tmp_path, number):
     incoming = tmp_path / "state" / "spool" / "incoming"
@@ -40,7 +45,7 @@ def test_it_takes_frames_in_and_stops_when_told(surroundings, tmp_path, number):
     (incoming / "day.jsonl").write_text(LINE)
     with daemon(surroundings, tmp_path / "log") as (process, page):
         eventually(lambda: is_ready(page))
-        eventually(lambda: "presses" in httpx.get(page).text and "1 stored" in httpx.get(f"{page}self").text)
+        eventually(lambda: "presses" in read(page) and "1 stored" in read(f"{page}self"))
         assert httpx.get(f"{page}healthz").json() == {"alive": True}
         assert "monitor_database_up 1.0" in httpx.get(f"{page}metrics").text
         began = time.monotonic()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from packing import Served
 
+from monitor.store.binaries import find_binaries, server_account
+
+ROOT = Path(__file__).parents[2]
 ALLOWED = (
     "SELECT count(*) FROM reporting.rollup",
     "SELECT count(*) FROM reporting.bucket",
@@ -73,3 +78,24 @@ def test_its_statements_come_to_an_end(door: psycopg.Connection) -> None:
     door.execute(b"RESET ALL")
     assert door.execute("SHOW statement_timeout").fetchone() == ("30s",)
     assert door.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
+
+
+def test_the_script_takes_the_password_from_a_file(empty: Served, tmp_path: Path) -> None:
+    postgres = empty.database.postgres
+    assert postgres is not None
+    own, other = postgres.password_file, tmp_path / "it's new"
+    other.write_text("it's another\n", encoding="utf-8")
+    port = empty.database.engine.url.query["port"]
+    address = f"host=127.0.0.1 port={port} dbname=monitor user=monitor_reader"
+    psql = find_binaries(server_account()) / "psql"
+    words = [psql, "-X", "-q", "-h", postgres.socket_directory, "-p", port, "-U", "postgres", "-d", "monitor"]
+    for file in (other, own):
+        named = ["--set=owner=monitor", f"--set=password_file={file}"]
+        script = f"--file={ROOT / 'dashboards/postgres/reader.sql'}"
+        subprocess.run([*words, *named, script], check=True, stdout=subprocess.DEVNULL)
+        password = file.read_text(encoding="utf-8").strip()
+        with psycopg.connect(address, password=password) as reader:
+            assert reader.execute("SELECT count(*) FROM reporting.alert").fetchone() == (0,)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(address, password="it's another")
+    assert "password=" not in (ROOT / "dashboards/compose/reader.sh").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ from sqlalchemy import text
 from monitor.cli.contracts import contract_of
 from monitor.cli.contracts import in_force as contracts_of_command
 from monitor.daemon.context import Context
-from monitor.daemon.run import run_once
+from monitor.daemon.jobs import JOBS
+from monitor.daemon.lead import Lead
+from monitor.daemon.run import run_job, run_once
 from monitor.errors import UsageError
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, Shelf, load_contract
@@ -153,6 +155,35 @@ def test_a_restart_with_a_faulty_contract_goes_on_taking_frames_in(
     assert rows(database, "SELECT event_id FROM frame ORDER BY 1") == [("0",), ("1",)]
     with database.begin() as conn:
         assert in_force(conn) == []
+
+
+def test_a_daemon_that_stands_by_ends_no_contract_of_the_one_that_leads(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    settings.contracts_dir.mkdir()
+    contract(settings.contracts_dir)
+    one, other = (Lead(database, timedelta(seconds=30), name) for name in ("one", "other"))
+    leading = Context(settings, database, Shelf(settings.contracts_dir), lead=one)
+    standing_by = Context(settings, database, Shelf(elsewhere), lead=other)
+    assert one.keep()
+    assert not other.keep()
+    demands = "SELECT count(*) FROM demand"
+    for context in (leading, standing_by):
+        assert run_job(context, JOBS[0], NOW, NOW, again=True) is not None
+        with database.begin() as conn:
+            assert [kept.model for kept in in_force(conn)] == ["m"]
+        assert rows(database, demands)[0][0] > 0
+    contract(elsewhere, model="n")
+    run_job(standing_by, JOBS[0], NOW, NOW, again=True)
+    with database.begin() as conn:
+        assert [kept.model for kept in in_force(conn)] == ["m"]
+    assert rows(database, "SELECT model FROM contract ORDER BY 1") == [("m",), ("n",)], "every text is kept"
+    one.leave()
+    assert other.keep()
+    run_job(standing_by, JOBS[0], NOW, NOW, again=True)
+    with database.begin() as conn:
+        assert [kept.model for kept in in_force(conn)] == ["n"], "who leads says what is in force"
 
 
 def test_a_command_works_by_what_the_daemon_last_took_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -10,7 +11,7 @@ from sqlalchemy import Engine, create_engine, text
 from monitor.errors import DependencyAway, NoRoom, TryAgain, UsageError
 from monitor.settings import Settings
 from monitor.store import database as database_module
-from monitor.store import migrate, reporting
+from monitor.store import migrate, reporting, shell
 from monitor.store.database import Database, open_database
 
 
@@ -50,6 +51,20 @@ def test_no_connection_left_is_a_sentence(narrow: Database) -> None:
         pass
     with narrow.begin() as conn:
         assert migrate.check(conn).state is migrate.State.CURRENT, "on the connection that is there"
+
+
+def test_a_password_among_the_options_of_the_address_is_a_password_and_not_shown(tmp_path: Path) -> None:
+    said = "postgresql://monitor@host:5433/db?password=it%27s+CANARY&sslmode=require"
+    with pytest.raises(DependencyAway) as away, open_database(Settings(database_url=said)):
+        pass
+    assert "CANARY" not in str(away.value)
+    url = database_module._checked_url(said)
+    assert url.password == "it's CANARY"
+    assert "CANARY" not in url.render_as_string(hide_password=True)
+    assert "CANARY" not in shell._libpq_uri(url, tmp_path / "pgpass")
+    assert (tmp_path / "pgpass").read_text() == "*:*:*:*:it's CANARY\n"
+    assert url.query["sslmode"] == "require"
+    assert database_module._checked_url(said.replace("monitor@", "monitor:own@")).password == "it's CANARY"
 
 
 @pytest.mark.parametrize("place", ["x@CANARY@host/db", "x@CA/CANARY@host/db", "x@CANARY:y@host/db"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -11,7 +12,8 @@ from daemons import eventually
 from sqlalchemy import text
 
 from monitor.daemon import serve
-from monitor.daemon.context import Context
+from monitor.daemon.context import CatchUp, Context, Job
+from monitor.daemon.jobs import JOBS
 from monitor.daemon.lead import Lead
 from monitor.errors import DependencyAway, NotLeading, TryAgain, UsageError
 from monitor.settings import Settings, load_settings
@@ -214,6 +216,35 @@ def test_a_lease_that_is_too_long_or_too_short_is_refused(said):
         load_settings({"MONITOR_LEASE_S": said})
     assert load_settings({"MONITOR_LEASE_S": "3"}).lease_s == 3
     assert load_settings({}).lease_s == Settings().lease_s
+
+
+def test_a_message_does_not_wait_for_jobs_that_take_hours(database, settings, monkeypatch):
+    finish, begun = threading.Event(), []
+
+    def for_hours(context: Context, now: datetime) -> int:
+        begun.append(now)
+        finish.wait(60)
+        return 0
+
+    long = [Job(f"long-{i}", timedelta(hours=1), for_hours, "for the test", local=True) for i in range(9)]
+    prompt = [job for job in JOBS if job.name in ("deliver", "metrics", "audit")]
+    monkeypatch.setattr(serve, "JOBS", (*long, *(replace(job, catch_up=CatchUp.LATEST) for job in prompt)))
+    context = Context(settings, database, Shelf(settings.contracts_dir))
+    ticker = serve._ticker(context)
+    ticker.start()
+    try:
+        eventually(lambda: len(begun) == 4)
+        eventually(lambda: done(database) >= {"deliver", "metrics", "audit"})
+        assert len(begun) == 4, "of the others four at a time"
+    finally:
+        context.stopping.set()
+        finish.set()
+        ticker.shutdown()
+
+
+def done(database: Database) -> set[str]:
+    with database.begin() as conn:
+        return set(conn.execute(text("SELECT job FROM job_run WHERE state = 'done'")).scalars())
 
 
 def test_coming_to_lead_just_as_the_daemon_stops_is_no_error(database, settings):

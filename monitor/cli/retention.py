@@ -31,7 +31,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="take away what has outlived its period",
         description="Frames by whole days, roll-ups, rejects and rows of the ledger that are past their period.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     run = verbs.add_parser("run", help="take away what is past its period")

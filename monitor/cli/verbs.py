@@ -39,9 +39,8 @@ def _examples(epilog: str, command: str) -> str:
     found: list[str] = []
     is_one = False
     for line in epilog.splitlines():
-        is_one = (
-            line.startswith("      ") if is_one and line.startswith("   ") else f"{line} ".startswith(f"  {command} ")
-        )
+        goes_on = is_one and line.startswith("   ")
+        is_one = goes_on or f"{line} ".startswith(f"  {command} ")
         if is_one:
             found.append(line)
     title = "example:" if len(found) == 1 else "examples:"

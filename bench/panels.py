@@ -117,7 +117,7 @@ def _panels(conn: psycopg.Connection) -> dict[tuple[str, str], float]:
 
 
 def _chosen() -> dict[str, str | list[str]]:
-    return {"model": "bench", "version": [ALL], "camera": [ALL], "class": [ALL], "slice": "all"}
+    return {"model": "bench", "version": [ALL], "stage": [ALL], "camera": [ALL], "class": [ALL], "slice": "all"}
 
 
 def _timed(conn: psycopg.Connection, sql: bytes) -> float:

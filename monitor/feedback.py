@@ -106,8 +106,8 @@ class SettledReview:
     reviewer: str
     finished_at: datetime
     settles: bool
-    chosen: bool
-    """Whether it says with which probability its frame was chosen."""
+    review_prob: float | None
+    """The probability with which its frame was chosen, where it says that."""
     captured_at: datetime
     model: str
     version: str
@@ -127,6 +127,11 @@ class SettledReview:
     """[m]"""
     unmatched: int = 0
     """Verdicts for which the frame has no detection."""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether it says with which probability its frame was chosen."""
+        return self.review_prob is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,12 @@ def run(database: Database, url: str, now: datetime) -> int:
 def _post(url: str) -> str:
     """Why it was not taken; empty: it was."""
     try:
-        with httpx.Client(timeout=_TIMEOUT, follow_redirects=False, trust_env=False) as client:
-            status = client.post(url).status_code
+        # Of the answer the head alone is read: what follows may have no end.
+        with (
+            httpx.Client(timeout=_TIMEOUT, follow_redirects=False, trust_env=False) as client,
+            client.stream("POST", url) as answer,
+        ):
+            status = answer.status_code
     except httpx.HTTPError as error:
         return (
             f"its receiver cannot be reached ({type(error).__name__})"  # the error's own words may hold the address

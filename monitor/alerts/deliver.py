@@ -25,6 +25,7 @@ from monitor.store import deeds, outbox, receivers, silences
 from monitor.store.database import Connection, Database
 from monitor.store.outbox import Parcel
 from monitor.store.receivers import Receiver
+from monitor.store.silences import Silence
 
 CLAIM = timedelta(minutes=1)
 """How long a message that is being sent is nobody else's to send: longer than any channel waits for an answer."""
@@ -84,10 +85,12 @@ def _empty(this: _Round) -> int:
     while this.open:
         at = this.present()
         with this.database.begin() as conn:
+            # Held, and before any message is: who ends one lets go of what it held back, and must not miss this one.
+            in_force = silences.read(conn, at, hold=True)
             parcel = outbox.claim(conn, list(this.open), at, at + CLAIM)
             if parcel is None:
                 break
-            parcel = _unsilenced(conn, parcel, at)
+            parcel = _unsilenced(conn, parcel, in_force)
         if not parcel.deliveries:
             continue
         failure = _tried(parcel.channel, partial(this.open[parcel.channel].send, parcel, at))
@@ -115,9 +118,8 @@ def _tried(channel: str, send: Callable[[], object]) -> DeliveryFailed | None:
     return None
 
 
-def _unsilenced(conn: Connection, parcel: Parcel, now: datetime) -> Parcel:
+def _unsilenced(conn: Connection, parcel: Parcel, in_force: Sequence[Silence]) -> Parcel:
     """The parcel without what a silence covers; that waits for the silence's end."""
-    in_force = silences.read(conn, now)
     kept = []
     for one in parcel.deliveries:
         silence = silenced_by(in_force, facts(one.event.alert_key, one.opening.evidence))

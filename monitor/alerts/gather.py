@@ -2,6 +2,9 @@
 
 A day's incidents, their events and the messages about them commit together with the mark that the day is gathered, so
 a kill leaves the day undone and a second worker finds it taken. A person's new baseline closes what is open at once.
+
+Reviews come days after their frames, so that their sum mostly passes its limit on a day that is gathered already:
+such an alarm is told with the next day that is gathered.
 """
 
 from __future__ import annotations
@@ -27,12 +30,13 @@ from monitor.store import alerts as events
 from monitor.store import incidents as kept
 from monitor.store.database import Connection, Database
 from monitor.store.incidents import Kept, Watch
-from monitor.watch import ALARM, ALL_LANES, DOWN, EFFECT, FAST, GROUP, UP, Incident, Path, Z, label
+from monitor.watch import ALARM, ALL_LANES, APART, DOWN, EFFECT, FAST, GROUP, UP, Incident, Path, Z, label
 
 LOGGED = ("log",)
 _DAY = timedelta(days=1)
 _LOOK_BACK = 3 * QUIET_DAYS
-"""Days in which the last seven known ones are looked for."""
+"""Days in which the last seven known ones are looked for, and alarms of reviews that came late."""
+REVIEWS = APART["override"].name
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def _gather(desk: _Desk, day: date, *, over: bool) -> None:
     held = kept.open_ones(desk.conn, desk.watch)
     cameras = _cameras(desk, day)
     paths = {camera: desk.loaded.contract.cameras.path_of(camera) for camera in cameras}
-    today = _witnesses(desk, day, paths)
+    today = [*_witnesses(desk, day, paths), *_late(desk, day, paths)]
     if not (today or over):
         return
     yesterday = _witnesses(desk, day - _DAY, paths)
@@ -143,6 +147,31 @@ def _witnesses(desk: _Desk, day: date, paths: dict[str, Path]) -> list[Witness]:
     return witnesses
 
 
+def _late(desk: _Desk, day: date, paths: dict[str, Path]) -> list[Witness]:
+    """The alarms of reviews on earlier days that no incident has heard of, as if they were of `day`."""
+    first = day - _LOOK_BACK * _DAY
+    found = desk.measured(first, day - _DAY, measure=ALARM, signal=REVIEWS)
+    heard = [one.incident for one in kept.of_watch(desk.conn, desk.watch)] if found else []
+    witnesses = []
+    for alarm in found:
+        on, place = _day(alarm), paths.get(alarm.key.scope.camera)
+        if place is not None and not any(_heard(one, on, place) for one in heard):
+            own = _witness(desk, on, place, alarm)
+            witnesses.append(replace(own, alarm=replace(own.alarm, day=day)))
+    return witnesses
+
+
+def _heard(incident: Incident, day: date, place: Path) -> bool:
+    """Whether an incident has taken in what reviews said of a camera on a day, or was closed since."""
+    ended = incident.closed_on is not None and incident.closed_on >= day
+    mine = incident.cause == incidents.CAUSES[REVIEWS] and incidents.covers(incident.scope, place)
+    return mine and (ended or incident.last_alarm_on >= day)
+
+
+def _day(found: Measurement) -> date:
+    return found.window.start.astimezone(UTC).date()
+
+
 def _witness(desk: _Desk, day: date, place: Path, alarm: Measurement) -> Witness:
     key, scope = alarm.key, alarm.key.scope
     first = desk.baseline.period_end.astimezone(UTC).date() if desk.baseline.period_end else day
@@ -173,7 +202,7 @@ def _onset(path: Sequence[Measurement], sign: int) -> tuple[date, str]:
         place, shape = found.day, found.shape
     else:
         place, shape = strata.onset(values, len(values) - 1), "step"
-    return path[place].window.start.astimezone(UTC).date(), shape
+    return _day(path[place]), shape
 
 
 def _calm(desk: _Desk, day: date, held: Iterable[Kept], paths: dict[str, Path]) -> dict[incidents.Key, bool]:
@@ -236,6 +265,7 @@ def _surroundings(
         camera = scope.camera or clearest.told.key.scope.camera
         camera = camera or next((m.alarm.scope[-1] for m in own if m.alarm.scope in cameras), "")
         series = SeriesKey(replace(scope, camera=camera), signal, clearest.told.key.class_name)
+        window = clearest.told.window
         found = beside.read(desk.conn, series, window, desk.baseline.id, up=clearest.up)
     signals = [ALL_LANES[one.alarm.lane].signal for one in own] or list(incident.signals)
     return {

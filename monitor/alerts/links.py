@@ -76,6 +76,7 @@ class Links:
         first = window.start - 7 * (window.end - window.start)
         last = window.end + (window.end - window.start)
         asked = {"from": _ms(first), "to": _ms(last), "var-model": scope.model, "var-version": scope.version}
+        asked |= {"var-stage": scope.stage} if scope.stage else {}
         asked |= {"var-camera": scope.camera} if scope.camera else {}
         return f"{self.grafana.rstrip('/')}/d/{board}/?{urlencode(asked | {'viewPanel': str(panel_id(name))})}"
 

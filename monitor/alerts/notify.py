@@ -136,7 +136,9 @@ def _tell(said: Mapping[str, Any]) -> int:
     refused = _guard_sockets(Guard.of(said["allowed"]))
     speaker = apprise.Apprise()
     speaker.add(receiver)
-    if speaker.notify(title=said["title"], body=said["body"], notify_type=said["kind"]):
+    # Said to be text: else each receiver takes it for what it likes best, a mail for HTML, and names for markup.
+    text = apprise.NotifyFormat.TEXT
+    if speaker.notify(title=said["title"], body=said["body"], notify_type=said["kind"], body_format=text):
         return TAKEN
     return GUARDED if refused else REFUSED
 

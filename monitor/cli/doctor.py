@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -131,14 +132,16 @@ def _reach_database(settings: Settings, now: datetime, taken_up: list[contracts.
         return
     try:
         with open_database(settings) as database:
-            yield from _open_database(database, now, taken_up)
+            yield from _open_database(database, settings, now, taken_up)
     except DependencyAway as error:
         yield Finding("away", "database", str(error))
     except MonitorError as error:
         yield Finding("wrong", "database", str(error))
 
 
-def _open_database(database: Database, now: datetime, taken_up: list[contracts.Kept]) -> Iterator[Finding]:
+def _open_database(
+    database: Database, settings: Settings, now: datetime, taken_up: list[contracts.Kept]
+) -> Iterator[Finding]:
     with database.begin() as conn:
         number, its_clock = reporting.server(conn)
     yield from _room(database)
@@ -167,7 +170,7 @@ def _open_database(database: Database, now: datetime, taken_up: list[contracts.K
         yield from _watch(conn)
         yield from of_daemon(conn, now)
         fare = receivers.read(conn)
-    yield from _receivers(fare, now)
+    yield from _receivers(settings, fare, now)
     for one in sources:
         counts = (
             f"{one.stored:,} stored + {one.duplicate:,} duplicate + {one.rejected:,} rejected + {one.blank:,} blank"
@@ -202,9 +205,11 @@ def _paging(settings: Settings) -> Finding:
     return Finding("well", "paging", f"{path} pages people, and nothing else does{stands_in}")
 
 
-def _receivers(known: Mapping[str, receivers.Receiver], now: datetime) -> Iterator[Finding]:
-    for one in known.values():
-        if one.failures:
+def _receivers(settings: Settings, known: Mapping[str, receivers.Receiver], now: datetime) -> Iterator[Finding]:
+    with suppress(UsageError):  # which is said of the paging
+        for one in (known[channel.name] for channel in configured(settings) if channel.name in known):
+            if not one.failures:
+                continue
             since = f", it last took something {one.last_sent_at:%Y-%m-%d %H:%M} UTC" if one.last_sent_at else ""
             rest = one.closed_until if one.is_closed(now) else None
             again = f"; it is tried again {rest:%H:%M} UTC" if rest else ""

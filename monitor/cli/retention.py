@@ -23,7 +23,8 @@ examples:
   monitor retention run --dry-run --at 2027-01-01   the same, on that day
   monitor retention run                             take it away; the daemon does so once a day
 
-The periods stand in [retention] of each contract. Whatever an open alert or an active baseline refers to stays.
+The periods stand in [retention] of each contract. Whatever an open alert, an open
+incident or an active baseline refers to stays.
 """
 _SHOWN = 40
 
@@ -33,7 +34,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     noun = subparsers.add_parser(
         "retention",
         help="take away what has outlived its period",
-        description="Frames by whole days, roll-ups, rejects and rows of the ledger that are past their period.",
+        description="Frames by whole days, roll-ups, reviews, rejects and rows of the ledger past their period.",
         epilog=EPILOG,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -75,6 +76,9 @@ def outlook(plan: Plan) -> list[str]:
     lines += [f"    ... {len(going) - _SHOWN} more"] if len(going) > _SHOWN else []
     for model, rows in plan.rollups.items():
         lines.append(f"  {rows} roll-up rows of {model} from before {plan.horizon.rollups[model]:%Y-%m-%d}")
+    for model, count in plan.reviews.items():
+        lines.append(f"  {count} reviews of {model} from before {plan.horizon.reviews[model]:%Y-%m-%d}")
+    lines.append(f"  {plan.waiting} reviews from before {plan.horizon.waiting:%Y-%m-%d} whose frame never came")
     unsettled = f", {plan.rejects_open} of them still open" if plan.rejects_open else ""
     lines.append(f"  {plan.rejects} rejects from before {plan.horizon.rejects:%Y-%m-%d}{unsettled}")
     lines.append(f"  {plan.batches} rows of the ledger from before {plan.horizon.batches:%Y-%m-%d}")
@@ -102,7 +106,7 @@ def report(taken: Taken) -> list[str]:
     """What was taken away, in words."""
     lines = [
         f"taken away: {_days(taken.days)} with {taken.frames} frames, {taken.rollups} roll-up rows, "
-        f"{taken.rejects} rejects, {taken.batches} rows of the ledger"
+        f"{taken.reviews} reviews, {taken.rejects} rejects, {taken.batches} rows of the ledger"
     ]
     if taken.in_use:
         days = ", ".join(str(verdict.day) for verdict in taken.in_use[:_SHOWN])

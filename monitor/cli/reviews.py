@@ -11,8 +11,9 @@ from monitor.cli.words import so_many
 from monitor.errors import UsageError
 from monitor.feedback import BANDS, MISSES, OVERRIDES
 from monitor.review import stage
-from monitor.review.overrides import hour_of
-from monitor.review.rates import COUNTED, Key, Share, shares, tally
+from monitor.review.overrides import counting, hour_of
+from monitor.review.rates import COUNTED, Share, shares, tally
+from monitor.review.weights import Key, weigh
 from monitor.settings import Settings
 from monitor.stats.strata import EDGES
 from monitor.store import histograms, migrate, overrides, reviews
@@ -93,11 +94,13 @@ def _by_version(
     counts = overrides.counted(conn, start, end, model=model)
     settled = reviews.of_settled_frames(conn, model, end - stage.SETTLED_WITHIN, end)
     error = stage.known_error(settled, end)
+    said = counting(reviews.between(conn, start, end, model))
     found = {}
     for version in {place.version for place in counts}:
         own = {place: cell for place, cell in counts.items() if place.version == version}
         all_of_them = histograms.read(conn, model, start, end, version=version, signals=[COUNTED], shadow=False)
-        found[version] = shares(tally(own, all_of_them), error)
+        weighed = weigh([one for one in said if one.version == version])
+        found[version] = shares(tally(own, all_of_them), weighed, error)
     return found
 
 

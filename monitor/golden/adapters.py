@@ -265,7 +265,7 @@ def decode(
     """The detections of each image of a batch; `fits` are the images', in the order of the batch.
 
     Raises:
-        UsageError: no such convention, or an output that it needs is not there.
+        UsageError: no such convention, an output that it needs is not there, or numbers that are none.
     """
     if name not in CONVENTIONS:
         raise UsageError(f"{name!r} is no output convention; write one of {', '.join(CONVENTIONS)}")
@@ -290,9 +290,30 @@ def decode(
     return [Detections(box[kept[part]], score[part], label[kept[part]]) for part in firsts]
 
 
+_OVER_ONE = 1e-4
+"""By so much a score may lie above 1 from rounding."""
+
+
 def _above_floor(found: Detections, floor: float) -> Detections:
+    """The detections with at least the score `floor`.
+
+    Raises:
+        UsageError: scores or boxes that are no numbers, or scores above 1: whatever is made of them would be wrong.
+    """
+    # A comparison with NaN is false, so that these would be left out as if the model had found nothing.
+    if np.isnan(found.score).any():
+        raise UsageError(
+            "the model gives scores that are no numbers (NaN); see whether half precision overflows in it"
+        )
     kept = found.score >= floor
-    return Detections(found.box[kept], found.score[kept], found.label[kept])
+    box, score = found.box[kept], found.score[kept]
+    if score.size and score.max() > 1 + _OVER_ONE:
+        raise UsageError(f"the model gives scores up to {score.max():g}, and they are 0 to 1; see its convention")
+    if np.isnan(box).any():
+        raise UsageError(
+            "the model gives boxes that are no numbers (NaN); see whether half precision overflows in it"
+        )
+    return Detections(box, np.minimum(score, 1.0), found.label[kept])
 
 
 def _original(box: Floats, scale: str, fit: Fit) -> Floats:

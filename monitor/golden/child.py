@@ -93,7 +93,7 @@ def carry_out(folder: Path, work: Job) -> Outcome:
             f"only {decoded} of {images} images could be decoded, and [golden] asks for {said.min_decoded:.0%}: "
             f"{scored.undecoded[0].reason}"
         )
-    found = _known(scored.found(), places)
+    found = known(scored.found(), places)
     same = _same_twice(desk, model, scored, size)
     verdict = _leave(desk, found, scored)
     environment = {**model.environment, **_hashes(desk)}
@@ -155,12 +155,15 @@ def _open(desk: Desk) -> Model:
     return open_model(data, wanted)
 
 
-def _known(found: Found, places: Ints) -> Found:
-    """Detections of classes that the set knows, in the set's own places; the model's other classes have no truth."""
-    if found.label.size and found.label.max() >= places.size:
-        raise ModelRefused(
-            f"the model speaks of class {found.label.max()}, and the contract has {places.size}, counted from 0"
-        )
+def known(found: Found, places: Ints) -> Found:
+    """Detections of classes that the set knows, in the set's own places; the model's other classes have no truth.
+
+    Raises:
+        ModelRefused: a class that the contract has not, below its first one too.
+    """
+    for label in (found.label.min(initial=0), found.label.max(initial=0)):
+        if not 0 <= label < max(1, places.size):
+            raise ModelRefused(f"the model speaks of class {label}, and the contract has {places.size}, from 0 on")
     label = places[found.label] if found.label.size else found.label
     kept = label >= 0
     return Found(found.image[kept], label[kept], found.box[kept], found.score[kept])

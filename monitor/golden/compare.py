@@ -10,7 +10,7 @@ import scipy
 
 from monitor.golden.sets import GoldenSet
 from monitor.stats import bootstrap
-from monitor.stats.boxes import Floats, Ints
+from monitor.stats.boxes import Floats
 from monitor.stats.intervals import INSUFFICIENT, Difference, difference, holm
 from monitor.stats.matching import Table
 
@@ -67,14 +67,14 @@ def compare(
     drawn = bootstrap.resampled([before, after], times, seed)
     ones = np.ones(len(golden.images), dtype=np.int64)
     whole = np.stack([bootstrap.weighted_ap(bootstrap.weighable(table), ones) for table in (before, after)])
-    images = _images_with(before)
+    images = [bootstrap.images_with_truth(before, label=k) for k in (None, *range(before.classes))]
     told: list[tuple[str, str, Floats, Floats, int]] = [
-        ("map50_95", "", bootstrap.over_classes(whole), bootstrap.over_classes(drawn), int(images[0])),
-        ("map50", "", bootstrap.over_classes(whole[:, :1]), bootstrap.over_classes(drawn[:, :, :1]), int(images[0])),
+        ("map50_95", "", bootstrap.over_classes(whole), bootstrap.over_classes(drawn), images[0]),
+        ("map50", "", bootstrap.over_classes(whole[:, :1]), bootstrap.over_classes(drawn[:, :, :1]), images[0]),
     ]
     for k, name in enumerate(golden.class_names):
         value, resampled = whole[:, :, k].mean(axis=1), drawn[:, :, :, k].mean(axis=2)
-        told.append(("ap50_95", name, value, resampled, int(images[k + 1])))
+        told.append(("ap50_95", name, value, resampled, images[k + 1]))
     judged = [_difference(value, values, margin, confidence) for _, _, value, values, _ in told]
     claims = [i for i, d in enumerate(judged) if d is not None and told[i][4] >= FEWEST_FOR_DROP]
     p = [1.0] * len(told)
@@ -91,13 +91,6 @@ def compare(
 
 def _claimed(of: Difference | None) -> float:
     return 1.0 if of is None else of.p_drop
-
-
-def _images_with(table: Table) -> Ints:
-    """How many images there are, and how many have truth of each class [1 + classes]."""
-    kept = ~table.skipped[:, 0]
-    pairs = np.unique(table.truth.label[kept] * table.images + table.truth.image[kept])
-    return np.concatenate(([table.images], np.bincount(pairs // table.images, minlength=table.classes)))
 
 
 def _difference(value: Floats, drawn: Floats, margin: float, confidence: float) -> Difference | None:

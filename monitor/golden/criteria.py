@@ -138,13 +138,14 @@ class Judge:
         drawn = bootstrap.over_classes(bootstrap.resampled([table], self._times, self._seed, among, size)[0][pick])
         once = np.ones(table.images, dtype=np.int64) if among is None else among.astype(np.int64)
         value = float(bootstrap.over_classes(bootstrap.weighted_ap(bootstrap.weighable(table, size), once)[pick[1:]]))
-        return _resampled(criterion, value, drawn, int(once.sum()), bootstrap.FEWEST_IMAGES)
+        images = bootstrap.images_with_truth(table, among, size, label)
+        return _resampled(criterion, value, drawn, images, images)
 
     def _calibration(self, criterion: AcceptanceCriterion, label: int | None, among: Bools | None) -> Cell:
         table = self._table(matching.OVERLAPS)
         weights = bootstrap.draws(table.images, self._times, self._seed, among)
-        value, n, drawn = calibration.drawn_d_ece(table, self._thresholds, weights, among, label)
-        return _resampled(criterion, math.nan if value is None else value, drawn, n, bootstrap.FEWEST_IMAGES)
+        value, n, images, drawn = calibration.drawn_d_ece(table, self._thresholds, weights, among, label)
+        return _resampled(criterion, math.nan if value is None else value, drawn, n, images)
 
 
 def _bound(criterion: AcceptanceCriterion) -> tuple[float, bool]:
@@ -162,8 +163,10 @@ def _f1(of: Mapping[str, Estimate]) -> Estimate:
         return 2 * p * r / (p + r) if p + r else 0.0
 
     fewer = min(precision, recall, key=lambda one: one.effective)
-    if precision.value is None or recall.value is None:
-        return Estimate(None, 0.0, 1.0, fewer.n, fewer.effective, fewer.clusters)
+    if recall.value is None:
+        return Estimate(None, 0.0, 1.0, 0, 0.0, 0)
+    if precision.value is None:  # nothing is said, and all objects are missed
+        return Estimate(0.0, 0.0, between(precision.high, recall.high), recall.n, recall.effective, recall.clusters)
     return Estimate(
         between(precision.value, recall.value),
         between(precision.low, recall.low),
@@ -174,21 +177,23 @@ def _f1(of: Mapping[str, Estimate]) -> Estimate:
     )
 
 
-def _resampled(criterion: AcceptanceCriterion, value: float, drawn: Floats, n: int, fewest: int) -> Cell:
-    """The cell of a number whose bounds come from sets drawn anew; under `fewest` cases it never passes."""
+def _resampled(criterion: AcceptanceCriterion, value: float, drawn: Floats, n: int, images: int) -> Cell:
+    """The cell of a number of `n` cases whose bounds come from images drawn anew; of too few `images` it never
+    passes."""
     known = drawn[np.isfinite(drawn)]
     if not math.isfinite(value) or not known.size:
         return Cell(criterion, INSUFFICIENT, None, None, None, n, None, "there is no case of it")
     bound, at_least = _bound(criterion)
-    confidence = criterion.confidence
+    confidence, fewest = criterion.confidence, bootstrap.FEWEST_IMAGES
     low, high = (float(end) for end in np.quantile(known, (1 - confidence, confidence)))
     said = verdict(value, low, high, bound, at_least)
-    if said == PASS and n < fewest:
-        return Cell(criterion, INSUFFICIENT, value, low, high, n, fewest, f"no interval to rely on under {fewest}")
+    least = math.ceil(n * fewest / images) if images else fewest
+    if said == PASS and images < fewest:
+        note = f"no interval to rely on under {fewest} images with it"
+        return Cell(criterion, INSUFFICIENT, value, low, high, n, least, note)
     wanted: int | None = None
     gap = abs(value - bound)
     if said == INSUFFICIENT and gap > 0:
-        wanted = max(
-            fewest, math.ceil(n * (float(scipy.special.ndtri(confidence)) * float(known.std(ddof=1)) / gap) ** 2)
-        )
+        spread = float(known.std(ddof=1)) if known.size > 1 else 0.0
+        wanted = max(least, math.ceil(n * (float(scipy.special.ndtri(confidence)) * spread / gap) ** 2))
     return Cell(criterion, said, value, low, high, n, wanted)

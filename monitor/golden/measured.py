@@ -99,7 +99,7 @@ def _points(maker: _Maker, points: Numbers, slice_: tuple[str, str] = ("", "")) 
     rows = [("", points["all"]), *((of["name"], of) for of in points["per_class"].values())]
     for class_name, of in rows:
         cases = {"precision": of["tp"] + of["fp"], "recall": of["tp"] + of["fn"]}
-        cases["f1"] = min(cases.values())
+        cases["f1"] = min((n for n in cases.values() if n), default=0)  # nothing said: of the objects alone
         for measure in _POINTS:
             ends = (of.get(f"{measure}_low"), of.get(f"{measure}_high"))
             yield maker.of(measure, of[measure], cases[measure], class_name, slice_, ends)

@@ -99,7 +99,7 @@ def ap_intervals(table: Table, keys: Sequence[str], times: int, seed: int, confi
     return {
         "times": times,
         "confidence": confidence,
-        "reliable": table.images >= bootstrap.FEWEST_IMAGES,
+        "reliable": bootstrap.images_with_truth(table) >= bootstrap.FEWEST_IMAGES,
         "AP": bounds(bootstrap.over_classes(drawn)),
         "AP50": bounds(bootstrap.over_classes(drawn[:, :1])),
         "per_class": each,

@@ -61,7 +61,7 @@ def _headline(numbers: dict[str, Any]) -> list[str]:
         lines.append(f"{name:<6} {between(stats[name], low, high)}")
     lines.append("       " + "  ".join(f"{name} {figure(value)}" for name, value in list(stats.items())[2:]))
     if bounds and not bounds["reliable"]:
-        lines.append("       intervals of AP from fewer than 300 images are too short to rely on")
+        lines.append("       intervals of AP from fewer than 300 images with objects are too short to rely on")
     return lines
 
 

@@ -87,8 +87,7 @@ def replay(database: Database, contracts: Contracts, which: Which, now: datetime
             changed = rejects.restate(conn, refused)
             before, reasons = [was for was, _ in changed], [said for _, said in changed]
             ledger.count_again(conn, page[0].source, before, reasons, now)
-    with database.begin() as conn:
-        histograms.merge(conn, now)
+    histograms.merge_if_free(database, now)
     return total
 
 

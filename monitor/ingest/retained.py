@@ -20,6 +20,9 @@ class Horizons:
     rejects: datetime
     batches: datetime
     rollups: Mapping[str, datetime]
+    reviews: Mapping[str, datetime]
+    waiting: datetime
+    """Of reviews whose frame never came, which are of no model."""
     longest: str
     """The model whose frames are kept longest, which rules for all: they share the days."""
 
@@ -41,8 +44,9 @@ def midnight(day: date) -> datetime:
 def horizons(periods: Mapping[str, RetentionSpec], now: datetime) -> Horizons:
     """From the [retention] of every model's contract, of which there is at least one.
 
-    No roll-up goes before the frames that it counts, which other models' periods may keep; a rejected line is kept as
-    long as frames are; the ledger as long as any roll-up, so that a file given once more is recognised.
+    No roll-up goes before the frames that it counts, which other models' periods may keep; a review goes by the day
+    of its frame; a rejected line is kept as long as frames are; the ledger as long as any roll-up, so that a file
+    given once more is recognised.
     """
     longest = max(sorted(periods), key=lambda model: periods[model].raw_days)
     frames = now - timedelta(days=periods[longest].raw_days)
@@ -50,7 +54,10 @@ def horizons(periods: Mapping[str, RetentionSpec], now: datetime) -> Horizons:
         model: min(midnight((now - timedelta(days=period.rollup_days)).date()), midnight(frames.date()))
         for model, period in periods.items()
     }
-    return Horizons(frames, frames, min(rollups.values()), rollups, longest)
+    reviews = {
+        model: midnight((now - timedelta(days=period.review_days)).date()) for model, period in periods.items()
+    }
+    return Horizons(frames, frames, min(rollups.values()), rollups, reviews, min(reviews.values()), longest)
 
 
 def judge(days: Sequence[date], holds: Sequence[Hold], horizon: Horizons, raw_days: int) -> list[Verdict]:

@@ -12,7 +12,7 @@ from monitor.ingest.retained import Horizons, Verdict, horizons, judge
 from monitor.spec.contract import RetentionSpec
 from monitor.spec.load import LoadedContract, parse_contract
 from monitor.store import contracts as remembered
-from monitor.store import retention
+from monitor.store import overrides, retention
 from monitor.store.database import Connection, Database
 from monitor.upkeep import Hold
 
@@ -31,6 +31,10 @@ class Plan:
     holds: list[Hold] = field(default_factory=list)
     rollups: dict[str, int] = field(default_factory=dict)
     """Rows by model."""
+    reviews: dict[str, int] = field(default_factory=dict)
+    """Reviews by model."""
+    waiting: int = 0
+    """Reviews whose frame never came."""
     rejects: int = 0
     rejects_open: int = 0
     """Of them, how many nobody has settled."""
@@ -44,6 +48,7 @@ class Taken:
     days: int = 0
     frames: int = 0
     rollups: int = 0
+    reviews: int = 0
     rejects: int = 0
     batches: int = 0
     in_use: list[Verdict] = field(default_factory=list)
@@ -53,7 +58,7 @@ class Taken:
     @property
     def total(self) -> int:
         """Days of frames and rows of everything else."""
-        return self.days + self.rollups + self.rejects + self.batches
+        return self.days + self.rollups + self.reviews + self.rejects + self.batches
 
 
 def plan(database: Database, contracts: Mapping[str, LoadedContract], now: datetime) -> Plan:
@@ -64,6 +69,9 @@ def plan(database: Database, contracts: Mapping[str, LoadedContract], now: datet
             return found
         for model, before in found.horizon.rollups.items():
             found.rollups[model] = retention.count_rollups(conn, model, before, found.holds)
+        for model, before in found.horizon.reviews.items():
+            found.reviews[model] = retention.count_reviews(conn, model, before, found.holds)
+        found.waiting = retention.count_waiting(conn, found.horizon.waiting)
         found.rejects, found.rejects_open = retention.count_rejects(conn, found.horizon.rejects)
         found.batches = retention.count_batches(conn, found.horizon.batches)
     return found
@@ -95,6 +103,11 @@ def run(database: Database, contracts: Mapping[str, LoadedContract], now: dateti
     for model, before in found.horizon.rollups.items():
         with database.begin() as conn:
             taken.rollups += retention.delete_rollups(conn, model, before, found.holds)
+    with database.begin() as conn:
+        overrides.hold_counting(conn)
+        for model, before in found.horizon.reviews.items():
+            taken.reviews += retention.delete_reviews(conn, model, before, found.holds)
+        taken.reviews += retention.delete_waiting(conn, found.horizon.waiting)
     with database.begin() as conn:
         taken.rejects = retention.delete_rejects(conn, found.horizon.rejects)
     with database.begin() as conn:

@@ -11,12 +11,12 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, NoRoom, UsageError
+from monitor.errors import DependencyAway, FileBroken, FilesLeft, MonitorError, UsageError
 from monitor.ingest.batch import Batch, Begun, Contracts, Summary, Taking
 from monitor.ingest.lines import Lines, find_batches, hash_of, read_batches
 from monitor.ingest.names import named
@@ -112,8 +112,7 @@ def load(
                 workers.warm_up()
             turn.read(file)
         turn.finish()
-    with suppress(NoRoom), database.begin() as conn:  # it can wait; sums are right before and after
-        histograms.merge(conn, now)
+    histograms.merge_if_free(database, now)
     if turn.faults:
         more = len(turn.faults) - FAULTS_SAID
         said = [*map(str, turn.faults[:FAULTS_SAID]), *([f"and {more} more"] if more > 0 else [])]

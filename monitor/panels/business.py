@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitor.panels.observable import DAY, Board, Observable, Query
-from monitor.panels.sql import FOR_MODEL, LIVE, bound, bound_query
+from monitor.panels.sql import FOR_MODEL, LIVE, OF_IMAGES, bound, bound_query
 
 ON = "model IN (${model:sqlstring}) AND (version IN (${version:sqlstring}) OR version = '')"
 ON_CAMERAS = f"{ON} AND (camera IN (${{camera:sqlstring}}) OR camera = '')"
@@ -12,8 +12,9 @@ EVENTS = f"FROM reporting.business_event WHERE $__timeFilter(at) AND {ON_CAMERAS
 BUCKET = "$__timeGroupAlias(at, $__interval)"
 _FRAMES = (
     f"FROM reporting.rollup WHERE $__timeFilter(start_at) AND {FOR_MODEL} AND camera IN (${{camera:sqlstring}})"
-    f" AND {LIVE} AND signal = 'status' AND class_name = '' AND slice = 'all'"
+    f" AND {LIVE} AND signal = 'status' AND class_name = '' AND slice = 'all' AND {OF_IMAGES}"
 )
+"""Of a pipeline the first stage's: each image once."""
 _NONE = "No business event of this kind in this time range."
 _ALARMS = "count(*) FILTER (WHERE kind = 'false_alarm' AND minutes IS NOT NULL)"
 
@@ -21,7 +22,8 @@ OBSERVABLES = (
     Observable(
         name="work-orders-now",
         title="Work orders per 1,000 frames",
-        question="How often does a finding become work?",
+        question="How often does a finding become work? Of a pipeline the frames of its first stage are counted: each"
+        " image once.",
         good="within the range that the contract expects.",
         bad="far below: people no longer act on findings; far above: the plant, or the model, has changed.",
         next_steps=(

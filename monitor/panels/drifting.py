@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitor.panels.observable import MONTH, Board, Observable, Query
-from monitor.panels.sql import EVERYWHERE, FOR_MODEL, SCOPE, mean_over_time
+from monitor.panels.sql import AT_STAGES, EVERYWHERE, FOR_MODEL, SCOPE, at_stage, mean_over_time
 
 _NONE = "No window of this time range has been measured. Windows are measured once they are over and settled."
 _STEPS = (
@@ -12,10 +12,12 @@ _STEPS = (
     "A deployment mark right before it: hold the versions against each other.",
 )
 _NEWEST = (
-    "SELECT DISTINCT ON (camera, signal, class_name, measure) camera, signal, class_name, measure, value, noise, n,"
-    f" now_mean, baseline_mean, window_end FROM reporting.measured WHERE $__timeFilter(window_end) AND {SCOPE}"
-    " AND measure = 'psi' AND value IS NOT NULL ORDER BY camera, signal, class_name, measure, window_end DESC"
+    "SELECT DISTINCT ON (stage, camera, signal, class_name) stage, camera, signal, class_name, measure, value, noise,"
+    " n, now_mean, baseline_mean, window_end FROM reporting.measured"
+    f" WHERE $__timeFilter(window_end) AND {SCOPE} AND measure = 'psi' AND value IS NOT NULL"
+    " ORDER BY stage, camera, signal, class_name, window_end DESC"
 )
+CAMERA = "CASE camera WHEN '' THEN 'all cameras' ELSE camera END"
 _BOUND = (
     "(SELECT min(above) FROM reporting.threshold t WHERE t.model IN (${model:sqlstring}) AND t.signal = newest.signal"
     " AND t.measure = newest.measure AND NOT t.relative)"
@@ -24,7 +26,7 @@ _BOUND = (
 
 def _psi(signals: str) -> str:
     return (
-        'SELECT window_end AS "time", signal AS metric, max(value) AS psi FROM reporting.measured'
+        f'SELECT window_end AS "time", {at_stage("signal")} AS metric, max(value) AS psi FROM reporting.measured'
         f" WHERE $__timeFilter(window_end) AND {EVERYWHERE} AND class_name = '' AND measure = 'psi'"
         f" AND signal IN ({signals}) AND value IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     )
@@ -61,7 +63,8 @@ OBSERVABLES = (
         queries=(
             Query(
                 "SELECT CASE WHEN i.closed_on IS NULL THEN 'open' ELSE 'closed' END AS state, i.cause,"
-                " array_to_string(i.scope, ' / ') AS place, array_to_string(i.signals, ', ') AS signals, i.onset,"
+                " array_to_string(i.scope || nullif(i.stage, ''), ' / ') AS place,"
+                " array_to_string(i.signals, ', ') AS signals, i.onset,"
                 ' i.last_alarm_on AS "last alarm", t.likely_cause AS "likely cause", t.first_step AS "do first",'
                 ' t.frames, i.closed_because AS "closed because" FROM reporting.incident i LEFT JOIN LATERAL ('
                 "SELECT likely_cause, first_step, frames FROM reporting.told WHERE alert_key = i.incident_key"
@@ -88,8 +91,7 @@ OBSERVABLES = (
         next_steps=_STEPS,
         queries=(
             Query(
-                "SELECT CASE camera WHEN '' THEN 'all cameras' ELSE camera END AS camera, signal, class_name"
-                " AS class,"
+                f"SELECT {at_stage(CAMERA)} AS camera, signal, class_name AS class,"
                 f' value AS psi, noise, {_BOUND} AS threshold, now_mean AS "mean now", baseline_mean AS baseline, n,'
                 f' window_end AS "window\'s end" FROM ({_NEWEST}) newest ORDER BY value DESC LIMIT 25'
             ),
@@ -158,11 +160,11 @@ OBSERVABLES = (
         next_steps=("Read `monitor drift explain` for that camera and lane.", *_STEPS),
         queries=(
             Query(
-                'SELECT camera, signal AS lane, class_name AS class, max(value / nullif(noise, 0)) AS "share'
-                ' of the limit",'
-                f' max(window_end) AS "last day" FROM (SELECT *, max(window_end) OVER (PARTITION BY camera, signal,'
-                f" class_name) AS newest FROM reporting.measured WHERE $__timeFilter(window_end) AND {FOR_MODEL}"
-                " AND (camera IN (${camera:sqlstring}) OR camera = '') AND measure IN ('cusum_up',"
+                f"SELECT {at_stage('camera')} AS camera, signal AS lane, class_name AS class,"
+                ' max(value / nullif(noise, 0)) AS "share of the limit", max(window_end) AS "last day" FROM ('
+                "SELECT *, max(window_end) OVER (PARTITION BY stage, camera, signal, class_name) AS newest"
+                f" FROM reporting.measured WHERE $__timeFilter(window_end) AND {FOR_MODEL}"
+                f" AND {AT_STAGES} AND (camera IN (${{camera:sqlstring}}) OR camera = '') AND measure IN ('cusum_up',"
                 " 'cusum_down')) days"
                 " WHERE window_end = newest GROUP BY 1, 2, 3 HAVING max(value / nullif(noise, 0)) > 0"
                 " ORDER BY 4 DESC LIMIT 25"
@@ -181,11 +183,11 @@ OBSERVABLES = (
         bad="a score above its threshold: an alert is pending or firing.",
         next_steps=("See the overview for the alert and its sentence.", *_STEPS),
         queries=(
-            Query("topk(6, monitor_drift_score)", "prometheus", "{{rule}} {{camera}} {{class_name}}"),
+            Query("topk(6, monitor_drift_score)", "prometheus", "{{rule}} {{camera}} {{class_name}} {{stage}}"),
             Query(
                 "monitor_drift_threshold and topk(6, monitor_drift_score)",
                 "prometheus",
-                "threshold {{rule}} {{camera}} {{class_name}}",
+                "threshold {{rule}} {{camera}} {{class_name}} {{stage}}",
                 ref="B",
             ),
         ),
@@ -202,9 +204,9 @@ OBSERVABLES = (
         next_steps=("No baseline: freeze one.", "Not enough data: widen the window or lower min_n in the contract."),
         queries=(
             Query(
-                'SELECT signal, state, count(*) AS windows, max(n) AS "largest n" FROM reporting.measured'
-                f" WHERE $__timeFilter(window_end) AND {SCOPE} AND measure = 'psi' GROUP BY 1, 2"
-                " ORDER BY state = 'ok', 3 DESC, 1 LIMIT 30"
+                f'SELECT {at_stage("signal")} AS signal, state, count(*) AS windows, max(n) AS "largest n"'
+                f" FROM reporting.measured WHERE $__timeFilter(window_end) AND {SCOPE} AND measure = 'psi'"
+                " GROUP BY 1, 2 ORDER BY state = 'ok', 3 DESC, 1 LIMIT 30"
             ),
         ),
         unit="short",

@@ -29,6 +29,12 @@ VARIABLES: dict[str, tuple[str, str, str]] = {
         "version",
         f"SELECT DISTINCT version FROM reporting.series WHERE {_MODEL} ORDER BY version DESC",
     ),
+    "stage": (
+        "Stage",
+        "stage",
+        f"SELECT stage FROM reporting.series s LEFT JOIN reporting.model_stage USING (model, stage) WHERE {_MODEL}"
+        " AND stage <> '' GROUP BY stage ORDER BY min(place), stage",
+    ),
     "camera": ("Camera", "camera", f"SELECT DISTINCT camera FROM reporting.series WHERE {_MODEL} ORDER BY camera"),
     "class": (
         "Class",
@@ -290,7 +296,8 @@ _OPTIONS: dict[str, Any] = {
         "tooltip": {"mode": "multi", "sort": "none"},
     },
     "stat": lambda one: {
-        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        # One row a stage, each shown.
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": one.source == "postgres"},
         "colorMode": "value",
         "graphMode": "none",
         "justifyMode": "auto",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from monitor.panels import pipeline
 from monitor.panels.observable import DAY, Board, Observable, Query
 from monitor.panels.sql import (
+    AT_STAGES,
     BUCKET,
+    IN_ORDER,
     LIVE,
     ON_CAMERAS,
-    baseline_mean,
+    at_stage,
     baseline_quantile,
     bound,
     bound_query,
     edge,
+    mean_now,
     mean_over_time,
     quantiles,
     rollup,
+    usual,
 )
 
 FAILED = "coalesce(sum(n) FILTER (WHERE class_name NOT IN ('', 'ok')), 0)"
@@ -27,15 +32,16 @@ _SERVICE = (
 )
 
 _EDGES = {name: edge("latency_ms", name) for name in ("p50", "p95", "p99")}
+_USUAL_P95 = usual(baseline_quantile("latency_ms", 0.95))
 _LATENCY = (
     f"{quantiles('latency_ms', '$__timeGroup(start_at, $__interval)')}"
-    f' SELECT at AS "time", {", ".join(f"{place} AS {name}" for name, place in _EDGES.items())},'
-    f" {baseline_quantile('latency_ms', 0.95)} AS baseline, {bound('latency_ms', 'p95')} AS threshold, n AS n"
-    " FROM found ORDER BY at"
+    f' SELECT at AS "time", stage, {", ".join(f"{place} AS {name}" for name, place in _EDGES.items())},'
+    f" usual AS baseline, {bound('latency_ms', 'p95')} AS threshold, n AS n FROM found {_USUAL_P95}"
+    " ORDER BY at, stage"
 )
 _CAMERAS = (
-    f"{quantiles('latency_ms', 'camera')} SELECT at AS camera, {_EDGES['p95']} AS p95, n AS n FROM found"
-    " ORDER BY 2 DESC NULLS LAST, at LIMIT 12"
+    f"{quantiles('latency_ms', 'camera')} SELECT {at_stage('at')} AS camera, {_EDGES['p95']} AS p95, n AS n"
+    " FROM found ORDER BY 2 DESC NULLS LAST, 1 LIMIT 12"
 )
 
 OBSERVABLES = (
@@ -48,7 +54,8 @@ OBSERVABLES = (
         next_steps=("See below which kind of error it is and on which camera.", *_SERVICE),
         queries=(
             Query(
-                f'SELECT {FAILED} * 1.0 / nullif({FRAMES}, 0) AS "error rate", {FRAMES} AS n {rollup("status", "")}'
+                f'SELECT stage, {FAILED} * 1.0 / nullif({FRAMES}, 0) AS "error rate", {FRAMES} AS n'
+                f" {rollup('status', '')} GROUP BY stage ORDER BY {IN_ORDER}"
             ),
         ),
         threshold=bound_query("status", "error_rate"),
@@ -71,8 +78,8 @@ OBSERVABLES = (
         next_steps=("See whether all cameras are slow (the host) or one (its network, its image size).", *_SERVICE),
         queries=(
             Query(
-                f"{quantiles('latency_ms', '1')} SELECT {_EDGES['p95']} AS p95,"
-                f" {baseline_quantile('latency_ms', 0.95)} AS baseline, n AS n FROM found"
+                f"{quantiles('latency_ms', '1')} SELECT stage, {_EDGES['p95']} AS p95, usual AS baseline, n AS n"
+                f" FROM found {_USUAL_P95} ORDER BY {IN_ORDER}"
             ),
         ),
         threshold=bound_query("latency_ms", "p95"),
@@ -89,11 +96,17 @@ OBSERVABLES = (
     Observable(
         name="throughput-now",
         title="Frames",
-        question="How many frames went through the model?",
+        question="How many frames went through the model? In a pipeline each stage counts its own; an image that goes"
+        " through two stages is one, and the first stage has them all.",
         good="what the plant's schedule says.",
         bad="far below the schedule while the line runs: frames do not reach the model, or their logs do not arrive.",
         next_steps=("Look for silent cameras below.", "See on the monitor's own dashboard whether logs come in."),
-        queries=(Query(f"SELECT {FRAMES} AS frames {rollup('status', '')} HAVING {FRAMES} > 0"),),
+        queries=(
+            Query(
+                f"SELECT stage, {FRAMES} AS frames {rollup('status', '')} GROUP BY stage HAVING {FRAMES} > 0"
+                f" ORDER BY {IN_ORDER}"
+            ),
+        ),
         unit="short",
         no_value=_NO_FRAMES,
         kind="stat",
@@ -107,13 +120,7 @@ OBSERVABLES = (
         good="near the baseline: the model keeps up.",
         bad="growing: more frames come than the model takes, and soon the answers come too late to act on.",
         next_steps=("Look at the latency at the same time: slower frames make longer queues.", *_SERVICE),
-        queries=(
-            Query(
-                f'SELECT sum(sum) / nullif(sum(n), 0) AS "waiting frames", {baseline_mean("queue_depth")} AS'
-                " baseline,"
-                f" sum(n) AS n {rollup('queue_depth')} HAVING sum(n) > 0"
-            ),
-        ),
+        queries=(Query(mean_now("queue_depth", "waiting frames")),),
         threshold=bound_query("queue_depth", "mean"),
         judged=("waiting frames",),
         unit="short",
@@ -132,9 +139,9 @@ OBSERVABLES = (
         next_steps=("Read the time of the step and look for a deployment mark beside it.", *_SERVICE),
         queries=(
             Query(
-                f'SELECT {BUCKET}, {FAILED} * 1.0 / nullif({FRAMES}, 0) AS "error rate",'
+                f'SELECT {BUCKET}, stage, {FAILED} * 1.0 / nullif({FRAMES}, 0) AS "error rate",'
                 f" {bound('status', 'error_rate')} AS threshold, {FRAMES} AS n {rollup('status', '')}"
-                " GROUP BY 1 ORDER BY 1"
+                " GROUP BY 1, stage ORDER BY 1, stage"
             ),
         ),
         unit="percentunit",
@@ -162,7 +169,8 @@ OBSERVABLES = (
     Observable(
         name="throughput",
         title="Frames by hour",
-        question="Do frames come in as the plant's schedule says?",
+        question="Do frames come in as the plant's schedule says? In a pipeline each stage has a line of its own: the"
+        " first counts images, a later one those that were passed on to it.",
         good="the plant's own rhythm of shifts and days.",
         bad="a gap while the line runs, or a drop without a change of schedule.",
         next_steps=(
@@ -171,8 +179,8 @@ OBSERVABLES = (
         ),
         queries=(
             Query(
-                f"SELECT {BUCKET}, {FRAMES} AS frames, {FAILED} AS failed {rollup('status', '')} GROUP BY 1"
-                " ORDER BY 1"
+                f"SELECT {BUCKET}, stage, {FRAMES} AS frames, {FAILED} AS failed {rollup('status', '')}"
+                " GROUP BY 1, stage ORDER BY 1, stage"
             ),
         ),
         unit="short",
@@ -204,9 +212,8 @@ OBSERVABLES = (
         ),
         queries=(
             Query(
-                'SELECT class_name AS "kind of error", sum(n) AS frames '
-                f"{rollup('status', ERRORS)}"
-                " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12"
+                f'SELECT {at_stage("class_name")} AS "kind of error", sum(n) AS frames'
+                f" {rollup('status', ERRORS)} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12"
             ),
         ),
         unit="short",
@@ -244,10 +251,9 @@ OBSERVABLES = (
         ),
         queries=(
             Query(
-                'SELECT camera, max(start_at) AS "last hour", sum(n) AS frames FROM reporting.rollup'
-                f" WHERE $__timeFilter(start_at) AND {ON_CAMERAS} AND {LIVE} AND signal = 'status' AND"
-                " class_name = ''"
-                " AND slice = 'all' GROUP BY camera ORDER BY 2, 1 LIMIT 50"
+                f'SELECT {at_stage("camera")} AS camera, max(start_at) AS "last hour", sum(n) AS frames'
+                f" FROM reporting.rollup WHERE $__timeFilter(start_at) AND {ON_CAMERAS} AND {AT_STAGES} AND {LIVE}"
+                " AND signal = 'status' AND class_name = '' AND slice = 'all' GROUP BY 1 ORDER BY 2, 1 LIMIT 50"
             ),
         ),
         unit="short",
@@ -255,29 +261,7 @@ OBSERVABLES = (
         kind="table",
         owner="on-call",
     ),
-    Observable(
-        name="stages",
-        title="Stages of the pipeline",
-        question="How many frames does each stage of the pipeline take, and how many of them fail there?",
-        good="each later stage takes the share of the first that it was planned for. No stages: one row.",
-        bad="a later stage that gets far more or fewer frames than usual: the stage before it judges differently.",
-        next_steps=(
-            "Look at the predictions of the stage before: confidence and class shares.",
-            "Hold the threshold of that stage against the contract.",
-        ),
-        queries=(
-            Query(
-                f"SELECT CASE stage WHEN '' THEN 'the only one' ELSE stage END AS stage, {FRAMES} AS frames,"
-                f' {FAILED} * 1.0 / nullif({FRAMES}, 0) AS "error rate", {FRAMES} AS n'
-                f" {rollup('status', '')} GROUP BY 1 ORDER BY 2 DESC LIMIT 12"
-            ),
-        ),
-        unit="short",
-        units={"error rate": "percentunit"},
-        no_value=_NO_FRAMES,
-        kind="table",
-        rate=True,
-    ),
+    pipeline.TABLE,
 )
 BOARD = Board(
     "monitor-health",

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from monitor.panels.observable import DAY, MONTH, Board, Observable, Query
-from monitor.panels.sql import BUCKET, CORRECTED, EVERYWHERE, bound, bound_query, verdicts
+from monitor.panels.sql import (
+    BUCKET,
+    CORRECTED,
+    EVERYWHERE,
+    IN_ORDER,
+    STAGES,
+    at_stage,
+    bound,
+    bound_query,
+    verdicts,
+)
 
 DETECTIONS = " AND band >= 0"
 """Verdicts on detections; what was missed has no confidence and so no band."""
@@ -13,8 +23,9 @@ _NONE = "No frame of this time range has been reviewed yet."
 _THERE = "sum(missed) + sum(reviewed) - sum(false_positive)"
 _MEASURED = (
     f"FROM reporting.measured WHERE $__timeFilter(window_end) AND {EVERYWHERE} AND signal = 'override'"
-    " AND class_name = ''"
+    f" AND class_name = '' AND (stage <> '' OR model NOT IN (SELECT model {STAGES}))"
 )
+"""Of a pipeline its stages alone: the whole is measured too, and has an empty name."""
 _BAND = (
     "CASE band WHEN 0 THEN '0.00 to 0.30' WHEN 1 THEN '0.30 to 0.50' WHEN 2 THEN '0.50 to 0.70'"
     " WHEN 3 THEN '0.70 to 0.85' ELSE '0.85 to 1.00' END"
@@ -40,8 +51,8 @@ OBSERVABLES = (
         next_steps=_STEPS,
         queries=(
             Query(
-                f'SELECT {RATE} AS "override rate", sum(reviewed) AS n {verdicts(DETECTIONS)} HAVING'
-                " sum(reviewed) > 0"
+                f'SELECT stage, {RATE} AS "override rate", sum(reviewed) AS n {verdicts(DETECTIONS)} GROUP BY stage'
+                f" HAVING sum(reviewed) > 0 ORDER BY {IN_ORDER}"
             ),
         ),
         threshold=bound_query("override", "raw"),
@@ -65,8 +76,9 @@ OBSERVABLES = (
         next_steps=_STEPS,
         queries=(
             Query(
-                f"SELECT value AS honest, n AS n {_MEASURED} AND measure = 'honest' AND value IS NOT NULL"
-                " ORDER BY window_end DESC LIMIT 1"
+                f"SELECT stage, honest, n AS n FROM (SELECT DISTINCT ON (stage) stage, value AS honest, n {_MEASURED}"
+                " AND measure = 'honest' AND value IS NOT NULL ORDER BY stage, window_end DESC) newest"
+                f" ORDER BY {IN_ORDER}"
             ),
         ),
         threshold=bound_query("override", "honest"),
@@ -93,8 +105,8 @@ OBSERVABLES = (
         ),
         queries=(
             Query(
-                f"SELECT sum(missed) * 1.0 / nullif({_THERE}, 0) AS missed, {_THERE} AS n {verdicts(OBJECTS)}"
-                f" HAVING {_THERE} > 0"
+                f"SELECT stage, sum(missed) * 1.0 / nullif({_THERE}, 0) AS missed, {_THERE} AS n {verdicts(OBJECTS)}"
+                f" GROUP BY stage HAVING {_THERE} > 0 ORDER BY {IN_ORDER}"
             ),
         ),
         unit="percentunit",
@@ -114,7 +126,12 @@ OBSERVABLES = (
         good="the daily budget of reviews, used up.",
         bad="few: the rates on this page are then guesses, and their intervals say so.",
         next_steps=("Ask the reviewers whether the queue is worked off.", "Raise the daily budget in the contract."),
-        queries=(Query(f"SELECT sum(frames) AS frames {verdicts()} HAVING sum(frames) > 0"),),
+        queries=(
+            Query(
+                f"SELECT stage, sum(frames) AS frames {verdicts()} GROUP BY stage HAVING sum(frames) > 0"
+                f" ORDER BY {IN_ORDER}"
+            ),
+        ),
         unit="short",
         no_value=_NONE,
         kind="stat",
@@ -132,8 +149,8 @@ OBSERVABLES = (
         next_steps=_STEPS,
         queries=(
             Query(
-                f'SELECT {BUCKET}, {RATE} AS "override rate", {bound("override", "raw")} AS threshold,'
-                f" sum(reviewed) AS n {verdicts(DETECTIONS)} GROUP BY 1 ORDER BY 1"
+                f'SELECT {BUCKET}, stage, {RATE} AS "override rate", {bound("override", "raw")} AS threshold,'
+                f" sum(reviewed) AS n {verdicts(DETECTIONS)} GROUP BY 1, stage ORDER BY 1, stage"
             ),
         ),
         unit="percentunit",
@@ -153,9 +170,9 @@ OBSERVABLES = (
         next_steps=("Wide band: review more frames chosen at random.", *_STEPS),
         queries=(
             Query(
-                f'SELECT window_end AS "time", {_of("honest")} AS honest, {_of("honest_low")} AS "95 % from",'
+                f'SELECT window_end AS "time", stage, {_of("honest")} AS honest, {_of("honest_low")} AS "95 % from",'
                 f' {_of("honest_high")} AS "95 % to", {bound("override", "honest")} AS threshold,'
-                f" max(n) FILTER (WHERE measure = 'honest') AS n {_MEASURED} GROUP BY 1 ORDER BY 1"
+                f" max(n) FILTER (WHERE measure = 'honest') AS n {_MEASURED} GROUP BY 1, stage ORDER BY 1, stage"
             ),
         ),
         unit="percentunit",
@@ -176,8 +193,9 @@ OBSERVABLES = (
         next_steps=_STEPS,
         queries=(
             Query(
-                f'SELECT {BUCKET}, sum(false_positive) AS "false positive", sum(wrong_class) AS "wrong class",'
-                f' sum(bad_box) AS "bad box", sum(missed) AS missed {verdicts(OBJECTS)} GROUP BY 1 ORDER BY 1'
+                f'SELECT {BUCKET}, stage, sum(false_positive) AS "false positive", sum(wrong_class) AS "wrong class",'
+                f' sum(bad_box) AS "bad box", sum(missed) AS missed {verdicts(OBJECTS)} GROUP BY 1, stage'
+                " ORDER BY 1, stage"
             ),
         ),
         unit="short",
@@ -194,8 +212,8 @@ OBSERVABLES = (
         next_steps=("Look at corrected detections of high confidence first: they are the most to be learnt from.",),
         queries=(
             Query(
-                f'SELECT {_BAND} AS confidence, {RATE} AS "override rate", sum(reviewed) AS n {verdicts(DETECTIONS)}'
-                " GROUP BY band ORDER BY band"
+                f'SELECT {at_stage(_BAND)} AS confidence, {RATE} AS "override rate", sum(reviewed) AS n'
+                f" {verdicts(DETECTIONS)} GROUP BY stage, band ORDER BY {IN_ORDER}, band"
             ),
         ),
         unit="percentunit",
@@ -215,7 +233,7 @@ OBSERVABLES = (
         next_steps=_STEPS,
         queries=(
             Query(
-                f'SELECT class_name AS class, {RATE} AS "override rate",'
+                f'SELECT {at_stage("class_name")} AS class, {RATE} AS "override rate",'
                 ' sum(false_positive) AS "false positive", sum(wrong_class) AS "wrong class", sum(bad_box)'
                 ' AS "bad box",'
                 f" sum(missed) AS missed, sum(reviewed) AS n {verdicts(OBJECTS)} GROUP BY 1"
@@ -239,7 +257,8 @@ OBSERVABLES = (
         next_steps=("Choose the camera above and read since when.", *_STEPS),
         queries=(
             Query(
-                f'SELECT camera, {RATE} AS "override rate", sum(reviewed) AS n {verdicts(DETECTIONS)} GROUP BY 1'
+                f'SELECT {at_stage("camera")} AS camera, {RATE} AS "override rate", sum(reviewed) AS n'
+                f" {verdicts(DETECTIONS)} GROUP BY 1"
                 " ORDER BY 2 DESC NULLS LAST, 1 LIMIT 12"
             ),
         ),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from monitor.panels import health, overrides, predictions
+from monitor.panels import drifting, health, overrides, predictions
 from monitor.panels.observable import MONTH, Board, Observable, Query
-from monitor.panels.sql import CORRECTED, LIVE, ON_CAMERAS, rollups, verdicts
+from monitor.panels.sql import AT_STAGES, CORRECTED, IN_ORDER, LIVE, ON_CAMERAS, at_stage, rollups, verdicts
 
 _WEEK_AGO = "$__timeTo()::timestamptz - interval '7 days'"
 _MEANS = (
@@ -19,33 +19,35 @@ _MEANS = (
 _SIGNALS = ", ".join(f"'{signal}'" for signal, _ in _MEANS)
 _NAMED = ", ".join(f"('{signal}', {place}, '{what}')" for place, (signal, what) in enumerate(_MEANS, 3))
 _DAILY = (
-    "daily AS (SELECT signal, day, sum(n) FILTER (WHERE class_name = '')::double precision AS n,"
+    "daily AS (SELECT stage, signal, day, sum(n) FILTER (WHERE class_name = '')::double precision AS n,"
     " sum(sum) FILTER (WHERE class_name = '') AS sum,"
     " sum(n) FILTER (WHERE class_name NOT IN ('', 'ok'))::double precision AS failed "
     + rollups(f"(signal = 'status' OR signal IN ({_SIGNALS}) AND class_name = '')")
-    + " GROUP BY 1, 2),"
-    f" verdicts AS (SELECT date_trunc('day', start_at, 'UTC') AS day, {CORRECTED}::double precision AS corrected,"
-    f" sum(reviewed)::double precision AS n {verdicts(overrides.DETECTIONS)} GROUP BY 1),"
-    " named AS (SELECT 1 AS place, 'frames a day' AS what, day, n AS total, NULL AS n FROM daily"
-    " WHERE signal = 'status' UNION ALL SELECT 2, 'error rate', day, coalesce(failed, 0), n FROM daily"
-    " WHERE signal = 'status' UNION ALL SELECT place, what, day, sum, n FROM daily"
+    + " GROUP BY 1, 2, 3),"
+    " verdicts AS (SELECT stage, date_trunc('day', start_at, 'UTC') AS day,"
+    f" {CORRECTED}::double precision AS corrected, sum(reviewed)::double precision AS n"
+    f" {verdicts(overrides.DETECTIONS)} GROUP BY 1, 2),"
+    " named AS (SELECT 1 AS place, 'frames a day' AS what, stage, day, n AS total, NULL AS n FROM daily"
+    " WHERE signal = 'status' UNION ALL SELECT 2, 'error rate', stage, day, coalesce(failed, 0), n FROM daily"
+    " WHERE signal = 'status' UNION ALL SELECT place, what, stage, day, sum, n FROM daily"
     f" JOIN (VALUES {_NAMED}) AS mean (signal, place, what) USING (signal)"
-    " UNION ALL SELECT 9, 'override rate', day, corrected, n FROM verdicts),"
+    " UNION ALL SELECT 9, 'override rate', stage, day, corrected, n FROM verdicts),"
 )
 _SPANS = (
-    "spans AS (SELECT place, what, coalesce(sum(n), sum(total)) AS n,"
+    "spans AS (SELECT place, what, stage, coalesce(sum(n), sum(total)) AS n,"
     f" sum(total) FILTER (WHERE day >= {_WEEK_AGO}) / nullif(coalesce(sum(n) FILTER (WHERE day >= {_WEEK_AGO}),"
     f" count(*) FILTER (WHERE day >= {_WEEK_AGO})), 0) AS now,"
     f" sum(total) FILTER (WHERE day < {_WEEK_AGO}) / nullif(coalesce(sum(n) FILTER (WHERE day < {_WEEK_AGO}),"
     f" count(*) FILTER (WHERE day < {_WEEK_AGO})), 0) AS before,"
     f" stddev_samp(total / coalesce(nullif(n, 0), 1)) FILTER (WHERE day < {_WEEK_AGO}) AS spread"
-    " FROM named GROUP BY place, what)"
+    " FROM named GROUP BY place, what, stage)"
 )
 _TRENDS = (
     f"WITH {_DAILY} {_SPANS}"
-    ' SELECT what, before AS "the weeks before", now AS "last 7 days",'
+    f' SELECT {at_stage("what")} AS what, before AS "the weeks before", now AS "last 7 days",'
     " CASE WHEN now IS NULL OR spread IS NULL THEN '… too short' WHEN now - before > spread THEN '▲ rising'"
-    " WHEN before - now > spread THEN '▼ falling' ELSE '▬ steady' END AS trend, n AS n FROM spans ORDER BY place"
+    " WHEN before - now > spread THEN '▼ falling' ELSE '▬ steady' END AS trend, n AS n FROM spans"
+    f" ORDER BY {IN_ORDER}, place"
 )
 
 
@@ -73,7 +75,7 @@ OBSERVABLES = (
         ),
         queries=(
             Query(
-                "SELECT state, severity, rule, CASE camera WHEN '' THEN 'all cameras' ELSE camera END AS camera,"
+                f"SELECT state, severity, rule, {at_stage(drifting.CAMERA)} AS camera,"
                 " class_name AS class, since, value, threshold, n, reason FROM reporting.alert"
                 " WHERE model IN (${model:sqlstring}) AND version IN (${version:sqlstring})"
                 " AND state IN ('firing', 'flapping', 'pending') AND coalesce(since, window_end) <= $__timeTo()"
@@ -137,14 +139,13 @@ OBSERVABLES = (
         ),
         queries=(
             Query(
-                'SELECT heard.camera, coalesce(firing.alerts, 0) AS "alerts firing", failed * 1.0 /'
-                " nullif(frames, 0) AS"
-                ' "error rate", newest AS "last hour", frames AS n FROM (SELECT camera, max(start_at) AS newest,'
-                f" coalesce({health.FAILED}, 0) AS failed, {health.FRAMES} AS frames FROM reporting.rollup"
-                f" WHERE $__timeFilter(start_at) AND {ON_CAMERAS} AND {LIVE} AND signal = 'status' AND slice = 'all'"
-                " GROUP BY 1) heard LEFT JOIN (SELECT camera, count(*) AS alerts FROM reporting.alert"
-                " WHERE model IN (${model:sqlstring}) AND state IN ('firing', 'flapping') GROUP BY 1) firing"
-                " USING (camera)"
+                f"SELECT {at_stage('heard.camera')} AS camera, (SELECT count(*) FROM reporting.alert a"
+                " WHERE a.model IN (${model:sqlstring}) AND a.state IN ('firing', 'flapping')"
+                " AND a.camera = heard.camera AND a.stage IN (heard.stage, '')) AS \"alerts firing\","
+                ' failed * 1.0 / nullif(frames, 0) AS "error rate", newest AS "last hour", frames AS n'
+                f" FROM (SELECT stage, camera, max(start_at) AS newest, coalesce({health.FAILED}, 0) AS failed,"
+                f" {health.FRAMES} AS frames FROM reporting.rollup WHERE $__timeFilter(start_at) AND {ON_CAMERAS}"
+                f" AND {AT_STAGES} AND {LIVE} AND signal = 'status' AND slice = 'all' GROUP BY 1, 2) heard"
                 " ORDER BY 2 DESC, 3 DESC NULLS LAST, 4, 1 LIMIT 25"
             ),
         ),

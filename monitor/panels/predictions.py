@@ -5,14 +5,17 @@ from __future__ import annotations
 from monitor.panels.observable import Board, Observable, Query
 from monitor.panels.sql import (
     BUCKET,
+    IN_ORDER,
     OF_CLASS,
     SCOPE,
-    baseline_mean,
+    at_stage,
     bound,
     bound_query,
     cells,
+    mean_now,
     mean_over_time,
     rollup,
+    usual,
 )
 
 LOW = "bin <= 50"
@@ -22,16 +25,18 @@ _LOOK = (
     "Look at frames of low confidence from that time: a new product, a new packaging, or an image that has changed?",
     "Image changed: see the drift dashboard. New product: send the frames to labelling.",
 )
+_FIVE = "to_char(least(greatest(bin - 1, 0), 99) / 5 * 0.05, 'FM0.00')"
+"""The lower edge of the twentieth that a bucket lies in."""
 _BUCKETS = cells("confidence")
 _BASELINE_BUCKETS = f"FROM reporting.baseline_bucket WHERE {SCOPE} AND signal = 'confidence' AND class_name = ''"
-_BASELINE_LOW = f"(SELECT sum(count) FILTER (WHERE {LOW}) * 1.0 / nullif(sum(count), 0) {_BASELINE_BUCKETS})"
-_BY_CLASS = rollup("confidence", OF_CLASS)
+_LOW_SHARE = f"coalesce(sum(count) FILTER (WHERE {LOW}), 0) * 1.0 / nullif(sum(count), 0)"
+_BASELINE_LOW = f"SELECT stage, {_LOW_SHARE} AS usual, sum(count) AS n {_BASELINE_BUCKETS} GROUP BY stage"
+_STRICTEST_LOW = f"(SELECT min(usual) FROM ({_BASELINE_LOW}) old)"
+_LOW_NOW = f'{_LOW_SHARE} AS "low confidence", usual AS baseline'
+_SUMS = "stage, class_name, sum(n) AS n, sum(sum) AS sum, sum(sum(n)) OVER (PARTITION BY stage) AS whole"
+_NOW_BY_CLASS = f"SELECT {_SUMS} {rollup('confidence', OF_CLASS)} GROUP BY 1, 2"
 _BASELINE_BY_CLASS = (
-    "SELECT class_name, sum(n) AS n, sum(sum) AS sum, sum(sum(n)) OVER () AS whole FROM reporting.baseline_sum"
-    f" WHERE {SCOPE} AND signal = 'confidence' AND {OF_CLASS} GROUP BY 1"
-)
-_NOW_BY_CLASS = (
-    f"SELECT class_name, sum(n) AS n, sum(sum) AS sum, sum(sum(n)) OVER () AS whole {_BY_CLASS} GROUP BY 1"
+    f"SELECT {_SUMS} FROM reporting.baseline_sum WHERE {SCOPE} AND signal = 'confidence' AND {OF_CLASS} GROUP BY 1, 2"
 )
 
 OBSERVABLES = (
@@ -42,13 +47,7 @@ OBSERVABLES = (
         good="near the baseline.",
         bad="more than a tenth below it: the model sees something that it was not trained on.",
         next_steps=_LOOK,
-        queries=(
-            Query(
-                f'SELECT sum(sum) / nullif(sum(n), 0) AS "mean confidence", {baseline_mean("confidence")} AS'
-                " baseline,"
-                f" sum(n) AS n {rollup('confidence')} HAVING sum(n) > 0"
-            ),
-        ),
+        queries=(Query(mean_now("confidence", "mean confidence")),),
         unit="percentunit",
         units={"n": "short"},
         no_value=_NONE,
@@ -66,11 +65,11 @@ OBSERVABLES = (
         next_steps=_LOOK,
         queries=(
             Query(
-                f'SELECT sum(count) FILTER (WHERE {LOW}) * 1.0 / nullif(sum(count), 0) AS "low confidence",'
-                f" {_BASELINE_LOW} AS baseline, sum(count) AS n {_BUCKETS} HAVING sum(count) > 0"
+                f"SELECT stage, {_LOW_NOW}, sum(count) AS n {_BUCKETS} {usual(_BASELINE_LOW)}"
+                f" GROUP BY stage, usual HAVING sum(count) > 0 ORDER BY {IN_ORDER}"
             ),
         ),
-        threshold=bound_query("confidence", "low_share", baseline=_BASELINE_LOW),
+        threshold=bound_query("confidence", "low_share", baseline=_STRICTEST_LOW),
         judged=("low confidence",),
         unit="percentunit",
         units={"n": "short"},
@@ -87,13 +86,7 @@ OBSERVABLES = (
         good="near the baseline, for the same product mix.",
         bad="half or double the baseline: objects are missed, or background is taken for objects.",
         next_steps=("Look at frames with far more or fewer detections than usual.", *_LOOK),
-        queries=(
-            Query(
-                f'SELECT sum(sum) / nullif(sum(n), 0) AS "detections a frame", {baseline_mean("detections")}'
-                " AS baseline,"
-                f" sum(n) AS n {rollup('detections')} HAVING sum(n) > 0"
-            ),
-        ),
+        queries=(Query(mean_now("detections", "detections a frame")),),
         unit="short",
         no_value="No frame was processed in this time range.",
         kind="stat",
@@ -108,7 +101,12 @@ OBSERVABLES = (
         good="in proportion to the frames.",
         bad="none while frames come in: the threshold, the output format or the view has changed.",
         next_steps=("Look at the newest frames.", "Look for a deployment mark at the time of the change."),
-        queries=(Query(f"SELECT sum(sum) AS detections {rollup('detections')} HAVING sum(n) > 0"),),
+        queries=(
+            Query(
+                f"SELECT stage, sum(sum) AS detections {rollup('detections')} GROUP BY stage HAVING sum(n) > 0"
+                f" ORDER BY {IN_ORDER}"
+            ),
+        ),
         unit="short",
         no_value="No frame was processed in this time range.",
         kind="stat",
@@ -138,10 +136,9 @@ OBSERVABLES = (
         next_steps=_LOOK,
         queries=(
             Query(
-                f'SELECT {BUCKET}, sum(count) FILTER (WHERE {LOW}) * 1.0 / nullif(sum(count), 0) AS "low confidence",'
-                f" {_BASELINE_LOW} AS baseline, {bound('confidence', 'low_share', baseline=_BASELINE_LOW)} AS"
-                " threshold, sum(count) AS n"
-                f" {_BUCKETS} GROUP BY 1 ORDER BY 1"
+                f"SELECT {BUCKET}, stage, {_LOW_NOW}, {bound('confidence', 'low_share', baseline='usual')} AS"
+                f" threshold, sum(count) AS n {_BUCKETS} {usual(_BASELINE_LOW)} GROUP BY 1, stage, usual"
+                " ORDER BY 1, stage"
             ),
         ),
         unit="percentunit",
@@ -161,10 +158,11 @@ OBSERVABLES = (
         ),
         queries=(
             Query(
-                "SELECT class_name AS class, coalesce(now.n, 0) * 1.0 / nullif(max(now.whole) OVER (), 0) AS share,"
+                f"SELECT {at_stage('class_name')} AS class, coalesce(now.n, 0) * 1.0"
+                " / nullif(max(now.whole) OVER (PARTITION BY stage), 0) AS share,"
                 " old.n * 1.0 / nullif(old.whole, 0) AS baseline, coalesce(now.n, 0) AS n"
-                f" FROM ({_NOW_BY_CLASS}) now FULL JOIN ({_BASELINE_BY_CLASS}) old USING (class_name)"
-                " ORDER BY 2 DESC NULLS LAST, 1 LIMIT 20"
+                f" FROM ({_NOW_BY_CLASS}) now FULL JOIN ({_BASELINE_BY_CLASS}) old USING (stage, class_name)"
+                f" ORDER BY {IN_ORDER}, 2 DESC NULLS LAST, 1 LIMIT 20"
             ),
         ),
         unit="percentunit",
@@ -182,12 +180,12 @@ OBSERVABLES = (
         next_steps=("Choose the class above and look at its frames.", *_LOOK),
         queries=(
             Query(
-                "SELECT class_name AS class, now.n * 1.0 / nullif(now.whole, 0) AS share,"
+                f"SELECT {at_stage('class_name')} AS class, now.n * 1.0 / nullif(now.whole, 0) AS share,"
                 ' old.n * 1.0 / nullif(old.whole, 0) AS "baseline share", now.sum / nullif(now.n, 0) AS'
                 ' "mean confidence",'
                 ' old.sum / nullif(old.n, 0) AS "baseline", now.n AS n'
-                f" FROM ({_NOW_BY_CLASS}) now LEFT JOIN ({_BASELINE_BY_CLASS}) old USING (class_name)"
-                " ORDER BY now.n DESC, 1 LIMIT 40"
+                f" FROM ({_NOW_BY_CLASS}) now LEFT JOIN ({_BASELINE_BY_CLASS}) old USING (stage, class_name)"
+                f" ORDER BY {IN_ORDER}, now.n DESC, 1 LIMIT 40"
             ),
         ),
         unit="percentunit",
@@ -205,11 +203,11 @@ OBSERVABLES = (
         next_steps=_LOOK,
         queries=(
             Query(
-                "SELECT to_char(least(greatest(bin - 1, 0), 99) / 5 * 0.05, 'FM0.00') AS confidence,"
-                " sum(now) * 1.0 / nullif(sum(sum(now)) OVER (), 0) AS share,"
-                " sum(old) * 1.0 / nullif(sum(sum(old)) OVER (), 0) AS baseline, sum(now) AS n FROM ("
-                f"SELECT bin, count AS now, 0 AS old {_BUCKETS} UNION ALL SELECT bin, 0, count {_BASELINE_BUCKETS}"
-                ") cells GROUP BY 1 ORDER BY 1"
+                f"SELECT {at_stage(_FIVE)} AS confidence,"
+                " sum(now) * 1.0 / nullif(sum(sum(now)) OVER (PARTITION BY stage), 0) AS share,"
+                " sum(old) * 1.0 / nullif(sum(sum(old)) OVER (PARTITION BY stage), 0) AS baseline, sum(now) AS n"
+                f" FROM (SELECT stage, bin, count AS now, 0 AS old {_BUCKETS} UNION ALL SELECT stage, bin, 0, count"
+                f" {_BASELINE_BUCKETS}) cells GROUP BY stage, 1 ORDER BY {IN_ORDER}, 1"
             ),
         ),
         unit="percentunit",
@@ -254,12 +252,12 @@ OBSERVABLES = (
         next_steps=("Choose the camera above and read since when.", *_LOOK),
         queries=(
             Query(
-                'SELECT now.camera, now.sum / nullif(now.n, 0) AS "mean confidence",'
+                f'SELECT {at_stage("camera")} AS camera, now.sum / nullif(now.n, 0) AS "mean confidence",'
                 " old.sum / nullif(old.n, 0) AS baseline, now.n AS n"
-                f" FROM (SELECT camera, sum(sum) AS sum, sum(n) AS n {rollup('confidence')} GROUP BY 1) now"
-                " LEFT JOIN (SELECT camera, sum(sum) AS sum, sum(n) AS n FROM reporting.baseline_sum"
-                f" WHERE {SCOPE} AND signal = 'confidence' AND class_name = '' GROUP BY 1) old USING (camera)"
-                " ORDER BY 2, 1 LIMIT 12"
+                f" FROM (SELECT stage, camera, sum(sum) AS sum, sum(n) AS n {rollup('confidence')} GROUP BY 1, 2) now"
+                " LEFT JOIN (SELECT stage, camera, sum(sum) AS sum, sum(n) AS n FROM reporting.baseline_sum"
+                f" WHERE {SCOPE} AND signal = 'confidence' AND class_name = '' GROUP BY 1, 2) old"
+                " USING (stage, camera) ORDER BY 2, 1 LIMIT 12"
             ),
         ),
         unit="percentunit",

@@ -141,6 +141,6 @@ inhibit_rules:
     target_matchers: [alertname=~"Monitor(FiguresOld|JobLate|JobFailing|IntakeSilent|MetricMissing|HttpErrors)"]
   - source_matchers: [severity="critical"]
     target_matchers: [severity=~"warning|info"]
-    equal: [alertname, rule, model, camera, class_name]
+    equal: [alertname, rule, model, camera, class_name, stage]
 """
 )

@@ -1,6 +1,9 @@
 """The pieces that the panels' queries are made of. Every one reads views of schema `reporting`, within a time filter.
 
-Means and shares are made of sums of the whole scope, never of other means; quantiles of the sums of buckets.
+Means and shares are made of sums of the whole scope, never of other means; quantiles of the sums of buckets. The
+stages of a pipeline are different networks, and a frame of the second shows an image that the first has counted: so
+no sum is taken over stages, and each of those chosen has a row or a line of its own. A model without stages has one,
+with an empty name.
 """
 
 from __future__ import annotations
@@ -10,10 +13,19 @@ from monitor.panels.observable import Query
 BUCKET = "$__timeGroupAlias(start_at, $__interval)"
 FOR_MODEL = "model IN (${model:sqlstring}) AND version IN (${version:sqlstring})"
 ON_CAMERAS = f"{FOR_MODEL} AND camera IN (${{camera:sqlstring}})"
-SCOPE = f"{ON_CAMERAS} AND slice IN (${{slice:sqlstring}})"
-"""The model, versions, cameras and slice that a person has chosen."""
-EVERYWHERE = f"{FOR_MODEL} AND camera = '' AND slice IN (${{slice:sqlstring}})"
+AT_STAGES = "stage IN (${stage:sqlstring})"
+PIPELINE = f"{ON_CAMERAS} AND slice IN (${{slice:sqlstring}})"
+"""The model, versions, cameras and slice that a person has chosen, at every stage."""
+SCOPE = f"{PIPELINE} AND {AT_STAGES}"
+"""The same at the stages that were chosen."""
+EVERYWHERE = f"{FOR_MODEL} AND camera = '' AND slice IN (${{slice:sqlstring}}) AND {AT_STAGES}"
 """The same of all cameras together, which is measured by itself and has an empty name."""
+STAGES = "FROM reporting.model_stage WHERE model IN (${model:sqlstring})"
+"""The stages that the contract declares; none where the model is no pipeline."""
+IN_ORDER = f"array_position((SELECT array_agg(stage ORDER BY place) {STAGES}), stage)"
+"""Where a stage stands in its pipeline, to order by."""
+OF_IMAGES = f"stage NOT IN (SELECT stage {STAGES} AND place > 1)"
+"""Frames that each show another image: those of a pipeline's first stage."""
 OF_CLASS = "class_name IN (${class:sqlstring}) AND class_name <> ''"
 LIVE = "NOT shadow AND minutes = 60"
 DAY_MS = 86_400_000
@@ -37,35 +49,45 @@ def _of_both(hourly: str, daily: str, columns: str, chosen: str) -> str:
     )
 
 
+def at_stage(column: str) -> str:
+    """A name with the stage behind it, where there is one."""
+    return f"{column} || CASE stage WHEN '' THEN '' ELSE ' / ' || stage END"
+
+
 def rollup(signal: str, more: str = "class_name = ''") -> str:
     """The sums of a signal in the chosen scope and time."""
     return rollups(f"signal = '{signal}'{' AND ' + more if more else ''}")
 
 
-def rollups(which: str) -> str:
+def rollups(which: str, scope: str = SCOPE) -> str:
     """The sums of the signals that `which` says, in the chosen scope and time."""
     columns = "start_at, day, stage, camera, signal, class_name, n, sum"
-    return _of_both("rollup", "rollup_day", columns, f"{SCOPE} AND {LIVE} AND {which}")
+    return _of_both("rollup", "rollup_day", columns, f"{scope} AND {LIVE} AND {which}")
 
 
-def cells(signal: str) -> str:
+def cells(signal: str, scope: str = SCOPE) -> str:
     """The buckets of a signal, of all classes, in the chosen scope and time."""
-    chosen = f"{SCOPE} AND {LIVE} AND signal = '{signal}' AND class_name = ''"
-    return _of_both("bucket", "bucket_day", "start_at, camera, bin, count", chosen)
+    chosen = f"{scope} AND {LIVE} AND signal = '{signal}' AND class_name = ''"
+    return _of_both("bucket", "bucket_day", "start_at, stage, camera, bin, count", chosen)
+
+
+def usual(told: str) -> str:
+    """A join of what the baseline says of each stage, as `usual`; `told` is its query, with a column `stage`."""
+    return f"LEFT JOIN ({told}) old USING (stage)"
 
 
 def baseline_mean(signal: str, more: str = "class_name = ''") -> str:
-    """The baseline's mean of a signal in the same scope, as a scalar."""
+    """The baseline's mean of a signal in the same scope, by stage."""
     return (
-        f"(SELECT sum(sum) / nullif(sum(n), 0) FROM reporting.baseline_sum WHERE {SCOPE} AND signal = '{signal}'"
-        f" AND {more})"
+        f"SELECT stage, sum(sum) / nullif(sum(n), 0) AS usual FROM reporting.baseline_sum WHERE {SCOPE}"
+        f" AND signal = '{signal}' AND {more} GROUP BY stage"
     )
 
 
 def bound(signal: str, measure: str, column: str = "above", baseline: str = "") -> str:
     """The contract's strictest bound on a measure, as a scalar; NULL where there is none.
 
-    Bounds that are a multiple of the baseline count where `baseline` says what it is, as a scalar.
+    Bounds that are a multiple of the baseline count where `baseline` says what it is, as a scalar or a column.
     """
     strictest = "min" if column == "above" else "max"
     absolute = (
@@ -82,32 +104,39 @@ def bound_query(signal: str, measure: str, column: str = "above", baseline: str 
     return Query(f"SELECT {bound(signal, measure, column, baseline)} AS threshold", ref="B")
 
 
-def mean_over_time(signal: str, name: str, column: str = "") -> str:
-    """The mean of a signal by interval, with its n, the baseline's mean, and the bound on it in `column`."""
-    baseline = baseline_mean(signal)
-    limit = f" {bound(signal, 'mean', column, baseline)} AS threshold," if column else ""
+def mean_now(signal: str, name: str) -> str:
+    """The mean of a signal by stage, with its n and the baseline's mean."""
     return (
-        f'SELECT {BUCKET}, sum(sum) / nullif(sum(n), 0) AS "{name}", {baseline} AS baseline,{limit}'
-        f" sum(n) AS n {rollup(signal)} GROUP BY 1 ORDER BY 1"
+        f'SELECT stage, sum(sum) / nullif(sum(n), 0) AS "{name}", usual AS baseline, sum(n) AS n {rollup(signal)}'
+        f" {usual(baseline_mean(signal))} GROUP BY stage, usual HAVING sum(n) > 0 ORDER BY {IN_ORDER}"
     )
 
 
-def quantiles(signal: str, group: str) -> str:
-    """CTE `found`: by `at`, which `group` makes, the buckets that hold p50, p95 and p99, and n.
+def mean_over_time(signal: str, name: str, column: str = "") -> str:
+    """The mean of a signal by interval and stage, with n, the baseline's mean, and the bound on it in `column`."""
+    limit = f" {bound(signal, 'mean', column, 'usual')} AS threshold," if column else ""
+    return (
+        f'SELECT {BUCKET}, stage, sum(sum) / nullif(sum(n), 0) AS "{name}", usual AS baseline,{limit}'
+        f" sum(n) AS n {rollup(signal)} {usual(baseline_mean(signal))} GROUP BY 1, stage, usual ORDER BY 1, stage"
+    )
+
+
+def quantiles(signal: str, group: str, scope: str = SCOPE) -> str:
+    """CTE `found`: by `at`, which `group` makes, and stage the buckets that hold p50, p95 and p99, and n.
 
     Below its least n a quantile is not told.
     """
     places = ", ".join(
         f"min(bin) FILTER (WHERE upto >= {q} * n AND n >= {least}) AS p{100 * q:g}" for q, least in LEAST_N.items()
     )
-    rows = cells(signal)
+    rows = cells(signal, scope)
     if "start_at" in group:  # put into intervals once an hour (or day), not once a bucket of each camera
-        rows = f"FROM (SELECT start_at, bin, sum(count) AS count {rows} GROUP BY 1, 2) hours"
+        rows = f"FROM (SELECT start_at, stage, bin, sum(count) AS count {rows} GROUP BY 1, 2, 3) hours"
     return (
-        f"WITH merged AS (SELECT {group} AS at, bin, sum(count) AS count {rows} GROUP BY 1, 2),"
-        " ranked AS (SELECT at, bin, sum(count) OVER (PARTITION BY at ORDER BY bin) AS upto,"
-        " sum(count) OVER (PARTITION BY at) AS n FROM merged),"
-        f" found AS (SELECT at, {places}, max(n) AS n FROM ranked GROUP BY at)"
+        f"WITH merged AS (SELECT {group} AS at, stage, bin, sum(count) AS count {rows} GROUP BY 1, 2, 3),"
+        " ranked AS (SELECT at, stage, bin, sum(count) OVER (PARTITION BY at, stage ORDER BY bin) AS upto,"
+        " sum(count) OVER (PARTITION BY at, stage) AS n FROM merged),"
+        f" found AS (SELECT at, stage, {places}, max(n) AS n FROM ranked GROUP BY at, stage)"
     )
 
 
@@ -117,19 +146,19 @@ def edge(signal: str, place: str) -> str:
 
 
 def baseline_quantile(signal: str, q: float) -> str:
-    """The baseline's q-quantile in the same scope, read off its merged buckets, as a scalar."""
-    place = (
-        f"(SELECT min(bin) FILTER (WHERE upto >= {q} * n)"
-        " FROM (SELECT bin, sum(sum(count)) OVER (ORDER BY bin) AS upto,"
-        f" sum(sum(count)) OVER () AS n FROM reporting.baseline_bucket WHERE {SCOPE} AND signal = '{signal}'"
-        " AND class_name = '' GROUP BY bin) ranked)"
+    """The baseline's q-quantile in the same scope by stage, read off its merged buckets."""
+    return (
+        f"SELECT stage, {edge(signal, 'place')} AS usual FROM (SELECT stage, min(bin) FILTER (WHERE upto >= {q} * n)"
+        " AS place FROM (SELECT stage, bin, sum(sum(count)) OVER (PARTITION BY stage ORDER BY bin) AS upto,"
+        " sum(sum(count)) OVER (PARTITION BY stage) AS n FROM reporting.baseline_bucket"
+        f" WHERE {SCOPE} AND signal = '{signal}' AND class_name = '' GROUP BY stage, bin) ranked"
+        " GROUP BY stage) places"
     )
-    return edge(signal, place)
 
 
-def verdicts(more: str = "") -> str:
+def verdicts(more: str = "", scope: str = SCOPE) -> str:
     """The verdicts on frames of the chosen scope and time."""
-    return f"FROM reporting.verdict WHERE $__timeFilter(start_at) AND {SCOPE} AND NOT shadow{more}"
+    return f"FROM reporting.verdict WHERE $__timeFilter(start_at) AND {scope} AND NOT shadow{more}"
 
 
 CORRECTED = "sum(false_positive + wrong_class + bad_box)"

@@ -7,9 +7,11 @@ plant that does not say which camera an order is about has no camera without ord
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from monitor.feedback import BUSINESS, BUSINESS_MEASURES, BusinessEvent
 from monitor.measures import ONE_SIDED, Figure
@@ -36,9 +38,25 @@ class Period:
     baseline_id: int | None = None
 
 
-def of_version(events: Iterable[BusinessEvent], version: str, *, leads: bool) -> list[BusinessEvent]:
-    """The events of one version; those that name none belong to the version that `leads`."""
-    return [one for one in events if one.version == version or (not one.version and leads)]
+def of_version(
+    events: Iterable[BusinessEvent], version: str, hours: Mapping[str, Mapping[datetime, int]]
+) -> list[BusinessEvent]:
+    """The events of one version; those that name none belong to the one that most frames of their hour went through.
+
+    `hours` are frames by version and start of the hour. Where an hour has none, it is the last one before that has;
+    before the first, the first. So a version that took over at noon answers for the afternoon, as its frames do.
+    """
+    counts: dict[datetime, dict[str, int]] = defaultdict(dict)
+    for name, by_hour in hours.items():
+        for at, frames in by_hour.items():
+            counts[at][name] = frames
+    starts = sorted(counts)
+    led = [max(counts[at], key=lambda name: (counts[at][name], name)) for at in starts]
+
+    def leads(at: datetime) -> bool:
+        return bool(led) and led[max(0, bisect_right(starts, at) - 1)] == version
+
+    return [one for one in events if one.version == version or (not one.version and leads(one.at))]
 
 
 def grouped(events: Iterable[BusinessEvent], model: str, version: str) -> dict[Key, list[BusinessEvent]]:

@@ -6,7 +6,7 @@ were measured, or that never were. From the first event of a model on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from monitor.feedback import BUSINESS_MEASURES, BusinessEvent
@@ -20,6 +20,7 @@ from monitor.store.business import Held
 from monitor.store.database import Connection, Database
 
 _NOTHING = Held(-1, -1)
+_HOUR = timedelta(hours=1)
 
 
 def run(database: Database, loaded: LoadedContract, now: datetime) -> int:
@@ -52,9 +53,8 @@ def run(database: Database, loaded: LoadedContract, now: datetime) -> int:
         with database.begin() as conn:
             then = {kind: _baseline(conn, loaded, version, begun) for kind, begun in first.items()}
         for window in due:
-            leads = max(frames, key=lambda name: (frames[name].get(window.start, 0), name)) == version
             with database.begin() as conn:
-                _measure(conn, loaded, version, window, then, leads=leads)
+                _measure(conn, loaded, version, window, then)
             did += 1
     return did
 
@@ -68,8 +68,18 @@ def _baseline(conn: Connection, loaded: LoadedContract, version: str, first: dat
     begun = Window(max(period.start, _day(first)), period.end)
     if begun.start >= begun.end:
         return Period([], {})
-    events = of_version(business.events(conn, loaded.model, begun), version, leads=True)
-    return Period(events, _frames(conn, loaded, version, begun), known.id)
+    events = business.events(conn, loaded.model, begun)
+    return Period(_own(conn, loaded, version, begun, events), _frames(conn, loaded, version, begun), known.id)
+
+
+def _own(
+    conn: Connection, loaded: LoadedContract, version: str, period: Window, events: Sequence[BusinessEvent]
+) -> list[BusinessEvent]:
+    """The events of a period that are a version's."""
+    if all(one.version for one in events):
+        return of_version(events, version, {})
+    hours = histograms.window_frames(conn, loaded.model, _HOUR, period.start, period.end)
+    return of_version(events, version, hours)
 
 
 def _period(baseline: Baseline | None) -> Window | None:
@@ -88,16 +98,13 @@ def _measure(
     version: str,
     window: Window,
     then: Mapping[str, Period],
-    *,
-    leads: bool,
 ) -> None:
     # Events and frames are counted before they are read: what comes in between makes the window undone once more.
     model = loaded.model
     everything: list[BusinessEvent] = business.events(conn, model, window)
     held = Held(histograms.frames_between(conn, model, version, window), len(everything))
     business.claim_window(conn, model, version, window, held, loaded.hash, BUSINESS_MEASURES)
-    own = of_version(everything, version, leads=leads)
-    now = Period(own, _frames(conn, loaded, version, window))
+    now = Period(_own(conn, loaded, version, window, everything), _frames(conn, loaded, version, window))
     least = loaded.contract.drift.min_n
     for kind, before in then.items():
         stored.save(conn, list(measure(now, before, model, version, window, least, loaded.hash, [kind])))

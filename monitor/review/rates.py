@@ -1,9 +1,10 @@
 """Counts of verdicts → shares with their intervals: how often people correct the model.
 
 The raw share says what happened among the reviewed detections. The honest one says it of all detections: reviews
-whose choice is known, weighed by how many detections each band of confidence has, and corrected for what reviewers
-themselves get wrong (`stats.accuracy`). Reviews that do not say with which probability their frame was chosen count
-in the raw share alone: whatever brought them there is unknown.
+whose choice is known, weighed by how likely it was (`weights`) and by how many detections each band of confidence
+has, and corrected for what reviewers themselves get wrong (`stats.accuracy`). Reviews that do not say with which
+probability their frame was chosen count in the raw share alone: whatever brought them there is unknown. Intervals
+are those of independent detections; of one frame they are alike, and count for fewer.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from monitor.feedback import BANDS, BOUNDS, MISSES, NO_BAND, OVERRIDE, OVERRIDES, SHARES, VERDICTS
-from monitor.records import ALL, Histogram, Ints, Measurement, Scope, SeriesKey, Window
+from monitor.records import ALL, Floats, Histogram, Ints, Measurement, Scope, SeriesKey, Window
 from monitor.review.overrides import Cells
+from monitor.review.weights import NOTHING, Key, Weighed, scopes
 from monitor.signals import SIGNALS
 from monitor.stats import accuracy
 from monitor.stats.accuracy import Estimate, Reviewer
@@ -32,7 +34,7 @@ _BANDS = len(EDGES) - 1
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share with its 95 % interval, out of `n`; `value` is None where nothing can be said."""
+    """A share with its 95 % interval, out of `n` reviewed; `value` is None where nothing can be said."""
 
     value: float | None
     low: float
@@ -62,10 +64,6 @@ class Tally:
         return np.asarray(self.verdicts.sum(axis=0))
 
 
-Key = tuple[Scope, str]
-"""A scope and a class; a camera or a class that is `""` stands for all of them."""
-
-
 def tally(cells: Cells, found: Mapping[SeriesKey, Histogram]) -> dict[Key, Tally]:
     """The live counts of one version by scope and class: each camera, stage and class, and all of them.
 
@@ -87,72 +85,67 @@ def tally(cells: Cells, found: Mapping[SeriesKey, Histogram]) -> dict[Key, Tally
     for series, histogram in found.items():
         if series.signal == COUNTED and not series.scope.shadow:
             counted = np.bincount(bands, weights=histogram.counts, minlength=_BANDS).astype(np.int64)
-            for scope in _scopes(series.scope):
+            for scope in scopes(series.scope):
                 if (scope, series.class_name) in tallies:
                     tallies[scope, series.class_name].detections += counted
     return dict(tallies)
 
 
 def _keys(scope: Scope, class_name: str) -> list[Key]:
-    return [(one, name) for one in _scopes(scope) for name in dict.fromkeys((class_name, ALL))]
+    return [(one, name) for one in scopes(scope) for name in dict.fromkeys((class_name, ALL))]
 
 
-def _scopes(scope: Scope) -> list[Scope]:
-    """A scope and those that hold it: all cameras, and all stages of a pipeline."""
-    stages = dict.fromkeys((scope.stage, ALL))
-    return [replace(scope, camera=camera, stage=stage) for camera in (scope.camera, ALL) for stage in stages]
-
-
-def shares(tallies: Mapping[Key, Tally], reviewer: Reviewer) -> dict[Key, dict[str, Share]]:
-    """Every share of every scope and class, by measure."""
-    found: dict[Key, dict[str, Share]] = {key: _raw(one) for key, one in tallies.items()}
+def shares(
+    tallies: Mapping[Key, Tally], weighed: Mapping[Key, Weighed], reviewer: Reviewer
+) -> dict[Key, dict[str, Share]]:
+    """Every share of every scope and class, by measure; `weighed` is what their reviews are worth."""
+    worth = {key: weighed.get(key, NOTHING) for key in tallies}
+    found: dict[Key, dict[str, Share]] = {key: _raw(one, worth[key].worth) for key, one in tallies.items()}
     groups: dict[tuple[str, str], list[Key]] = defaultdict(list)
     for key in tallies:
         groups[key[0].stage, key[1]].append(key)
     for keys in groups.values():
         # The fleet of a class is its cameras as a whole: slices overlap them.
-        fleet = [tallies[key] for key in keys if key[0].camera and not key[0].slice_name]
+        fleet = [worth[key] for key in keys if key[0].camera and not key[0].slice_name]
+        own = [tallies[key] for key in keys]
+        detections = np.stack([np.maximum(one.detections, one.reviewed.sum(axis=0)) for one in own])
         for direction in ("", *OVERRIDES):
-            known = accuracy.fleet_of(*(_stacked(fleet, direction)))
-            own = [tallies[key] for key in keys]
-            seen, corrected = _stacked(own, direction)
-            detections = np.stack([np.maximum(one.detections, one.reviewed.sum(axis=0)) for one in own])
-            judged = _estimate(detections, seen, corrected, known, reviewer)
+            known = accuracy.fleet_of(*_stacked(fleet, direction))
+            judged = _estimate(detections, *_stacked([worth[key] for key in keys], direction), known, reviewer)
             for i, key in enumerate(keys):
-                found[key][_named("honest", direction)] = _share(judged, i)
+                found[key][_named("honest", direction)] = _share(judged, i, int(tallies[key].reviewed[1].sum()))
     return found
 
 
-def _stacked(tallies: list[Tally], direction: str) -> tuple[Ints, Ints]:
-    """Reviewed and corrected by band, of reviews whose choice is known [tallies, bands]."""
-    return (
-        np.stack([one.reviewed[1] for one in tallies]),
-        np.stack([one.overridden(direction)[1] for one in tallies]),
-    )
+def _stacked(of: list[Weighed], direction: str) -> tuple[Floats, Floats]:
+    """Reviewed and corrected by band, of reviews whose choice is known [keys, bands]."""
+    return np.stack([one.reviewed for one in of]), np.stack([one.corrected[direction] for one in of])
 
 
-def _estimate(detections: Ints, seen: Ints, corrected: Ints, fleet: accuracy.Fleet, reviewer: Reviewer) -> Estimate:
+def _estimate(
+    detections: Ints, seen: Floats, corrected: Floats, fleet: accuracy.Fleet, reviewer: Reviewer
+) -> Estimate:
     if reviewer.sensitivity <= reviewer.false_positives:  # so little is settled that it says nothing
         reviewer = Reviewer()
     return accuracy.estimate(detections, seen, corrected, fleet, reviewer)
 
 
-def _share(found: Estimate, i: int) -> Share:
+def _share(found: Estimate, i: int, n: int) -> Share:
     if np.isnan(found.rate[i]):
-        return Share(None, 0.0, 1.0, int(found.reviewed[i]))
-    return Share(float(found.rate[i]), float(found.low[i]), float(found.high[i]), int(found.reviewed[i]))
+        return Share(None, 0.0, 1.0, n)
+    return Share(float(found.rate[i]), float(found.low[i]), float(found.high[i]), n)
 
 
-def _raw(one: Tally) -> dict[str, Share]:
+def _raw(one: Tally, worth: float) -> dict[str, Share]:
     seen = one.reviewed.sum(axis=0)
-    found = {_named("raw", way): _of(one.overridden(way).sum(), seen.sum()) for way in ("", *OVERRIDES)}
-    found[MISSES] = _of(one.missed, one.missed + seen.sum() - one.overridden("false_positive").sum())
+    found = {_named("raw", way): _of(one.overridden(way).sum(), seen.sum(), worth) for way in ("", *OVERRIDES)}
+    found[MISSES] = _of(one.missed, one.missed + seen.sum() - one.overridden("false_positive").sum(), worth)
     corrected = one.overridden().sum(axis=0)
-    return found | {name: _of(corrected[band], seen[band]) for band, name in enumerate(BANDS)}
+    return found | {name: _of(corrected[band], seen[band], worth) for band, name in enumerate(BANDS)}
 
 
-def _of(hits: int | np.int64, n: int | np.int64) -> Share:
-    low, high = wilson(int(hits), int(n), _ONE_SIDED)
+def _of(hits: int | np.int64, n: int | np.int64, worth: float) -> Share:
+    low, high = wilson(int(hits) * worth, int(n) * worth, _ONE_SIDED)
     return Share(int(hits) / int(n) if n else None, low, high, int(n))
 
 

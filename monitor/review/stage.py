@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 from monitor.feedback import REVIEW_MEASURES, SettledReview
 from monitor.records import Window
-from monitor.review.overrides import count, find, hour_of, reviewer
+from monitor.review.overrides import count, counting, find, hour_of, reviewer
 from monitor.review.rates import COUNTED, measurements, shares, tally
+from monitor.review.weights import weigh
 from monitor.spec.load import LoadedContract
 from monitor.stats.accuracy import Reviewer
 from monitor.store import histograms, overrides, reviews
@@ -59,7 +60,7 @@ def _settled(one: Pending) -> SettledReview:
         reviewer=one.reviewer,
         finished_at=one.finished_at,
         settles=one.settles,
-        chosen=one.chosen,
+        review_prob=one.review_prob,
         captured_at=frame.captured_at,
         model=frame.model,
         version=frame.version,
@@ -117,7 +118,9 @@ def _measure(conn: Connection, loaded: LoadedContract, version: str, window: Win
     found = histograms.read(
         conn, loaded.model, window.start, window.end, version=version, signals=[COUNTED], shadow=False
     )
-    rates = shares(tally(counts, found), error)
+    said = reviews.between(conn, window.start, window.end, loaded.model)
+    weighed = weigh(counting(one for one in said if one.version == version))
+    rates = shares(tally(counts, found), weighed, error)
     stored.save(conn, list(measurements(rates, window, loaded.contract.drift.min_n, loaded.hash)))
 
 

@@ -49,6 +49,11 @@ class LoadedContract:
         return self.contract.cameras.list
 
     @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of its pipeline in order; none where it is no pipeline."""
+        return self.contract.model.stages
+
+    @property
     def demands(self) -> tuple[Demand, ...]:
         """The bounds that it sets."""
         return demands(self.contract)

@@ -17,7 +17,7 @@ from monitor.stats.detection import EPSILON, RECALLS, envelope, needed
 from monitor.stats.matching import HIT, IGNORED, Table
 
 FEWEST_IMAGES = 300
-"""Images under which the interval of an average precision is not to be relied on."""
+"""Images with objects of it under which the interval of an average precision is not to be relied on."""
 MOST = 100
 
 
@@ -31,6 +31,20 @@ def draws(images: int, times: int, seed: int, among: Bools | None = None) -> Ite
     for _ in range(times):
         drawn = there[rng.integers(there.size, size=there.size)] if there.size else there
         yield np.bincount(drawn, minlength=images)
+
+
+def images_with_truth(table: Table, among: Bools | None = None, size: int = 0, label: int | None = None) -> int:
+    """How many images, of `among` [images], hold an object that counts, of a range of sizes and a class (None: any).
+
+    An image without one says next to nothing of how well such objects are found: three scratches that are all found
+    draw an average precision of 1 every time, however many images without a scratch stand beside them.
+    """
+    there = ~table.skipped[:, size]
+    if among is not None:
+        there = there & among[table.truth.image]
+    if label is not None:
+        there = there & (table.truth.label == label)
+    return int(np.unique(table.truth.image[there]).size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,9 @@ def hit_overlaps(table: Table, level: int = 0) -> Floats:
 
 def drawn_d_ece(
     table: Table, floor: npt.ArrayLike, weights: Iterable[Ints], among: Bools | None = None, label: int | None = None
-) -> tuple[float | None, int, Floats]:
-    """D-ECE of all detections from `floor` on, or of one class, how many there are, and D-ECE of sets drawn anew.
+) -> tuple[float | None, int, int, Floats]:
+    """D-ECE of all detections from `floor` on, or of one class, how many they are on how many images, and D-ECE of
+    sets drawn anew.
 
     `weights` [images] say how often each image was drawn, set by set. A drawn set's calibration is on average a
     little worse than the set's own, which makes an upper bound read off them cautious.
@@ -143,4 +144,5 @@ def drawn_d_ece(
         return float(np.abs(np.bincount(place, excess * weight, BINS)).sum() / total) if total else math.nan
 
     value = error(np.ones(score.size)) if score.size else None
-    return value, int(score.size), np.array([error(w[image].astype(np.float64)) for w in weights])
+    drawn = np.array([error(w[image].astype(np.float64)) for w in weights])
+    return value, int(score.size), int(np.unique(image).size), drawn

@@ -89,7 +89,8 @@ USUAL_LIKENESS, USUAL_WEIGHT = 0.3, 30
 def likeness(cluster: npt.ArrayLike, success: npt.ArrayLike) -> float:
     """How alike cases [n] of one cluster are, 0 to 1: the intraclass correlation, drawn to 0.3 as if by 30 cases.
 
-    The analysis-of-variance estimate for shares (Fleiss 1981, "Statistical methods for rates and proportions"). By
+    `success` is whether each is one, or how far it lies from what was expected of it. The analysis-of-variance
+    estimate (for shares: Fleiss 1981, "Statistical methods for rates and proportions"). By
     itself it is mostly noise on few cases and then often 0, which would make an interval far too short: drawn, bounds
     at 14 detections cover nine times in ten or more where they would cover seven or eight.
     """
@@ -104,7 +105,7 @@ def _correlation(cluster: npt.NDArray[np.int64], x: Floats) -> float:
         return 0.0
     within = np.bincount(place, x)
     between = float(np.sum(within**2 / size) - x.sum() ** 2 / n) / (groups - 1)
-    inside = float(x.sum() - np.sum(within**2 / size)) / (n - groups)
+    inside = float(x @ x - np.sum(within**2 / size)) / (n - groups)
     typical = (n - float(np.sum(size**2)) / n) / (groups - 1)
     total = between + (typical - 1) * inside
     return min(1.0, max(0.0, (between - inside) / total)) if total > 0 else 0.0

@@ -27,7 +27,8 @@ class DeclaredCamera(Protocol):
 
 
 class ContractText(Protocol):
-    """A contract as it is kept: whose it is, its text and the text's hash, its file's name, cameras and bounds."""
+    """A contract as it is kept: whose it is, its text and the text's hash, its file's name, cameras, stages
+    and bounds."""
 
     @property
     def model(self) -> str: ...
@@ -39,6 +40,8 @@ class ContractText(Protocol):
     def file(self) -> str: ...
     @property
     def cameras(self) -> Sequence[DeclaredCamera]: ...
+    @property
+    def stages(self) -> Sequence[str]: ...
     @property
     def demands(self) -> Sequence[Demand]: ...
 
@@ -66,6 +69,10 @@ _PLACE = text("""
     ON CONFLICT (model, name) DO UPDATE SET site = excluded.site, line = excluded.line, "group" = excluded."group"
     WHERE (camera.site, camera.line, camera."group") IS DISTINCT FROM (excluded.site, excluded.line, excluded."group")
 """)
+_STAGE = text("""
+    INSERT INTO model_stage (model, stage, place) VALUES (:model, :stage, :place)
+    ON CONFLICT (model, stage) DO UPDATE SET place = excluded.place WHERE model_stage.place <> excluded.place
+""")
 _DEMAND = text("""
     INSERT INTO demand (model, rule, pillar, severity, signal, measure, class_name, above, below, relative, min_n,
         owner, contract_hash)
@@ -92,7 +99,7 @@ def take_up(conn: Connection, contracts: Iterable[ContractText], now: datetime) 
 
 
 def remember(conn: Connection, loaded: ContractText, now: datetime) -> bool:
-    """Keep a contract's text as the one in force for its model, and say where its cameras hang.
+    """Keep a contract's text as the one in force for its model, and say where its cameras hang and its stages stand.
 
     A repeat changes nothing. Cameras that a contract no longer declares are kept: their numbers still stand. `now` is
     an aware datetime.
@@ -105,6 +112,7 @@ def remember(conn: Connection, loaded: ContractText, now: datetime) -> bool:
     conn.execute(_OUT, {"model": loaded.model, "hash": loaded.hash})
     conn.execute(_IN, {"hash": loaded.hash, "file": loaded.file})
     place_cameras(conn, loaded.model, loaded.cameras)
+    _order_stages(conn, loaded.model, loaded.stages)
     return new.rowcount == 1
 
 
@@ -124,6 +132,14 @@ def place_cameras(conn: Connection, model: str, cameras: Sequence[DeclaredCamera
         for c in sorted(cameras, key=lambda c: c.name)
     ]
     conn.execute(_PLACE, rows)
+
+
+def _order_stages(conn: Connection, model: str, stages: Sequence[str]) -> None:
+    """Say which stages a pipeline has, and in which order images go through them; none for a model that is none."""
+    gone = text("DELETE FROM model_stage WHERE model = :model AND stage <> ALL(:stages)")
+    conn.execute(gone, {"model": model, "stages": list(stages)})
+    if rows := [{"model": model, "stage": stage, "place": i} for i, stage in enumerate(stages, 1)]:
+        conn.execute(_STAGE, rows)
 
 
 def newest_texts(conn: Connection) -> dict[str, str]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from monitor.errors import NoRoom, TryAgain
 from monitor.records import EPOCH, Histogram, Ints, Scope, SeriesKey, Window, microseconds
 from monitor.signals import SIGNALS
 from monitor.store import binary, encoding
-from monitor.store.database import Connection, require_room
+from monitor.store.database import Connection, Database, require_room
 from monitor.store.encoding import Flags
 from monitor.store.rows import ROLLUP, RollupRows, series_number
 
 _MERGE_LOCK = 7_301_002
 """Advisory lock of whoever merges."""
+_MERGE_PATIENCE = "5s"
+"""How long a merge waits for who merges, or keeps all from it: that may be a process that was stopped."""
 _UNIQUE_VIOLATION = "23505"
 _NAMED = (
     *("model", "version", "shadow", "stage", "camera", "slice_name", "slice_value"),
@@ -183,7 +187,9 @@ def merge(conn: Connection, now: datetime) -> int:
 
     Raises:
         NoRoom: the disk has no room for the rows to be written anew.
+        DBAPIError: somebody else merges, or keeps all from it; `Database.begin` makes it TryAgain.
     """
+    conn.execute(text(f"SET LOCAL lock_timeout = '{_MERGE_PATIENCE}'"))
     hold_merges(conn)
     # The cells of a large load are sorted in memory; with the default they would go to disk in many small runs.
     conn.execute(text("SET LOCAL work_mem = '64MB'"))
@@ -191,6 +197,16 @@ def merge(conn: Connection, now: datetime) -> int:
     require_room(conn, int(conn.execute(_TO_MERGE, over).scalar_one()))
     alone = conn.execute(_RENAME, over).rowcount
     return alone + conn.execute(_MERGE, over).rowcount
+
+
+def merge_if_free(database: Database, now: datetime) -> None:
+    """Merge in a transaction of its own; where that cannot be now it can wait, for sums are right before and after.
+
+    Raises:
+        DependencyAway: the database is away.
+    """
+    with suppress(NoRoom, TryAgain), database.begin() as conn:
+        merge(conn, now)
 
 
 # Sums and bins are two kinds of rows of one statement, so they are of one moment, and are joined here: Postgres
@@ -290,14 +306,14 @@ _BETWEEN = text(f"SELECT coalesce(sum(r.n), 0) {_LIVE_FRAMES} AND s.version = :v
 
 
 def window_frames(
-    conn: Connection, model: str, length: timedelta, since: datetime = EPOCH
+    conn: Connection, model: str, length: timedelta, since: datetime = EPOCH, end: datetime = _FOR_EVER
 ) -> dict[str, dict[datetime, int]]:
-    """Live frames of each version by start of the window, for the windows that have any.
+    """Live frames of each version by start of the window, for the windows that have any, of the hours before `end`.
 
     Windows of `length` are counted from `EPOCH`; the first one is that which `since` lies in.
     """
     start = EPOCH + (since - EPOCH) // length * length
-    values = {"model": model, "length": length, "epoch": EPOCH, "start": start, "end": _FOR_EVER}
+    values = {"model": model, "length": length, "epoch": EPOCH, "start": start, "end": end}
     found: dict[str, dict[datetime, int]] = {}
     for version, at, frames in conn.execute(_BY_WINDOW, values):
         found.setdefault(version, {})[at] = int(frames)

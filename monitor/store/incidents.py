@@ -139,6 +139,18 @@ def open_ones(conn: Connection, watch: Watch) -> list[Kept]:
     return [_kept(row) for row in rows.mappings()]
 
 
+def of_watch(conn: Connection, watch: Watch) -> list[Kept]:
+    """The incidents of one version's stage, open or closed, the newest first."""
+    rows = conn.execute(
+        text(
+            f"SELECT {_COLUMNS} FROM incident WHERE model = :model AND version = :version"  # noqa: S608 - constants
+            " AND stage = :stage ORDER BY opened_on DESC, incident_key, episode DESC"
+        ),
+        {"model": watch.model, "version": watch.version, "stage": watch.stage},
+    )
+    return [_kept(row) for row in rows.mappings()]
+
+
 def closed_since(conn: Connection, key: str, day: date, because: str) -> bool:
     """Whether an incident of this key was closed on `day` or later for a reason that begins with `because`."""
     statement = text(

@@ -178,7 +178,7 @@ def drop_stale(conn: Connection, now: datetime) -> int:
             "UPDATE outbox SET given_up_at = :now, last_error = 'over before its silence was' FROM alert_event e"
             " WHERE e.event_id = outbox.event_id AND sent_at IS NULL AND given_up_at IS NULL AND held_by IS NOT NULL"
             " AND e.to_state <> 'resolved' AND EXISTS (SELECT FROM alert_event f WHERE f.alert_key = e.alert_key"
-            " AND f.episode = e.episode AND f.to_state = 'resolved')"
+            " AND f.episode = e.episode AND f.to_state = 'resolved' AND f.decided_at <= outbox.due_at)"
         ),
         {"now": now},
     )

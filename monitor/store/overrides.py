@@ -94,21 +94,6 @@ def counted(
     return {ReviewPlace(*row[:size]): ReviewCell(*row[size:]) for row in map(tuple, rows)}
 
 
-def hours_of(conn: Connection, start: datetime, end: datetime, model: str | None = None) -> list[Hour]:
-    """The hours that start in [start, end) and have counts or settled reviews."""
-    rows = conn.execute(
-        text(
-            "SELECT model, version, start_at FROM review_rollup WHERE start_at >= :start AND start_at < :end"
-            " AND (CAST(:model AS text) IS NULL OR model = :model)"
-            " UNION SELECT model, version, date_trunc('hour', captured_at, 'UTC') FROM review"
-            " WHERE captured_at >= :start AND captured_at < :end"
-            " AND (CAST(:model AS text) IS NULL OR model = :model) ORDER BY 1, 2, 3"
-        ),
-        {"start": start, "end": end, "model": model},
-    )
-    return [(of_model, version, hour) for of_model, version, hour in rows]
-
-
 def windows(conn: Connection, model: str, length: timedelta) -> list[tuple[str, Window]]:
     """The windows of `length` that hold counts of live frames, by version, oldest first."""
     rows = conn.execute(

@@ -84,7 +84,8 @@ def models(conn: Connection) -> list[str]:
     return list(conn.execute(text("SELECT DISTINCT model FROM series ORDER BY 1")).scalars())
 
 
-# An alert rests on the windows since it began, and on the baselines that those were compared with. A baseline is
+# An alert rests on the windows since it began, and on the baselines that those were compared with; an incident on the
+# days since its onset, and on the one baseline that they were held against. A baseline is
 # active while it is the newest of a version that still sends frames; its period can then be frozen anew, with more
 # groups or a mended signal. A superseded baseline, or one of a version out of use, keeps its own histograms alone.
 _HOLDS = text("""
@@ -111,6 +112,14 @@ _HOLDS = text("""
         'baseline ' || b.baseline_id || ', which the open alert ' || c.alert_key || ' rests on'
     FROM compared c JOIN baseline b USING (baseline_id) WHERE b.period_start IS NOT NULL
     UNION ALL
+    SELECT i.model, CAST(i.onset AS timestamp) AT TIME ZONE 'UTC',
+        CAST(i.last_alarm_on + 1 AS timestamp) AT TIME ZONE 'UTC', 'the open incident ' || i.incident_key
+    FROM incident i WHERE i.closed_on IS NULL
+    UNION ALL
+    SELECT b.model, b.period_start, b.period_end,
+        'baseline ' || b.baseline_id || ', which the open incident ' || i.incident_key || ' rests on'
+    FROM incident i JOIN baseline b USING (baseline_id) WHERE i.closed_on IS NULL AND b.period_start IS NOT NULL
+    UNION ALL
     SELECT n.model, n.period_start, n.period_end, 'baseline ' || n.baseline_id || ', the active one of ' || n.version
     FROM newest n WHERE n.period_start IS NOT NULL AND EXISTS (
         SELECT FROM series s JOIN rollup r USING (series_id)
@@ -121,7 +130,7 @@ _HOLDS = text("""
 
 
 def holds(conn: Connection, in_use_since: datetime) -> list[Hold]:
-    """What may not go: the windows and baselines of open alerts, and the period of every active baseline."""
+    """What may not go: the windows and baselines of open alerts and incidents, the period of each active baseline."""
     return [
         Hold(model, start.astimezone(UTC), end.astimezone(UTC), why)
         for model, start, end, why in conn.execute(_HOLDS, {"in_use_since": in_use_since})
@@ -192,7 +201,22 @@ _CLAIMS = """
 """
 
 
-def _of_rollups(model: str, before: datetime, kept: Sequence[Hold]) -> dict[str, object]:
+# A review goes with the hour that it counts in, which is kept or goes as a whole.
+_REVIEWS = """
+    FROM review v WHERE v.model = :model AND v.captured_at < :before AND NOT EXISTS (
+        SELECT FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS h (first, beyond)
+        WHERE date_trunc('hour', v.captured_at, 'UTC') >= h.first
+            AND date_trunc('hour', v.captured_at, 'UTC') < h.beyond)
+"""
+_COUNTS = """
+    DELETE FROM review_rollup c WHERE c.model = :model AND c.start_at < :before AND NOT EXISTS (
+        SELECT FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS h (first, beyond)
+        WHERE c.start_at >= h.first AND c.start_at < h.beyond)
+"""
+_WAITING = "FROM review v WHERE v.captured_at IS NULL AND v.finished_at < :before"
+
+
+def _of_model(model: str, before: datetime, kept: Sequence[Hold]) -> dict[str, object]:
     own = [hold for hold in kept if hold.model == model]
     return {
         "model": model,
@@ -205,16 +229,41 @@ def _of_rollups(model: str, before: datetime, kept: Sequence[Hold]) -> dict[str,
 def count_rollups(conn: Connection, model: str, before: datetime, kept: Sequence[Hold]) -> int:
     """How many roll-up rows of a model start before a moment and in no hold."""
     counted = "SELECT count(*)" + _ROLLUPS.replace("USING series s", "CROSS JOIN series s")
-    return int(conn.execute(text(counted), _of_rollups(model, before, kept)).scalar_one())
+    return int(conn.execute(text(counted), _of_model(model, before, kept)).scalar_one())
 
 
 def delete_rollups(conn: Connection, model: str, before: datetime, kept: Sequence[Hold]) -> int:
     """Delete them; returns how many. The series stay: other processes may know them as being there."""
-    values = _of_rollups(model, before, kept)
+    values = _of_model(model, before, kept)
     count = conn.execute(text("DELETE" + _ROLLUPS), values).rowcount
     # After the rows: a claim that outlasts its rows only costs a merge, rows that outlast their claim are in the way.
     conn.execute(text(_CLAIMS), values)
     return count
+
+
+def count_reviews(conn: Connection, model: str, before: datetime, kept: Sequence[Hold]) -> int:
+    """How many reviews are of frames of a model from before a moment and in no hold."""
+    return int(conn.execute(text("SELECT count(*)" + _REVIEWS), _of_model(model, before, kept)).scalar_one())
+
+
+def delete_reviews(conn: Connection, model: str, before: datetime, kept: Sequence[Hold]) -> int:
+    """Delete them with what is counted of them; returns how many. `before` is a whole hour.
+
+    Call it while nobody counts reviews (`overrides.hold_counting`).
+    """
+    values = _of_model(model, before, kept)
+    conn.execute(text(_COUNTS), values)
+    return conn.execute(text("DELETE" + _REVIEWS), values).rowcount
+
+
+def count_waiting(conn: Connection, before: datetime) -> int:
+    """How many reviews from before a moment wait for a frame that never came."""
+    return int(conn.execute(text("SELECT count(*) " + _WAITING), {"before": before}).scalar_one())
+
+
+def delete_waiting(conn: Connection, before: datetime) -> int:
+    """Delete them; returns how many."""
+    return conn.execute(text("DELETE " + _WAITING), {"before": before}).rowcount
 
 
 _REJECTS = "FROM reject r USING batch b WHERE b.batch_id = r.batch_id AND b.received_at < :before"
@@ -223,6 +272,8 @@ _BATCHES = """
     FROM batch b WHERE b.received_at < :before
         AND NOT EXISTS (SELECT FROM reject r WHERE r.batch_id = b.batch_id)
         AND NOT EXISTS (SELECT FROM frame f WHERE f.batch_id = b.batch_id AND f.captured_at < :ahead)
+        AND NOT EXISTS (SELECT FROM review v WHERE v.batch_id = b.batch_id)
+        AND NOT EXISTS (SELECT FROM business_event e WHERE e.batch_id = b.batch_id)
 """
 _AHEAD = timedelta(days=2)
 """Frames are captured at most this long after their batch arrived: a day by rule, and one to spare."""
@@ -242,7 +293,7 @@ def delete_rejects(conn: Connection, before: datetime) -> int:
 
 
 def count_batches(conn: Connection, before: datetime) -> int:
-    """How many rows of the ledger arrived before a moment and have neither a frame nor a reject."""
+    """How many rows of the ledger arrived before a moment and nothing that is kept speaks of."""
     values = {"before": before, "ahead": before + _AHEAD}
     return int(conn.execute(text("SELECT count(*)" + _BATCHES), values).scalar_one())
 

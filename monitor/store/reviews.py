@@ -61,7 +61,7 @@ class Pending:
     reviewer: str
     finished_at: datetime
     settles: bool
-    chosen: bool
+    review_prob: float | None
     said: dict[str, Any]
     frame: FrameSeen
 
@@ -104,8 +104,8 @@ def insert(
 
 
 _PENDING = text("""
-    SELECT r.source, r.review_id, r.frame_source, r.event_id, r.reviewer, r.finished_at, r.settles,
-        r.review_prob IS NOT NULL AS chosen, r.said,
+    SELECT r.source, r.review_id, r.frame_source, r.event_id, r.reviewer, r.finished_at, r.settles, r.review_prob,
+        r.said,
         f.captured_at, f.model, f.version, f.stage, f.camera, f.shadow, f.slice_name, f.slice_value,
         f.boxes_rejected = 0 AS whole, f.det_class AS class_name, f.det_confidence AS confidence, f.det_box AS box
     FROM (
@@ -170,9 +170,9 @@ def settle(conn: Connection, reviews: Sequence[SettledReview]) -> None:
 
 
 _SETTLED = """
-    SELECT source, review_id, frame_source, event_id, reviewer, finished_at, settles,
-        review_prob IS NOT NULL AS chosen, captured_at, model, version, stage, camera, shadow, slice_name,
-        slice_value, det_index AS index, class_name, confidence, verdict, missed_class, unmatched
+    SELECT source, review_id, frame_source, event_id, reviewer, finished_at, settles, review_prob, captured_at,
+        model, version, stage, camera, shadow, slice_name, slice_value, det_index AS index, class_name, confidence,
+        verdict, missed_class, unmatched
     FROM review
 """
 _OF_HOURS = text(f"""

@@ -75,14 +75,15 @@ def lift(conn: Connection, silence_id: int, now: datetime) -> Silence | None:
     return _silence(row)
 
 
-def read(conn: Connection, at: datetime | None = None, limit: int = 1000) -> list[Silence]:
-    """Silences, the newest first; with `at` those alone that are in force then."""
+def read(conn: Connection, at: datetime | None = None, limit: int = 1000, *, hold: bool = False) -> list[Silence]:
+    """Silences, the newest first; with `at` those alone that are in force then. `hold`: nobody ends them early until
+    the transaction does."""
     rows = conn.execute(
         text(
             f"SELECT {_COLUMNS} FROM silence"  # noqa: S608 - constants
             " WHERE CAST(:at AS timestamptz) IS NULL"
             " OR (starts_at <= :at AND ends_at > :at AND (lifted_at IS NULL OR lifted_at > :at))"
-            " ORDER BY silence_id DESC LIMIT :limit"
+            f" ORDER BY silence_id DESC LIMIT :limit {'FOR SHARE' if hold else ''}"
         ),
         {"at": at, "limit": limit},
     )

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.requests import HTTPConnection
@@ -118,15 +117,6 @@ class Tokens:
             self._known.move_to_end(sha256)
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """Where a request goes, and with what right."""
-
-    path: str
-    """As ROUTES has it."""
-    token: Token | None
 
 
 class Door:

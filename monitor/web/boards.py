@@ -19,6 +19,8 @@ from monitor.web.view import Place
 from monitor.web.wording import amount, number, when
 
 TIME = "time"
+STAGE = "stage"
+"""The column that tells the stages of a pipeline apart; a page is of one."""
 BESIDE = (N, BASELINE, THRESHOLD)
 """Columns that say what a value rests on or is held against."""
 _COLOURS = {"red": "bad", "orange": "watch", "yellow": "watch", "green": "well", "blue": "quiet", "text": "quiet"}
@@ -128,7 +130,7 @@ def _panel(
     conn: Connection, one: Observable, place: Place, window: Window, marks: Sequence[tuple[datetime, str]]
 ) -> Panel:
     view = View(window.start, window.end, _chosen(place))
-    answers = [_ask(conn, query, view) for query in one.queries]
+    answers = [_of_one_stage(one, _ask(conn, query, view), place.of.stage) for query in one.queries]
     answer = answers[0]
     threshold = None
     if one.threshold is not None and one.threshold.source == "postgres":
@@ -146,12 +148,13 @@ def _panel(
 
 
 def _chosen(place: Place) -> Mapping[str, str | Sequence[str]]:
-    """What the variables of the panels stand for: the place's model, version, cameras; all classes; no slice."""
+    """What the panels' variables stand for: the place's model, version, stage and cameras; all classes, no slice."""
     cameras = [place.camera] if place.camera else [one.camera for one in place.cameras]
     classes = [one.name for one in place.loaded.contract.classes] if place.loaded else []
     return {
         "model": [place.of.model],
         "version": [place.of.version],
+        "stage": [place.of.stage],
         "camera": cameras or [""],
         "class": ["", *classes],
         "slice": ["all"],
@@ -160,6 +163,15 @@ def _chosen(place: Place) -> Mapping[str, str | Sequence[str]]:
 
 def _ask(conn: Connection, query: Query, view: View) -> reporting.Answer:
     return reporting.answer(conn, expand(query.text, view, {}))
+
+
+def _of_one_stage(one: Observable, answer: reporting.Answer, stage: str) -> reporting.Answer:
+    """The answer without the name of the stage, which the page says already: neither as a column nor behind names."""
+    kept = [i for i, name in enumerate(answer.columns) if name != STAGE or one.kind not in ("timeseries", "stat")]
+    named = f" / {stage}" if stage else ""
+    rows = [[row[i] for i in kept] for row in answer.rows]
+    bare = [[cell.removesuffix(named) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    return reporting.Answer(tuple(answer.columns[i] for i in kept), tuple(map(tuple, bare)))
 
 
 def _first(answer: reporting.Answer, column: str) -> float | None:

@@ -20,9 +20,9 @@ class Exposed:
     labels: tuple[str, ...] = ()
 
 
-WHOSE = ("rule", "severity", "pillar", "model", "camera", "class_name")
+WHOSE = ("rule", "severity", "pillar", "model", "camera", "class_name", "stage")
 """Labels of whatever is said of an alert. `camera` is empty for all cameras, and an incident's place where that holds
-several."""
+several; `stage` is empty for a model without stages, and for a pipeline as a whole."""
 
 METRICS: dict[str, Exposed] = {
     one.name: one

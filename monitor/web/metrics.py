@@ -223,11 +223,11 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
     rows = reporting.alerts(conn, _ALL_STATES, list(pillars), limit=BUDGET)
     active: dict[tuple[str, ...], float] = {}
     scores: dict[tuple[str, ...], reporting.AlertRow] = {}
-    # Version, stage and slice are no labels: of alerts that differ in nothing else the newest and then the worst
+    # Version and slice are no labels: of alerts that differ in nothing else the newest and then the worst
     # stands for all, since a label set may occur once. What fires comes first, should the budget not hold all.
     for row in sorted(rows, key=lambda one: (one.state in _FIRING, one.window_end, _excess(one)), reverse=True):
         pillar = pillars[row.scope.model, row.rule]
-        whose = (row.rule, row.severity, pillar, row.scope.model, row.scope.camera, row.class_name)
+        whose = (row.rule, row.severity, pillar, row.scope.model, row.scope.camera, row.class_name, row.scope.stage)
         if row.state in _FIRING:
             active[_alert_name(row.rule), *whose] = 1.0
         # What a run judges by itself is held against no number.
@@ -261,7 +261,8 @@ def _incidents(conn: Connection, contracts: Mapping[str, LoadedContract]) -> tup
         is_camera = bool(scope) and contracts[model].contract.cameras.path_of(scope[-1]) == scope
         place, rule = scope[-1] if is_camera else label(scope), f"incident-{cause}"
         counts[model, cause] = counts.get((model, cause), 0.0) + 1.0
-        told[_alert_name(rule), rule, "warning", pillar_of(one.incident.signals[0]), model, place, ""] = 1.0
+        pillar = pillar_of(one.incident.signals[0])
+        told[_alert_name(rule), rule, "warning", pillar, model, place, "", one.watch.stage] = 1.0
     return counts.items(), told.items()
 
 

@@ -120,6 +120,20 @@ class Place:
         return next((one for one in self.around.contracts if one.model == self.of.model), None)
 
     @property
+    def stages(self) -> tuple[reporting.Produced, ...]:
+        """The stages of the version, in the order of the pipeline."""
+        return tuple(one for one in self.choices if _of_version(one) == _of_version(self.of))
+
+    @property
+    def versions(self) -> tuple[reporting.Produced, ...]:
+        """Every version of every model, at the stage that the page is of where it has that, else at its first."""
+        found: dict[tuple[str, str], reporting.Produced] = {}
+        for one in self.choices:
+            if one.stage == self.of.stage or _of_version(one) not in found:
+                found[_of_version(one)] = one
+        return tuple(found.values())
+
+    @property
     def late(self) -> tuple[str, ...]:
         """The jobs that are overdue; of old data nobody can say."""
         return self.around.late if self.mode == "live" else ()
@@ -146,7 +160,7 @@ def place(conn: Connection, site: Site, asked: Asked) -> Place | Surroundings:
     """
     now = site.clock()
     around = surroundings(conn, site, now)
-    choices = reporting.produced(conn)
+    choices = _in_order(reporting.produced(conn), around.contracts)
     if not choices and not asked.model:
         return around
     of = _chosen(choices, asked)
@@ -184,6 +198,21 @@ def _moment(
         return "live", now
     newest = reporting.last_window(conn, of, datetime.max.replace(tzinfo=UTC))
     return "end", newest.end if newest is not None and newest.start < of.last_at <= newest.end else of.last_at
+
+
+def _in_order(choices: list[reporting.Produced], contracts: tuple[LoadedContract, ...]) -> list[reporting.Produced]:
+    """Versions as they were, the stages of each in the order of the pipeline; those not declared come last."""
+    versions = list(dict.fromkeys(map(_of_version, choices)))
+    places = {(loaded.model, stage): i for loaded in contracts for i, stage in enumerate(loaded.stages)}
+
+    def place_of(one: reporting.Produced) -> tuple[int, int]:
+        return versions.index(_of_version(one)), places.get((one.model, one.stage), len(places))
+
+    return sorted(choices, key=place_of)
+
+
+def _of_version(one: reporting.Produced) -> tuple[str, str]:
+    return one.model, one.version
 
 
 def _chosen(choices: list[reporting.Produced], asked: Asked) -> reporting.Produced:

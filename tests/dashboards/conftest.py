@@ -9,7 +9,9 @@ from typing import NoReturn
 
 import packing
 import pytest
+import two_stages
 from packing import Filled, Served
+from two_stages import Staged
 
 from monitor.settings import Settings
 from monitor.store import migrate
@@ -47,3 +49,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str
         plant = packing.records()
         context = packing.bring_in(plant, served.database, served.settings)
         yield Filled(served.database, served.settings, plant, context)
+
+
+@pytest.fixture(scope="session")
+def staged(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], NoReturn]) -> Iterator[Staged]:
+    """A pipeline of two stages, logged by the client and taken in by the daemon."""
+    for served in _served(tmp_path_factory, missing):
+        pipeline = two_stages.sent()
+        context = two_stages.bring_in(pipeline, served.database, served.settings)
+        yield Staged(served.database, served.settings, pipeline, context)

@@ -24,8 +24,14 @@ FOLDER = Path(__file__).parents[2] / "dashboards" / "grafana"
 RANGES = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "30d": MONTH}
 MOST_ROWS, MOST_SERIES = 1500, 12
 CHOICES: dict[str, dict[str, Any]] = {
-    "everything": {"version": [ALL], "camera": [ALL], "class": [ALL], "slice": "all"},
-    "one of each": {"version": ["v1"], "camera": ['o\'brien "x"'], "class": ["pouch"], "slice": "lighting = night"},
+    "everything": {"version": [ALL], "stage": [ALL], "camera": [ALL], "class": [ALL], "slice": "all"},
+    "one of each": {
+        "version": ["v1"],
+        "stage": [""],
+        "camera": ['o\'brien "x"'],
+        "class": ["pouch"],
+        "slice": "lighting = night",
+    },
 }
 OBSERVABLES = [one for board in BOARDS for one in board.observables if not one.name.startswith("overview-")]
 
@@ -100,7 +106,7 @@ def test_an_observable_has_something_to_show_from_its_smallest_range_up(
 
 
 def test_an_empty_database_is_no_error(empty: Served, boards: list[dict[str, Any]]) -> None:
-    chosen = {"version": [ALL], "camera": [ALL], "class": [ALL], "slice": ""}
+    chosen = {"version": [ALL], "stage": [ALL], "camera": [ALL], "class": [ALL], "slice": ""}
     with empty.reader() as conn:
         for board in boards:
             for _, panel, sql in asked(board):

@@ -21,9 +21,10 @@ from monitor.store import scorings
 
 SPANS = {"24h": timedelta(days=1), "30d": timedelta(days=30)}
 CHOICES: dict[str, dict[str, Any]] = {
-    "everything": {"version": [ALL], "camera": [ALL], "class": [ALL], "slice": "all"},
+    "everything": {"version": [ALL], "stage": [ALL], "camera": [ALL], "class": [ALL], "slice": "all"},
     "two cameras at night": {
-        "version": ["v1", "v2"], "camera": list(CAMERAS[:2]), "class": [ALL], "slice": "lighting = night",
+        "version": ["v1", "v2"], "stage": [ALL], "camera": list(CAMERAS[:2]), "class": [ALL],
+        "slice": "lighting = night",
     },
 }  # fmt: skip
 Row = dict[str, Any]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from light import CONTRACT, DAY, HOUR, LOADED, START, freeze, key_of, measure
+from sqlalchemy import text
 
 from monitor.alerts import deliver, gather, life, stage
 from monitor.alerts.channels import LogChannel
 from monitor.alerts.life import Who
-from monitor.errors import UsageError
+from monitor.alerts.wire import DeliveryFailed
+from monitor.errors import TryAgain, UsageError
 from monitor.records import AlertEvent, Window
 from monitor.spec.load import LoadedContract, parse_contract
 from monitor.store import alerts, deeds, incidents, outbox
@@ -35,9 +39,12 @@ class Heard:
 
     name: str = "webhook"
     is_fallback: bool = False
+    is_away: bool = False
     parcels: list[list[tuple[str, str]]] = field(default_factory=list)
 
     def send(self, parcel: Parcel, now: datetime) -> str:
+        if self.is_away:
+            raise DeliveryFailed("it is away", away=True)
         self.parcels.append([(one.event.alert_key.split("/")[3], one.event.to_state) for one in parcel.deliveries])
         return "heard"
 
@@ -160,6 +167,47 @@ def test_a_silence_that_is_ended_early_lets_go_of_what_it_held(plant: Plant) -> 
     # Decided and unsilenced at one moment: of the two the order is not said.
     assert sorted(done[:2]) == [("firing", "monitor"), ("unsilenced", "B. Doe (token desk)")]
     assert done[2:] == [("silenced", "A. Roe (command line)")]
+
+
+def test_a_silence_that_is_ended_while_a_message_is_looked_at_does_not_hold_it(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = plant.day(0, [0.0])
+    number = silence(plant, now, 7 * DAY)
+    ended = []
+
+    def end(patience: str) -> None:
+        with suppress(TryAgain), plant.database.begin() as conn:
+            conn.execute(text(f"SET LOCAL lock_timeout = '{patience}'"))
+            life.unsilence(conn, number, DOE, "done", now)
+            ended.append(True)
+
+    def while_it_is_ended(*asked: Any) -> Any:
+        found = life.silenced_by(*asked)
+        end("200ms")
+        return found
+
+    monkeypatch.setattr(deliver, "silenced_by", while_it_is_ended)
+    later = plant.day(1, [0.9])
+    monkeypatch.undo()
+    if not ended:  # it had to wait until the message was put away
+        end("10s")
+    assert ended == [True]
+    plant.deliver(later)
+    assert plant.heard.said == [("cam-1", "firing")]
+
+
+def test_what_outlasts_its_silence_is_told_though_it_is_over_when_its_receiver_is_back(plant: Plant) -> None:
+    now = plant.day(0, [0.0, 0.0])
+    number = silence(plant, now, 12 * HOUR + DAY)
+    silence(plant, now, 7 * DAY, "camera=cam-2")
+    now = plant.day(1, [0.9, 0.9])
+    plant.heard.is_away = True
+    plant.deliver(now + 14 * HOUR)
+    now = plant.day(2, [0.0, 0.0])  # half a day after the one silence ended, and within the other
+    plant.heard.is_away = False
+    plant.deliver(now + HOUR)
+    assert plant.heard.said == [("cam-1", "firing"), ("cam-1", "resolved")], number
 
 
 @pytest.mark.parametrize("length", [timedelta(0), -HOUR, 7 * DAY + MINUTE])

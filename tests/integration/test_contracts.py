@@ -64,9 +64,25 @@ def test_a_changed_contract_is_one_more_and_moves_its_cameras(database: Database
     assert [(row[1], row[3]) for row in rows(database, CAMERAS)] == [("c1", "1"), ("c2", "2"), ("c3", "2")]
 
 
+def test_the_order_of_the_stages_is_that_of_the_contract_in_force(database: Database, tmp_path: Path) -> None:
+    said = ['stages = ["survey", "check", "weigh"]', 'stages = ["check", "survey"]', ""]
+    found = []
+    for stages in said:
+        loaded = contract(tmp_path)
+        loaded.path.write_text(loaded.text.replace('name = "m"\n', f'name = "m"\n{stages}\n', 1))
+        with database.begin() as conn:
+            take_up(conn, [load_contract(loaded.path)], NOW)
+        found.append(
+            rows(database, "SELECT stage, place FROM reporting.model_stage WHERE model = 'm' ORDER BY place")
+        )
+    assert found == [[("survey", 1), ("check", 2), ("weigh", 3)], [("check", 1), ("survey", 2)], []]
+
+
 def test_a_repeat_writes_no_row_anew(database: Database, tmp_path: Path) -> None:
     loaded = contract(tmp_path, camera("c1", "1"))
-    versions = "SELECT xmin::text FROM camera UNION ALL SELECT xmin::text FROM contract"
+    loaded.path.write_text(loaded.text.replace("\n[[classes]]", '\nstages = ["survey", "check"]\n[[classes]]', 1))
+    loaded = load_contract(loaded.path)
+    versions = " UNION ALL ".join(f"SELECT xmin::text FROM {name}" for name in ("camera", "contract", "model_stage"))
     with database.begin() as conn:
         remember(conn, loaded, NOW)
     before = rows(database, versions)

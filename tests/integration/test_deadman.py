@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +27,7 @@ from monitor.store.database import Database
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 STOPPED = START + timedelta(minutes=3)
 WITHIN = timedelta(minutes=2)
+PIECE = bytes(1 << 20)
 CONTRACT = '[model]\nname = "presses"\n[[classes]]\nname = "dent"\n[cameras]\npolicy = "open"\n'
 
 
@@ -35,6 +37,10 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.received = 0
         self.status = 200
+        self.more = 0
+        """Pieces of an answer of no use that follow the head of each."""
+        self.gone = 0
+        """Pieces of them that went out."""
         super().__init__(("127.0.0.1", 0), Counting)
 
     @property
@@ -48,6 +54,10 @@ class Counting(BaseHTTPRequestHandler):
         self.server.received += 1
         self.send_response(self.server.status)
         self.end_headers()
+        with suppress(ConnectionError):
+            for _ in range(self.server.more):
+                self.wfile.write(PIECE)
+                self.server.gone += 1
 
     def log_message(self, *_: object) -> None:
         pass
@@ -148,6 +158,15 @@ def test_it_is_one_row_and_a_receiver_that_refuses_is_tried_once_a_minute(watche
     watched.run(STOPPED, STOPPED + timedelta(minutes=1))
     assert "cannot be reached" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_what_its_receiver_answers_is_not_read(watched):
+    watched.receiver.more = 128
+    watched.run(START, START + timedelta(seconds=30))
+    assert len(watched.heard) == 1
+    with watched.context.database.begin() as conn:
+        assert conn.execute(text("SELECT sent_at IS NOT NULL FROM outbox")).scalar_one()
+    assert watched.receiver.gone < 64, "it hung up"
 
 
 @pytest.mark.parametrize("said", ["ftp://host/path", "host", "http://", "http://[::1"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recounting import CONTRACT, NOW, by_span, plain, record, recount, start_of_day
@@ -90,6 +92,32 @@ def test_sums_are_right_before_and_after_merging(database: Database, tmp_path: P
         assert conn.execute(text("SELECT count(*) FROM rollup")).scalar_one() == rows
         assert histograms.merge(conn, NOW) == 0
     assert {key: value[1] for key, value in before.items()} == {key: 3 * value[1] for key, value in once.items()}
+
+
+def test_an_intake_does_not_wait_for_whoever_keeps_all_from_merging(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "line.toml").write_text(CONTRACT, encoding="utf-8")
+    contracts = {"line": load_contract(tmp_path / "line.toml")}
+    rng = random.Random(8)
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    one_hour = {"camera": "a", "captured_at": (NOW - timedelta(minutes=90)).isoformat()}
+    for name in "ab":
+        (incoming / f"{name}.jsonl").write_text(json.dumps(record(rng, ord(name)) | one_hour), encoding="utf-8")
+    fresh = text("SELECT count(*) FROM rollup WHERE batch_id > 0")
+
+    def counted() -> Any:
+        with database.begin() as conn:
+            found = histograms.read(conn, "line", NOW - timedelta(days=1), NOW)
+            return plain(found), conn.execute(fresh).scalar_one()
+
+    with ThreadPoolExecutor(1) as other, database.begin() as stopped:
+        histograms.hold_merges(stopped)
+        assert other.submit(drain, database, tmp_path, contracts, NOW).result(60).stored == 2
+        assert not list(incoming.iterdir())
+        before, waiting = counted()
+    assert waiting > 0
+    drain(database, tmp_path, contracts, NOW)
+    assert counted() == (before, 0)
 
 
 def test_the_running_hour_is_merged_when_it_is_over(database: Database, tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socketserver
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email import message_from_bytes
+from email.policy import default
 from importlib.util import find_spec
 
 import pytest
@@ -51,6 +55,52 @@ def test_a_message_arrives_in_words(receiver: Receiver, caplog: pytest.LogCaptur
     assert said["type"] == "warning"
     assert SECRET not in channel.name + caplog.text
     assert channel.name.startswith("notify-json-")
+
+
+class Postbox(socketserver.ThreadingTCPServer):
+    """A mail server that takes everything, and keeps it as it came."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.mails: list[bytes] = []
+        super().__init__(("127.0.0.1", 0), Taking)
+
+
+class Taking(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, Postbox)
+        self.wfile.write(b"220 ready\r\n")
+        for line in self.rfile:
+            word = line[:4].upper()
+            if word == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                self.server.mails.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+            self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+            if word == b"QUIT":
+                return
+
+
+@pytest.fixture
+def postbox() -> Iterator[Postbox]:
+    with Postbox() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_name_is_text_in_a_mail_and_its_lines_are_lines(postbox: Postbox) -> None:
+    told_of = parcel()
+    told_of.deliveries[0].event.evidence["sentence"] = "Light of <img src=https://x.example/> fell."
+    address = f"mailto://127.0.0.1:{postbox.server_address[1]}/?from=a@example.com&to=b@example.com&mode=insecure"
+    assert NotifyChannel(address, "127.0.0.1").send(told_of, NOW) == "taken"
+    [mail] = postbox.mails
+    parts = [one for one in message_from_bytes(mail, policy=default).walk() if not one.is_multipart()]
+    assert [one.get_content_type() for one in parts if "<img" in one.get_content()] == ["text/plain"]
+    [plain] = [one for one in parts if one.get_content_type() == "text/plain"]
+    assert plain.get_content().splitlines()[:2] == words(told_of)[1].splitlines()[:2]
 
 
 def test_an_address_that_nobody_named_is_refused_at_the_socket(receiver: Receiver) -> None:

@@ -20,13 +20,14 @@ from hourly import write
 from monitor.daemon.context import Context
 from monitor.daemon.run import run_once
 from monitor.drift import baseline
-from monitor.feedback import EventRecord, ReviewCell, ReviewPlace
+from monitor.feedback import EventRecord, ReviewRecord, SettledReview, Verdict
 from monitor.records import Alert, Ints, Measurement, Window
+from monitor.review.overrides import count
 from monitor.settings import Settings
 from monitor.signals import SIGNALS
 from monitor.spec.load import Shelf
 from monitor.spec.rules import READY
-from monitor.store import alerts, business, measurements, migrate, overrides
+from monitor.store import alerts, business, measurements, migrate, overrides, reviews
 from monitor.store.database import Connection, open_database
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
@@ -148,15 +149,37 @@ def fill(conn: Connection, model: str, cameras: dict[str, Camera]) -> None:
 
 def review_all(conn: Connection, model: str, case: str) -> None:
     """Reviews by the hour: 5 % corrected, and 40 % on days that are off. Few: fewer than any rule asks for."""
-    cells: dict[ReviewPlace, ReviewCell] = {}
+    said = []
     for day in range(DAYS):
         at = START + day * DAY + 10 * HOUR
         many = 10 if case == "few" else 100
         wrong = many * (40 if day in off_days(case) else 5) // 100
-        for of_class, band in (("carton", 4), ("pouch", 3)):
-            place = ReviewPlace(model, "v1", at, "", "cam-1", False, "", "", of_class, band, True)
-            cells[place] = ReviewCell(confirmed=many - wrong, false_positive=wrong)
-    overrides.replace(conn, {(model, "v1", place.start_at) for place in cells}, cells)
+        for of_class, confidence in (("carton", 0.9), ("pouch", 0.8)):
+            for i in range(many):
+                name = f"{of_class}-{day}-{i}"
+                who = (
+                    model,
+                    name,
+                    model,
+                    name,
+                    "ada",
+                    at + HOUR,
+                    False,
+                    0.5,
+                    at,
+                    model,
+                    "v1",
+                    "",
+                    "cam-1",
+                    False,
+                    (),
+                )
+                verdict: Verdict = "false_positive" if i < wrong else "confirmed"
+                said.append(SettledReview(*who, (0,), (of_class,), (confidence,), (verdict,), ()))
+    records = [ReviewRecord(one.review_id, one.event_id, "ada", one.finished_at, review_prob=0.5) for one in said]
+    reviews.insert(conn, 1, model, records, [one.review_id.encode() for one in said])
+    reviews.settle(conn, said)
+    overrides.replace(conn, {(model, "v1", one.captured_at) for one in said}, count(said))
 
 
 def tell_business(conn: Connection, model: str, case: str) -> None:

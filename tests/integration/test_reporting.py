@@ -41,6 +41,7 @@ VIEWS = {
     "measured",
     "measurement",
     "merged",
+    "model_stage",
     "review_by_hour",
     "rollup",
     "rollup_day",

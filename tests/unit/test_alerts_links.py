@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -45,6 +46,18 @@ def test_a_link_names_the_board_the_scope_and_the_time() -> None:
     assert (asked["var-model"], asked["var-camera"]) == (SCOPE.model, SCOPE.camera)
     assert int(asked["from"]) < 1000 * START.timestamp() < 1000 * WINDOW.end.timestamp() < int(asked["to"])
     assert OBSERVABLES["error-rate"].name == "error-rate"
+
+
+def test_a_link_keeps_the_stage_of_a_pipeline_and_names_none_where_there_is_none() -> None:
+    rule = READY["error-rate"]
+    for stage in ("", "verification"):
+        scope = replace(SCOPE, stage=stage)
+        for links, name in ((GRAFANA, "var-stage"), (Links("http://page/"), "stage")):
+            for link in (
+                links.panel(scope, WINDOW, rule.pillar, rule.signal, rule.measure),
+                links.incident(scope, WINDOW),
+            ):
+                assert parse_qs(urlsplit(link).query).get(name, [""]) == [stage]
 
 
 def test_without_grafana_links_lead_to_the_page_at_the_end_of_the_window() -> None:

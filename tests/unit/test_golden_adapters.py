@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from monitor.errors import UsageError
 from monitor.golden import adapters
 from monitor.golden.adapters import CONVENTIONS, Settings, decode, faults, letterboxed, stretched
+from monitor.golden.child import known
+from monitor.golden.session import ModelRefused
+from monitor.stats.matching import Found
 
 
 def test_two_outputs_of_one_shape_are_told_apart_by_name() -> None:
@@ -65,6 +70,38 @@ def test_the_floor_and_the_most_hold() -> None:
     assert found.score == pytest.approx([0.9, 0.8, 0.7], abs=1e-6)
     (found,) = decode("end-to-end", {"output": "o"}, {"o": rows}, [stretched(9, 9, 9, 9)], Settings(0.35))
     assert found.score.size == 6
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ([40, 80, 60, 120, np.nan, 2], "scores that are no numbers"),
+        ([40, np.nan, 60, 120, 0.9, 2], "boxes that are no numbers"),
+        ([40, 80, 60, 120, 7.3, 2], r"scores up to 7\.3"),
+    ],
+)
+def test_numbers_that_are_none_are_refused_and_not_taken_for_silence(row: list[float], said: str) -> None:
+    rows = np.array([[row, [0, 0, 9, 9, 0.5, 1]]], dtype=np.float32)
+    with pytest.raises(UsageError, match=said):
+        decode("end-to-end", {"output": "o"}, {"o": rows}, [stretched(100, 50, 200, 200)])
+
+
+def test_a_score_above_one_by_rounding_is_one() -> None:
+    rows = np.array([[[0, 0, 9, 9, 1.00001, 1]]], dtype=np.float32)
+    (found,) = decode("end-to-end", {"output": "o"}, {"o": rows}, [stretched(100, 50, 200, 200)])
+    assert found.score.tolist() == [1.0]
+
+
+def test_a_class_before_the_first_is_refused_and_not_the_last_one() -> None:
+    # A model that counts from 0 under a convention that counts from 1.
+    roles = {"boxes": "b", "scores": "s", "labels": "l"}
+    outputs = {"b": np.array([[0, 0, 9, 9.0]]), "s": np.array([0.9]), "l": np.array([0])}
+    (found,) = decode("torchvision", roles, outputs, [stretched(100, 50, 100, 50)])
+    rows = Found(np.array([0]), found.label, found.box, found.score)
+    with pytest.raises(ModelRefused, match="speaks of class -1"):
+        known(rows, np.array([0, 1]))
+    shifted = replace(rows, label=rows.label + 1)
+    assert known(shifted, np.array([1, -1])).label.tolist() == [1]
 
 
 def test_every_convention_says_what_its_boxes_are_in() -> None:

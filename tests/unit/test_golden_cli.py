@@ -17,7 +17,7 @@ from monitor.cli.main import main
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set by day and night with a good model's results, and those of one that fails on class 2 at night."""
     folder = tmp_path_factory.mktemp("golden")
-    truth, results = scene(4, 320, 2, 2.0)
+    truth, results = scene(4, 360, 2, 2.0)
     for image in truth["images"]:
         image["slices"] = {"lighting": "night" if image["id"] % 2 else "day"}
     worse = [one | {"category_id": 1} if one["category_id"] == 2 and one["image_id"] % 2 else one for one in results]

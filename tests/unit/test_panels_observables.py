@@ -7,6 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from monitor.panels.expand import ALL, View, expand, rounded, variables_of
 from monitor.panels.registry import BOARDS, OBSERVABLES
@@ -48,6 +51,14 @@ def test_variables_are_quoted_once_and_their_quotes_doubled() -> None:
     assert expand("camera IN (${camera:sqlstring})", view(1, camera=[ALL]), {"camera": "camera"}) == (
         "camera IN (camera)"
     )
+
+
+@given(st.text() | st.sampled_from(["$__interval_ms", "$__timeFrom()", "x$__timeFilter(y)", "${model:sqlstring}"]))
+@examples(derandomize=True, max_examples=50, deadline=None)
+def test_a_value_is_one_literal_whatever_it_holds(value: str) -> None:
+    said = expand("a = ${camera:sqlstring} AND $__timeFilter(at)", view(1, camera=value, model="m"), {})
+    literal = "'" + value.replace("'", "''") + "'"
+    assert said.startswith(f"a = {literal if value != ALL else ''} AND at BETWEEN")
 
 
 def test_time_macros() -> None:

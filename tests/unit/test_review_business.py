@@ -66,10 +66,17 @@ def test_the_gain_in_throughput_is_that_of_all_items_together() -> None:
     assert one(measured(now, []), "throughput_gain").value == pytest.approx(0.1)
 
 
-def test_events_without_a_version_belong_to_the_one_that_leads() -> None:
-    events = [event("work_order"), BusinessEvent("work_order", START), BusinessEvent("work_order", START, "v2")]
-    assert len(of_version(events, "v1", leads=True)) == 2
-    assert len(of_version(events, "v1", leads=False)) == 1
+def test_events_without_a_version_belong_to_the_one_that_most_frames_of_the_hour_went_through() -> None:
+    hour = timedelta(hours=1)
+    events = [BusinessEvent("work_order", START + n * hour + hour / 2) for n in range(-1, 6)]
+    named = [event("work_order"), BusinessEvent("work_order", START, "v2")]
+    hours = {"v1": {START: 50, START + hour: 30}, "v2": {START + hour: 20, START + 3 * hour: 60}}
+    own = {name: [one.at for one in of_version(events + named, name, hours)] for name in ("v1", "v2", "v3")}
+    # Before the first hour the first; an hour without frames is the last one's before it.
+    assert own["v1"] == [*(one.at for one in events[:4]), START]
+    assert own["v2"] == [*(one.at for one in events[4:]), START]
+    assert own["v3"] == []
+    assert of_version(events, "v1", {}) == []
 
 
 def test_poisson_bounds_are_those_of_the_tables() -> None:

@@ -109,8 +109,8 @@ def test_the_table_tells_who_is_right_and_the_floor_who_counts() -> None:
     told = calibration.calibration(of)
     assert told.n == 2  # not the one that found the crowd, not the one under the floor
     assert told.d_ece == pytest.approx((0.1 + 0.4) / 2, abs=1e-12)
-    value, n, drawn = calibration.drawn_d_ece(of, 0.05, [np.array([1, 1]), np.array([2, 0])])
-    assert (value, n) == (pytest.approx(told.d_ece, abs=1e-12), 2)
+    value, n, images, drawn = calibration.drawn_d_ece(of, 0.05, [np.array([1, 1]), np.array([2, 0])])
+    assert (value, n, images) == (pytest.approx(told.d_ece, abs=1e-12), 2, 1)
     assert drawn == pytest.approx([told.d_ece, told.d_ece], abs=1e-12)
 
 

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from monitor.cli import doctor, main
 from monitor.daemon.jobs import JOBS
 from monitor.settings import Settings
-from monitor.store import tokens
+from monitor.store import receivers, tokens
+from monitor.store.receivers import Receiver
 
 
 def told(settings: Settings, now) -> dict[str, list[doctor.Finding]]:
@@ -47,6 +48,17 @@ def test_all_is_well_after_the_jobs_ran(plant, now):
     assert "presses, contract" in found["contracts"][0].sentence
     assert "agrees with it to" in found["clock"][0].sentence
     assert "CPUExecutionProvider" in found["runtime"][0].sentence
+
+
+def test_a_receiver_that_fails_is_told_and_one_that_was_taken_away_is_not(plant, now):
+    with plant.context.database.begin() as conn:
+        for channel in ("webhook", "notify-slack-0123abcd"):
+            receivers.save(conn, Receiver(channel, failures=3, last_error=f"{channel} answered 500"))
+    settings = replace(plant.context.settings, webhook_url="https://receiver.example/hook")
+    [failing] = told(settings, now)["receivers"]
+    assert failing.mark == "wrong"
+    assert failing.sentence.startswith("webhook failed 3 times in a row: webhook answered 500")
+    assert "receivers" not in told(plant.context.settings, now)
 
 
 def test_sources_and_tokens_are_told(plant, now, day_of_records):

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from urllib.parse import quote_plus
 
 import pytest
+from markupsafe import escape
 from sqlalchemy import text
 
 from monitor.daemon.context import Context
@@ -86,6 +87,17 @@ def test_an_incident_is_found_whatever_its_camera_is_called(plant, browse, camer
     answer = browse("/incident", key=name)
     assert answer.status_code == 200
     assert name.replace("'", "&#39;") in answer.text
+
+
+@pytest.mark.parametrize("camera", ["$__timeFrom()", "a $__timeFilter(b)", "${model:sqlstring}", "'; --"])
+def test_a_page_of_a_camera_that_is_called_like_a_piece_of_a_query_shows_it(plant, browse, camera):
+    plant.cameras = ("cam-1", camera)
+    plant.day(0)
+    for path in ("/", "/health", "/predictions", "/drift"):
+        answer = browse(path, camera=camera)
+        assert answer.status_code == 200, path
+        assert str(escape(camera)) in answer.text
+    assert "60" in browse("/health", camera=camera).text
 
 
 def test_an_incident_of_another_version_is_no_healthy_model_either(plant, browse):

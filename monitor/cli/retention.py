@@ -92,14 +92,16 @@ def outlook(plan: Plan) -> list[str]:
 
 
 def _held(holds: Iterable[Hold], horizon: Horizons) -> Iterator[str]:
-    """The old roll-ups that stay, a line a span; what many things refer to is not said for each of them."""
+    """The old roll-ups and reviews that stay, a line a span; what many refer to is not said for each of them."""
+    old = {model: max(before, horizon.reviews[model]) for model, before in horizon.rollups.items()}
     spans: dict[tuple[str, datetime, datetime], list[str]] = {}
     for hold in holds:
-        if hold.model in horizon.rollups and hold.start < horizon.rollups[hold.model]:
+        if hold.model in old and hold.start < old[hold.model]:
             spans.setdefault((hold.model, hold.start, hold.end), []).append(hold.why)
     for (model, start, end), whys in spans.items():
         more = f", and of {len(whys) - 1} more" if len(whys) > 1 else ""
-        yield f"  roll-ups of {model} from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}, because of {whys[0]}{more}"
+        span = f"from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+        yield f"  roll-ups and reviews of {model} {span}, because of {whys[0]}{more}"
 
 
 def report(taken: Taken) -> list[str]:

@@ -386,7 +386,7 @@ def test_what_many_things_refer_to_is_said_once_and_what_is_young_not_at_all() -
         Hold("a", old, old + DAY, "baseline 1, which the open alert y rests on"),
         Hold("a", young, young + DAY, "the open alert x"),
     ]
-    horizon = Horizons(old + DAY, old + DAY, old + DAY, {"a": old + 30 * DAY}, "a")
+    horizon = Horizons(old, old, old, {"a": old + 30 * DAY}, {"a": old}, old, "a")
     said = "\n".join(command.outlook(Plan(horizon, holds=holds, rollups={"a": 0})))
-    assert said.count("roll-ups of a from") == 1
+    assert said.count("roll-ups and reviews of a from") == 1
     assert "because of baseline 1, the active one of v1, and of 2 more" in said

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             known = past.baseline_of(conn, args.model, version, args.baseline)
             if args.lane in APART:
                 day = args.day and args.day.date()
-                print(aside.stored(conn, known, args.camera, args.lane, day, args.stage))
+                print(aside.stored(conn, known, args.camera, args.lane, day, args.stage, loaded.stages))
                 if args.svg:
                     print(f"{args.lane} has no picture: nothing was written to {args.svg}", file=sys.stderr)
                 return 0

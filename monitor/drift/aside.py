@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
+from monitor.drift import past
 from monitor.drift.explain import SHOWN_DAYS
 from monitor.errors import UsageError
 from monitor.records import Baseline, Measurement
@@ -20,9 +22,17 @@ _WAYS = {
 
 
 def stored(
-    conn: Connection, baseline: Baseline, camera: str, lane: str, day: date | None = None, stage: str | None = None
+    conn: Connection,
+    baseline: Baseline,
+    camera: str,
+    lane: str,
+    day: date | None = None,
+    stage: str | None = None,
+    order: Sequence[str] = (),
 ) -> str:
     """The last days of such a lane up to `day` (None: to the newest): value, limit, rates or depths, alarm, as text.
+
+    Of one stage; None: of the first of `order`.
 
     Raises:
         UsageError: nothing was measured of it since the baseline, up to the day.
@@ -38,8 +48,8 @@ def stored(
         start=baseline.period_end,
         end=end,
     )
-    if stage is not None:
-        found = [m for m in found if m.key.scope.stage == stage]
+    where = past.first_of((m.key.scope.stage for m in found), order) if stage is None else stage
+    found = [m for m in found if m.key.scope.stage == where]
     days: dict[date, dict[str, Measurement]] = {}
     for m in found:
         days.setdefault(m.window.start.astimezone(UTC).date(), {})[m.measure] = m

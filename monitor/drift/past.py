@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -85,7 +85,7 @@ def read(
     last = min(_end(conn, loaded.model, baseline.version), end or date.max)
     if last <= first:
         raise UsageError(f"baseline {baseline.id} ends with {first - DAY} and no day lies after it; name a later end")
-    everything = usual_of(conn, baseline, stage)
+    everything = usual_of(conn, baseline, stage, loaded.stages)
     names = {lane.name for lane in chosen}
     usual = [one for one in everything if one.reading.lane in names]
     if not usual:
@@ -115,14 +115,21 @@ def _midnight(at: datetime) -> datetime:
     return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def usual_of(conn: Connection, baseline: Baseline, stage: str | None = None) -> list[Numbers]:
-    """The baseline's hours of one stage (None: the first), as the daemon keeps them.
+def usual_of(
+    conn: Connection, baseline: Baseline, stage: str | None = None, order: Sequence[str] = ()
+) -> list[Numbers]:
+    """The baseline's hours of one stage (None: the first of `order`), as the daemon keeps them.
 
     Learnt afresh, and not kept, where it has not done so yet.
     """
     kept = watched.ordinary(conn, baseline.id) or _learnt(conn, baseline)
-    where = stage if stage is not None or not kept else kept[0].reading.stage
+    where = first_of((one.reading.stage for one in kept), order) if stage is None else stage
     return [one for one in kept if one.reading.stage == where]
+
+
+def first_of(stages: Iterable[str], order: Sequence[str]) -> str:
+    """The one that comes first in a pipeline of this order, which names not all of them; empty if there is none."""
+    return min(stages, key=lambda one: (order.index(one) if one in order else len(order), one), default="")
 
 
 def _learnt(conn: Connection, baseline: Baseline) -> list[Numbers]:

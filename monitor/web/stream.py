@@ -47,8 +47,8 @@ def stream(conn: Connection, loaded: LoadedContract, version: str, asked: Asked)
     """
     baseline = past.baseline_of(conn, loaded.model, version)
     if asked.lane in APART:
-        said = aside.stored(conn, baseline, asked.camera, asked.lane, asked.day, asked.stage)
-        chart = _apart(conn, loaded.model, version, asked)
+        said = aside.stored(conn, baseline, asked.camera, asked.lane, asked.day, asked.stage, loaded.stages)
+        chart = _apart(conn, loaded, version, asked)
         return Stream(asked.camera, asked.lane, asked.day, blocks(said), chart=chart)
     why = explained(conn, loaded, baseline, asked)
     return Stream(asked.camera, asked.lane, why.day, blocks(in_words(why)), portrait(why), portrait(why, NARROW))
@@ -67,15 +67,18 @@ def blocks(said: str) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def _apart(conn: Connection, model: str, version: str, asked: Asked) -> pictures.Chart | None:
+def _apart(conn: Connection, loaded: LoadedContract, version: str, asked: Asked) -> pictures.Chart | None:
     """The decisive number of such a lane, day by day, and its limit."""
     found = [
         one
         for one in measurements.read(
-            conn, model, version=version, camera=asked.camera, signal=asked.lane, slice_name=""
+            conn, loaded.model, version=version, camera=asked.camera, signal=asked.lane, slice_name=""
         )
-        if one.measure == aside.DECIDES[asked.lane] and asked.stage in (None, one.key.scope.stage)
+        if one.measure == aside.DECIDES[asked.lane]
     ]
+    stages = (one.key.scope.stage for one in found)
+    where = past.first_of(stages, loaded.stages) if asked.stage is None else asked.stage
+    found = [one for one in found if one.key.scope.stage == where]
     if not found:
         return None
     found.sort(key=lambda one: one.window.end)

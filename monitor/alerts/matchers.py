@@ -22,7 +22,7 @@ def parse(matchers: Sequence[str]) -> tuple[str, ...]:
     """The matchers of a silence, checked; in `value`, `*` and `?` stand for what they do in file names.
 
     Raises:
-        UsageError: there is none, one is none, or together they would silence everything.
+        UsageError: there is none, one is none, or none of them says what goes quiet.
     """
     if not 0 < len(matchers) <= MOST:
         raise UsageError(f"a silence has 1 to {MOST} matchers, such as camera=cam-3")
@@ -35,8 +35,11 @@ def parse(matchers: Sequence[str]) -> tuple[str, ...]:
                 f"{matcher[:80]!r} is no matcher; write name=value or name!=value, * and ? standing for what they do"
                 f" in file names, with one of {', '.join(NAMES)}"
             )
-    if all(_fits_anything(matcher) for matcher in matchers):
-        raise UsageError("these matchers fit every alert; name a model, a camera or a rule")
+    if not any(_names(matcher) for matcher in matchers):
+        raise UsageError(
+            f"{', '.join(matchers)[:80]} names nothing that is to go quiet, so nearly every alert would; add what is,"
+            " such as camera=cam-3, or model=NAME for all of a model"
+        )
     return tuple(matchers)
 
 
@@ -58,6 +61,7 @@ def of_alert(key: str) -> str:
     return "alert=" + re.sub(r"[*?]", "?", key)
 
 
-def _fits_anything(matcher: str) -> bool:
+def _names(matcher: str) -> bool:
+    """Whether it picks alerts by what they are: not by what they are not, nor by a pattern that any name fits."""
     found = _MATCHER.fullmatch(matcher)
-    return found is not None and found[2] == "=" and found[3] != "" and not found[3].strip("*")
+    return found is not None and found[2] == "=" and found[3].strip("*?/") != ""

@@ -69,7 +69,8 @@ def _register_silences(verbs: argparse._SubParsersAction[argparse.ArgumentParser
         "matchers",
         nargs="+",
         metavar="NAME=VALUE",
-        help=f"all must fit; also NAME!=VALUE, * and ? as in file names. Names: {names}. Or an alert's whole key",
+        help=f"all must fit, and one says what goes quiet; NAME!=VALUE leaves out of that. * and ? as in file names. "
+        f"Names: {names}. Or an alert's whole key",
     )
     until = quiet.add_mutually_exclusive_group(required=True)
     until.add_argument("--for", dest="length", type=_length, metavar="TIME", help="such as 30m, 8h or 2d")

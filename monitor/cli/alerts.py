@@ -53,7 +53,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what is wrong, since when, and why it is said",
         description="Alerts: one for each rule of a contract and each series that it watches.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     listing = verbs.add_parser("list", help="a table of alerts")

@@ -54,13 +54,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Runs a static rule or the calibrated lanes over what is stored: how often people would have "
         "been told, when, of which cameras and frames; and two settings side by side.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     noun.add_argument("--model", required=True)
     noun.add_argument("--version", help="model version (default: the one with the newest frames)")
     noun.add_argument("--stage", help="stage of the pipeline (default: the first)")
     noun.add_argument("--rule", help="a static rule of the contract (default: the lanes)")
-    noun.add_argument("--lane", action="append", choices=list(ALL_LANES), help="only this lane; may be repeated")
+    noun.add_argument(
+        "--lane",
+        action="append",
+        choices=list(ALL_LANES),
+        metavar="LANE",
+        help=f"only this lane; may be repeated: {', '.join(ALL_LANES)}",
+    )
     noun.add_argument(
         "--set",
         action="append",

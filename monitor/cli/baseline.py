@@ -24,7 +24,7 @@ EPILOG = """\
 examples:
   monitor baseline freeze --model packaging-line --version v1 --from 2026-01-01 --to 2026-01-29
   monitor baseline freeze --contract contracts/cells.toml --images training/images --note "split of March"
-  monitor baseline accept --model packaging-line --version v1 --from 2026-04-01 --to 2026-04-29 --by "A. Roe" \
+  monitor baseline accept --model packaging-line --version v1 --from 2026-04-01 --to 2026-04-29 --by "A. Roe" \\
       --reason "new lamps since March"
   monitor baseline accept --model packaging-line --version v1 --from-now 28 --by "A. Roe" --reason "lens swapped"
   monitor baseline withdraw --model packaging-line --version v1
@@ -40,7 +40,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="freeze what production is compared with",
         description="A baseline is frozen once, hashed, and never changed; a newer one takes its place.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     _register_freeze(verbs)
@@ -91,8 +90,6 @@ def _register_accept(verbs: argparse._SubParsersAction[argparse.ArgumentParser])
         help="say that things are as they shall be: a new baseline, on record",
         description="Freezes a new baseline in the old one's place and writes down who accepted it and why. The lanes"
         " start again from it, and open incidents close. Nothing is ever accepted by itself.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     accept.add_argument("--model", required=True, help="the model, whose contract lies in the contracts folder")
     accept.add_argument("--version", required=True, help="the model version")

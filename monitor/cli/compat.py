@@ -40,15 +40,21 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="What another tool says of two raw windows, computed here: of two CSV files, or of stored frames "
         "against the baseline's period. Nothing in the product decides by these numbers.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     compat.add_argument("files", nargs="*", type=Path, metavar="CSV", help="the window's file, then the baseline's")
     compat.add_argument("--column", help="the files' column (default: the only one)")
-    compat.add_argument("--measure", choices=list(PEER_MEASURES), help="one measure (default: all that fit)")
+    compat.add_argument(
+        "--measure",
+        choices=list(PEER_MEASURES),
+        metavar="MEASURE",
+        help=f"one of {', '.join(PEER_MEASURES)} (default: all that fit)",
+    )
     compat.add_argument("--model", help="of stored frames instead of files")
     compat.add_argument("--version", help="model version (stored frames)")
     compat.add_argument("--camera", default=ALL, help="one camera (default: all together)")
-    compat.add_argument("--signal", choices=RAW, help="which values of the frames")
+    compat.add_argument(
+        "--signal", choices=RAW, metavar="SIGNAL", help=f"which values of the frames: {', '.join(RAW)}"
+    )
     compat.add_argument("--from", dest="start", type=moment, metavar="TIME", help="start of the window")
     compat.add_argument("--to", dest="end", type=moment, metavar="TIME", help="end of the window")
     compat.add_argument("--baseline-from", type=moment, metavar="TIME", help="default: the active baseline's period")

@@ -47,7 +47,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="take records in, compare, alert, serve the status page",
         description="Runs every job in its turn; serves the status page, /metrics, /readyz and POST /v1/frames.",
         epilog=EPILOG + "\n".join(f"  {job.name:<12}{job.help}" for job in JOBS),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", help="address of the page (MONITOR_HTTP_HOST, default 127.0.0.1)")
     parser.add_argument(

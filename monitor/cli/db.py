@@ -30,7 +30,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the schema of the database, and psql on it",
         description="The database is the embedded Postgres, or the server that MONITOR_DATABASE_URL names.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     upgrade = verbs.add_parser("upgrade", help="bring the schema to this release's")

@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -68,7 +68,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="say what is well and what is not",
         description="Looks at the installation, the database, contracts, spool, model runtime, clock and jobs.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run_doctor)
 
@@ -90,8 +89,9 @@ def findings(settings: Settings, now: datetime) -> Iterator[Finding]:
     """Everything that the doctor looks at, in order."""
     yield Finding("well", "version", f"monitor {version('monitor-vision')} on Python {platform.python_version()}")
     yield from _state_folder(settings.state_dir)
-    yield from _database(settings, now)
-    yield from _contracts(settings.contracts_dir)
+    taken_up: list[contracts.Kept] = []
+    yield from _database(settings, now, taken_up)
+    yield from _contracts(settings.contracts_dir, taken_up)
     yield from _spool(settings.spool_dir)
     yield _paging(settings)
     yield _model_runtime()
@@ -114,8 +114,9 @@ def _state_folder(folder: Path) -> Iterator[Finding]:
         yield Finding("well", "disk", said)
 
 
-def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
-    found = list(_reach_database(settings, now))
+def _database(settings: Settings, now: datetime, taken_up: list[contracts.Kept]) -> Iterator[Finding]:
+    """Of the database; `taken_up` is given the contracts that the daemon last took up."""
+    found = list(_reach_database(settings, now, taken_up))
     yield from found
     if all(one.about != "clock" for one in found):
         yield Finding(
@@ -123,7 +124,7 @@ def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _reach_database(settings: Settings, now: datetime) -> Iterator[Finding]:
+def _reach_database(settings: Settings, now: datetime, taken_up: list[contracts.Kept]) -> Iterator[Finding]:
     if settings.database_url is None and not (settings.state_dir / "postgres").exists():
         yield Finding(
             "note", "database", "no embedded Postgres yet; `monitor db upgrade` or `monitor daemon` makes it"
@@ -131,14 +132,16 @@ def _reach_database(settings: Settings, now: datetime) -> Iterator[Finding]:
         return
     try:
         with open_database(settings) as database:
-            yield from _open_database(database, settings, now)
+            yield from _open_database(database, settings, now, taken_up)
     except DependencyAway as error:
         yield Finding("away", "database", str(error))
     except MonitorError as error:
         yield Finding("wrong", "database", str(error))
 
 
-def _open_database(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
+def _open_database(
+    database: Database, settings: Settings, now: datetime, taken_up: list[contracts.Kept]
+) -> Iterator[Finding]:
     with database.begin() as conn:
         number, its_clock = reporting.server(conn)
     yield from _room(database)
@@ -160,6 +163,7 @@ def _open_database(database: Database, settings: Settings, now: datetime) -> Ite
         return
     yield Finding("well", "schema", str(schema))
     with database.begin() as conn:
+        taken_up += contracts.in_force(conn)
         sources = reporting.intake_by_source(conn, _SOURCES)
         issued = tokens.listing(conn)
         beyond = names.beyond(conn)
@@ -249,15 +253,17 @@ def _watch(conn: Connection) -> Iterator[Finding]:
             yield Finding(mark, "lanes", f"{one.model} {model_version}: {sentence}")
 
 
-def _contracts(folder: Path) -> Iterator[Finding]:
+def _contracts(folder: Path, taken_up: Iterable[contracts.Kept]) -> Iterator[Finding]:
     if not folder.exists():
         yield Finding(
             "note", "contracts", f"{folder} is not there; make it, one TOML file a model (`monitor spec template`)"
         )
         return
     shelf = Shelf(folder)
-    shelf.refresh()
+    shelf.refresh(taken_up)
     for loaded in shelf.contracts.values():
+        if loaded.path in shelf.complaints:
+            continue
         yield Finding("well", "contracts", f"{loaded.path}: {loaded.model}, contract {loaded.hash}")
     for complaint in shelf.complaints.values():
         yield Finding("wrong", "contracts", complaint)

@@ -37,7 +37,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="how far production is from the baseline",
         description="Compares windows of production with the frozen baseline: PSI, KL and JS of every signal.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     run = verbs.add_parser("run", help="measure every window that is closed, settled and undone")
@@ -48,8 +47,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="how the calibrated lanes stand: judged by which limit, or still learnt",
         description="The limit of a camera is what the contract's budget of false alarms buys with the number of its"
         " streams and the days of their baseline.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     lanes.add_argument("--model", required=True)
     lanes.set_defaults(run=run_lanes)
@@ -60,7 +57,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.add_argument("--slice", default="", metavar="NAME=VALUE", help="one operating condition (default: whole)")
     show.add_argument("--signal", help="one signal (default: all)")
     show.add_argument("--class", dest="class_name", default=ALL, metavar="CLASS", help="one class (default: whole)")
-    show.add_argument("--measure", choices=[*MEASURES, *WATCH_MEASURES], default="psi", help="default: psi")
+    measures = [*MEASURES, *WATCH_MEASURES]
+    show.add_argument(
+        "--measure",
+        choices=measures,
+        default="psi",
+        metavar="MEASURE",
+        help=f"one of {', '.join(measures)} (default: psi)",
+    )
     show.add_argument("--last", type=so_many, default=1, metavar="N", help="newest windows to show (default: 1)")
     show.set_defaults(run=run_show)
     explain.register(verbs)

@@ -36,13 +36,14 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="The stream against its ordinary days, its sums against their limit, when the change began and "
         "what moved in the histogram.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("--model", required=True)
     verb.add_argument("--version", help="model version (default: the one with the newest frames)")
     verb.add_argument("--stage", help="stage of the pipeline (default: the first)")
     verb.add_argument("--camera", required=True)
-    verb.add_argument("--lane", required=True, choices=list(ALL_LANES))
+    verb.add_argument(
+        "--lane", required=True, choices=list(ALL_LANES), metavar="LANE", help=f"one of {', '.join(ALL_LANES)}"
+    )
     verb.add_argument(
         "--class",
         dest="class_name",

@@ -40,7 +40,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Statistics of image files and of all images below folders, as frames in production have them. "
         "Exit code 1 if no image can be read.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     stats.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a folder of images, or an image")
     stats.add_argument(

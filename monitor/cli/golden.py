@@ -46,7 +46,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="score a model against verified truth",
         description="Scores detections against a golden set, compares versions, chooses thresholds, asks the gate.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     golden_sets.register(verbs)

@@ -32,7 +32,6 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="Scores the golden (or challenge) set of a contract now, in a process of its own.",
         epilog="examples:\n  monitor golden run contracts/packages.toml\n"
         "  monitor golden run contracts/packages.toml --model candidate.onnx --version v2 --output scored/",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     one.add_argument("contract", type=Path, metavar="CONTRACT", help="the contract (*.toml)")
     one.add_argument("--challenge", action="store_true", help="the challenge set, not the golden one")
@@ -47,7 +46,6 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="runs of a model, newest first",
         description="Lists the runs of a model, newest first.",
         epilog="example:\n  monitor golden list --model packages",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     two.add_argument("--model", required=True, help="as the contract names it")
     two.add_argument("--version", help="one version (default: all)")

@@ -66,7 +66,6 @@ def _verb(
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=f"example:\n  monitor golden {name} {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return verb
 

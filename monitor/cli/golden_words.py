@@ -33,7 +33,6 @@ def add_verb(
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=f"example:\n  monitor golden {name} {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument(
         "truth",

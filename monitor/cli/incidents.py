@@ -37,7 +37,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         " the change is big enough to matter. It closes after seven quiet days (35 where it had come back within 35),"
         " or when a new baseline is accepted.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     listing = verbs.add_parser("list", help="open incidents, the newest first")

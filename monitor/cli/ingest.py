@@ -37,7 +37,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Logs are files of JSON lines, one frame a line (`monitor spec record-schema`), also packed by "
         "gzip or zstd, and Parquet files with a column a field.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     logs = verbs.add_parser("logs", help="load files or folders where they lie")

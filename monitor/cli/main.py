@@ -29,6 +29,7 @@ from monitor.cli import (
     rollups,
     spec,
     tokens,
+    verbs,
 )
 from monitor.errors import MonitorError, UsageError
 from monitor.settings import load_settings
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     nouns = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for noun in NOUNS:
         noun.register(nouns)
+    verbs.complete(nouns)
     return top
 
 

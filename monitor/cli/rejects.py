@@ -32,7 +32,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what intake set aside, and why",
         description="Lines, and detections of stored frames, that intake set aside with a reason.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     listing = verbs.add_parser("list", help="counts by day, source and reason, and the newest ones")

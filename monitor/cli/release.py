@@ -36,7 +36,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="which version went live when, and what changed",
         description="Deployments are events: they stand beside what is measured, so that a change has a known cause.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     note = verbs.add_parser("note", help="write down that a version went live")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from monitor.cli.contracts import in_force
 from monitor.cli.moments import clock, moment
 from monitor.errors import GateRefused, UsageError
 from monitor.ingest import retention
+from monitor.ingest.retained import Horizons
 from monitor.ingest.retention import Plan, Taken
 from monitor.settings import Settings
 from monitor.store import migrate
 from monitor.store.database import open_database
+from monitor.upkeep import Hold
 
 EPILOG = """\
 examples:
@@ -32,7 +36,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="take away what has outlived its period",
         description="Frames by whole days, roll-ups, reviews, rejects and rows of the ledger past their period.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     run = verbs.add_parser("run", help="take away what is past its period")
@@ -82,13 +85,23 @@ def outlook(plan: Plan) -> list[str]:
     lines += ["would stay:", f"  {_days(young)} of frames within the period of {plan.horizon.longest}"]
     lines += [f"    {verdict.day}  because of {verdict.why}" for verdict in staying[:_SHOWN]]
     lines += [f"    ... {len(staying) - _SHOWN} more"] if len(staying) > _SHOWN else []
-    lines += [
-        f"  roll-ups of {hold.model} from {hold.start:%Y-%m-%d %H:%M} to {hold.end:%Y-%m-%d %H:%M}, "
-        f"because of {hold.why}"
-        for hold in plan.holds[:_SHOWN]
-    ]
-    lines += [f"  ... {len(plan.holds) - _SHOWN} more"] if len(plan.holds) > _SHOWN else []
+    held = list(_held(plan.holds, plan.horizon))
+    lines += held[:_SHOWN]
+    lines += [f"  ... {len(held) - _SHOWN} more"] if len(held) > _SHOWN else []
     return lines
+
+
+def _held(holds: Iterable[Hold], horizon: Horizons) -> Iterator[str]:
+    """The old roll-ups and reviews that stay, a line a span; what many refer to is not said for each of them."""
+    old = {model: max(before, horizon.reviews[model]) for model, before in horizon.rollups.items()}
+    spans: dict[tuple[str, datetime, datetime], list[str]] = {}
+    for hold in holds:
+        if hold.model in old and hold.start < old[hold.model]:
+            spans.setdefault((hold.model, hold.start, hold.end), []).append(hold.why)
+    for (model, start, end), whys in spans.items():
+        more = f", and of {len(whys) - 1} more" if len(whys) > 1 else ""
+        span = f"from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+        yield f"  roll-ups and reviews of {model} {span}, because of {whys[0]}{more}"
 
 
 def report(taken: Taken) -> list[str]:

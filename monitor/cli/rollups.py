@@ -37,7 +37,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="recount roll-ups from the frames",
         description="Roll-ups are counted when frames are taken in; here they are counted again, by the same code.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     check = verbs.add_parser("audit", help="compare them with the frames; exit 1 if anything differs")

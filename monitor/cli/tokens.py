@@ -34,13 +34,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="who may send frames over HTTP, read, or see to alerts",
         description="Tokens of access: each with its scopes, and a source of its own if it may send frames.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     create = verbs.add_parser("create", help="make a token and print it, this once")
     create.add_argument("name", type=_word, metavar="NAME", help="what it is called in lists")
     create.add_argument(
-        "--scope", dest="scopes", action="append", choices=SCOPES, required=True, help="may be given again"
+        "--scope",
+        dest="scopes",
+        action="append",
+        choices=SCOPES,
+        required=True,
+        metavar="SCOPE",
+        help="ingest: send frames and events; review: send reviews; read: pages and /metrics; operate: acknowledge, "
+        "resolve and silence. None includes another; may be given again",
     )
     create.add_argument("--source", type=_word, help="whom it writes as; with --scope ingest or review")
     create.add_argument("--days", type=_days, default=365, help="how long it is good for (default: 365)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from monitor.daemon.context import Job
 from monitor.ingest import audit as recounting
@@ -35,11 +36,15 @@ def run(
     now: datetime,
     *,
     signal: bool,
+    complaints: Mapping[Path, str] | None = None,
 ) -> int:
-    """Look at everything; returns how much is wrong. With `signal`, and if nothing is, the dead-man is told so."""
+    """Look at everything; returns how much is wrong. With `signal`, and if nothing is, the dead-man is told so.
+
+    `complaints` are those of the contracts folder, by file.
+    """
     with database.begin() as conn:
         found = [
-            *_contracts(contracts),
+            *_contracts(contracts, complaints or {}),
             *_jobs(conn, watched, now),
             *_outbox(conn, now),
             *_sources(conn, now),
@@ -92,9 +97,14 @@ def _place(finding: Finding) -> tuple[str, datetime]:
     return model, datetime.fromisoformat(start)
 
 
-def _contracts(contracts: Mapping[str, LoadedContract]) -> Iterator[Finding]:
+def _contracts(contracts: Mapping[str, LoadedContract], complaints: Mapping[Path, str]) -> Iterator[Finding]:
     if not contracts:
         yield Finding("contracts", "", "no contract is in force; put one TOML file a model into the contracts folder")
+    for path, said in complaints.items():
+        # The faults themselves, which may be many, stand in the log and in what `spec check` says.
+        first, *others = said.splitlines()
+        kept = f"; {others[-1]}. `monitor spec check` names each fault" if others else ""
+        yield Finding("contracts", str(path), f"{first}{kept}")
 
 
 def _jobs(conn: Connection, watched: Sequence[Job], now: datetime) -> Iterator[Finding]:

@@ -180,7 +180,8 @@ def _recount(context: Context, now: datetime) -> int:
 def _audit(context: Context, now: datetime) -> int:
     others = [job for job in JOBS if job.name != "audit"]
     signal = context.deadman_url is not None
-    return audit.run(context.database, context.shelf.contracts, others, now, signal=signal)
+    shelf = context.shelf
+    return audit.run(context.database, shelf.contracts, others, now, signal=signal, complaints=shelf.complaints)
 
 
 def _for_each_model(context: Context, function: Callable[[LoadedContract], int]) -> int:

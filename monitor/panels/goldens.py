@@ -9,6 +9,9 @@ _GOLDEN = (
     f"FROM reporting.measured WHERE $__timeFilter(window_end) AND {FOR_MODEL} AND signal = 'golden' AND camera = ''"
     " AND slice = 'all'"
 )
+_PRECISION = f"{_GOLDEN} AND measure IN ('map50', 'map50_95') AND class_name = ''"
+_VERSIONS = 4
+"""Versions of which the panel draws a line each: those scored last."""
 _NONE = "The golden set has not been scored in this time range."
 _STEPS = (
     "Same model and frames, other digest: the runtime or the preprocessing has changed; hold the"
@@ -94,17 +97,19 @@ OBSERVABLES = (
     Observable(
         name="golden-map",
         title="Average precision of the nightly runs",
-        question="Does the model score on the golden set what it scored when it was accepted?",
+        question="Does each version score on the golden set what it scored when it was accepted?",
         good="flat: same model, same frames, same answer.",
         bad="any step without a deployment.",
         next_steps=_STEPS,
         queries=(
+            # A version each: a candidate that was scored beside the version in use must not stand for it.
             Query(
-                'SELECT window_end AS "time", max(value) FILTER (WHERE measure = \'map50\') AS "mAP at 0.5",'
-                " max(value) FILTER (WHERE measure = 'map50_95') AS \"mAP at 0.5 to 0.95\","
-                f" max(n) FILTER (WHERE measure IN ('map50', 'map50_95')) AS n {_GOLDEN}"
-                " AND measure IN ('map50', 'map50_95') AND class_name = '' GROUP BY 1 ORDER BY 1"
+                "SELECT window_end AS \"time\", version || CASE measure WHEN 'map50' THEN ' at 0.5' ELSE"
+                f" ' at 0.5 to 0.95' END AS metric, value AS \"average precision\" {_PRECISION} AND version IN"
+                f" (SELECT version {_PRECISION} GROUP BY 1 ORDER BY max(window_end) DESC, 1 LIMIT {_VERSIONS})"
+                " ORDER BY 1, 2"
             ),
+            Query(f'SELECT window_end AS "time", max(n) AS n {_PRECISION} GROUP BY 1 ORDER BY 1', ref="B"),
         ),
         unit="percentunit",
         units={"n": "short"},
@@ -112,7 +117,7 @@ OBSERVABLES = (
         owner="data",
         smallest=MONTH,
         rate=True,
-        series=3,
+        series=2 * _VERSIONS + 1,
     ),
     Observable(
         name="golden-classes",

@@ -125,7 +125,7 @@ SELF_GUIDES = (
     Guide(
         "monitor-audit-finding",
         "The monitor finds something wrong with itself",
-        "Its auditor looks at jobs, the outbox, a sample of roll-ups and silent sources; one does not hold.",
+        "Its auditor looks at contract files, jobs, the outbox, some roll-ups and silent sources; one does not hold.",
         "While a finding stands the dead-man's signal is not sent.",
         (_DOCTOR, "The label `check` names which of them it is."),
         ("Mend what `monitor doctor` names; the finding goes by itself.",),

@@ -34,6 +34,10 @@ _ALLOWED = {
 }
 
 
+_OF_ALL_RULES = ("window", "settle")
+"""Keys of [drift] that people look for in a rule."""
+
+
 class Fault(NamedTuple):
     """What is wrong at one place of a contract."""
 
@@ -93,6 +97,11 @@ def _allowed(error: ErrorDetails) -> str:
 
 def _unknown_key(place: Place) -> str:
     key = str(place[-1])
+    if place[0] in ("alerts", "ready") and key in _OF_ALL_RULES:
+        return (
+            f"unknown key: a rule has no {key} of its own. Every rule judges the windows of [drift]; set {key} there "
+            "for all of them, and for_windows here for how many in a row must breach"
+        )
     section = _section(place[:-1])
     known = _keys(section) if section else []
     hint = nearest(key, known)

@@ -240,6 +240,13 @@ class Shelf:
             for model, loaded in contracts.items()
             if model not in self.contracts or self.contracts[model].hash != loaded.hash
         ]
+        news += [
+            f"{loaded.path} is well again; contract {loaded.hash} of {model} is in force as before"
+            for model, loaded in contracts.items()
+            if loaded.path in self.complaints
+            and loaded.path not in complaints
+            and loaded == self.contracts.get(model)
+        ]
         news += [said for path, said in complaints.items() if self.complaints.get(path) != said]
         self.contracts, self.complaints = contracts, complaints
         return news

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,6 +89,18 @@ def active_models(conn: Connection) -> list[str]:
         )
     )
     return list(rows.scalars())
+
+
+def firing(conn: Connection, rules: Collection[tuple[str, str]]) -> dict[str, int]:
+    """How many alerts of `rules`, each (model, rule), fire, by severity."""
+    rows = conn.execute(
+        text(
+            "SELECT severity, count(*) FROM alert WHERE state IN ('firing', 'flapping') AND (model, rule) IN"
+            " (SELECT * FROM unnest(CAST(:models AS text[]), CAST(:rules AS text[]))) GROUP BY severity"
+        ),
+        {"models": [model for model, _ in rules], "rules": [rule for _, rule in rules]},
+    )
+    return {severity: int(count) for severity, count in rows}
 
 
 def save(conn: Connection, alert: Alert) -> bool:

@@ -364,10 +364,11 @@ def trend(
 
 
 def alerts(
-    conn: Connection, states: Sequence[str], rules: Collection[tuple[str, str]], *, limit: int = 200
+    conn: Connection, states: Sequence[str], rules: Collection[tuple[str, str]], *, limit: int | None = None
 ) -> list[AlertRow]:
     """Alerts of `rules`, each (model, rule), in one of `states`: firing first, then the gravest, then the oldest.
 
+    All of them, unless `limit` says how many: whoever counts them must not count a part.
     What a rule left behind that is in force no longer is judged by nobody, so nobody is to be told of it.
     """
     models, names = [model for model, _ in rules], [rule for _, rule in rules]

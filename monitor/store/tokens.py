@@ -15,7 +15,7 @@ from sqlalchemy import text
 from monitor.errors import UsageError
 from monitor.store.database import Connection
 
-SCOPES = ("ingest", "read", "review", "operate", "admin")
+SCOPES = ("ingest", "read", "review", "operate")
 """What a token may be for. None includes another."""
 WRITING = ("ingest", "review")
 """The scopes that write, as one source only."""

@@ -30,6 +30,7 @@ OPEN = "open"
 """The right of everybody. Every other right is the scope of that name."""
 ROUTES: Mapping[tuple[str, str], str] = {
     ("GET", "/"): "read",
+    ("GET", "/alerts"): "read",
     ("GET", "/health"): "read",
     ("GET", "/predictions"): "read",
     ("GET", "/overrides"): "read",

@@ -94,15 +94,18 @@ def routes(site: Site, metrics: Metrics) -> FastAPI:
 def _add_pages(app: FastAPI, site: Site) -> None:
     pages = Pages(site)
     style = files("monitor.web").joinpath("static/page.css").read_bytes()
-    page: dict[int | str, dict[str, Any]] = {
-        404: _PAGE | {"description": "No such model, version, camera."},
-        503: _PAGE,
-    }
+    missing = _PAGE | {"description": "No such model, version, camera."}
+    page: dict[int | str, dict[str, Any]] = {404: missing, 503: _PAGE}
 
     @app.get("/", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _PLACE})
     def overview(request: Request) -> HTMLResponse:
         """The overview: is the model healthy, which camera is worst, since when, what to do first."""
         return _html(pages.overview(request.query_params))
+
+    @app.get("/alerts", response_class=HTMLResponse, responses=page, openapi_extra={"parameters": _PLACE})
+    def alerts(request: Request) -> HTMLResponse:
+        """Open incidents, and alerts that fire or are about to."""
+        return _html(pages.alerts(request.query_params))
 
     def board(request: Request) -> HTMLResponse:
         return _html(pages.board(request.url.path, request.query_params))

@@ -135,7 +135,7 @@ def _panel(
     threshold = None
     if one.threshold is not None and one.threshold.source == "postgres":
         threshold = _first(_ask(conn, one.threshold, view), THRESHOLD)
-    n = _total(answer)
+    n = next((total for said in answers if (total := _total(said)) is not None), None)
     if not answer.rows:
         return Panel(one, window, n)
     if one.kind == "timeseries":

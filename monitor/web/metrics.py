@@ -21,7 +21,7 @@ from monitor.errors import DependencyAway, MonitorError
 from monitor.scoring import OWN_RULES
 from monitor.spec.load import LoadedContract
 from monitor.spec.rules import pillar_of
-from monitor.store import baselines, findings, incidents, lease, names, reporting, watched
+from monitor.store import alerts, baselines, findings, incidents, lease, names, reporting, watched
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import health
 from monitor.upkeep import CHECKS
@@ -221,7 +221,6 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
     pillars: dict[tuple[str, str], str] = {(model, rule): "golden" for model in contracts for rule in OWN_RULES}
     pillars |= {(model, rule.name): rule.pillar for model, one in contracts.items() for rule in one.contract.rules}
     rows = reporting.alerts(conn, _ALL_STATES, list(pillars), limit=BUDGET)
-    severities = dict.fromkeys(("critical", "warning", "info"), 0.0)
     active: dict[tuple[str, ...], float] = {}
     scores: dict[tuple[str, ...], reporting.AlertRow] = {}
     # Version and slice are no labels: of alerts that differ in nothing else the newest and then the worst
@@ -230,12 +229,14 @@ def _alerts(conn: Connection, contracts: Mapping[str, LoadedContract]) -> Iterat
         pillar = pillars[row.scope.model, row.rule]
         whose = (row.rule, row.severity, pillar, row.scope.model, row.scope.camera, row.class_name, row.scope.stage)
         if row.state in _FIRING:
-            severities[row.severity] += 1
             active[_alert_name(row.rule), *whose] = 1.0
         # What a run judges by itself is held against no number.
         if row.value is not None and row.rule not in OWN_RULES:
             scores.setdefault(whose, row)
-    yield _family("monitor_alerts_open", [((severity,), count) for severity, count in severities.items()])
+    firing = alerts.firing(conn, list(pillars))  # all of them: the rows above are as many as the budget holds
+    yield _family(
+        "monitor_alerts_open", [((of,), float(firing.get(of, 0))) for of in ("critical", "warning", "info")]
+    )
     opened, told = _incidents(conn, contracts)
     yield _family("monitor_incidents_open", opened)
     yield _family("monitor_alert_active", [*active.items(), *told])

@@ -30,6 +30,8 @@ _END = datetime(9999, 1, 1, tzinfo=UTC)
 MOST_SOURCES = 20
 MOST_ROWS = 8
 """Rows of a table that are shown at once; the others fold out."""
+MOST_ALERTS = {"/": 50, "/alerts": 500}
+"""Alerts that a page lists; it counts all."""
 OVERVIEW = boards.over_a_month(BY_UID["monitor-overview"])
 BOARDS: Mapping[str, Board] = {
     "/health": BY_UID["monitor-health"],
@@ -40,7 +42,12 @@ BOARDS: Mapping[str, Board] = {
     "/golden": BY_UID["monitor-golden"],
 }
 """The pages that are a board, by their address."""
-MENU = {"/": OVERVIEW.title, **{path: board.title for path, board in BOARDS.items()}, "/self": "The monitor itself"}
+MENU = {
+    "/": OVERVIEW.title,
+    "/alerts": "Alerts",
+    **{path: board.title for path, board in BOARDS.items()},
+    "/self": "The monitor itself",
+}
 
 Query = Mapping[str, str]
 _Read = Callable[[Connection, Place], dict[str, Any]]
@@ -56,6 +63,10 @@ class Pages:
     def overview(self, query: Query) -> tuple[int, str]:
         """The four answers, the last 24 hours, alerts, and the trends of 30 days."""
         return self._page(query, "overview.html", self._overview)
+
+    def alerts(self, query: Query) -> tuple[int, str]:
+        """What is on: open incidents, and alerts that fire or are about to."""
+        return self._page(query, "alerts.html", _alerts)
 
     def board(self, path: str, query: Query) -> tuple[int, str]:
         """The page of one of BOARDS."""
@@ -104,13 +115,12 @@ class Pages:
     def _overview(self, conn: Connection, here: Place) -> dict[str, Any]:
         of, loaded = here.of, here.loaded
         rules = loaded.contract.rules if loaded else ()
-        in_force = [(of.model, name) for name in (*(rule.name for rule in rules), *OWN_RULES)]
         baseline = baselines.active(conn, of.model, of.version)
         known = Known(
             at=here.at,
             is_live=here.mode != "end",
             incidents=told.incidents_of(conn, of.model, loaded),
-            alerts=reporting.alerts(conn, (*FIRING, "pending"), in_force),
+            alerts=_open_alerts(conn, here),
             cameras=here.cameras,
             deployments=business.deployments(conn, of.model, EPOCH, here.at),
             first_steps={**FIRST, **{rule.name: step for rule in rules if (step := first_of(rule))}},
@@ -118,7 +128,7 @@ class Pages:
             has_baseline=baseline is not None,
             late=here.late,
         )
-        resolved = reporting.alerts(conn, ("resolved",), in_force, limit=5)
+        resolved = reporting.alerts(conn, ("resolved",), _in_force(here), limit=5)
         return {
             "known": known,
             "answers": answers(known),
@@ -164,6 +174,23 @@ class Pages:
 
 def _board(conn: Connection, here: Place, path: str) -> dict[str, Any]:
     return {"drawn": boards.draw(conn, BOARDS[path], here), "path": path}
+
+
+def _in_force(here: Place) -> list[tuple[str, str]]:
+    """Model and name of the rules by which the place is judged."""
+    rules = here.loaded.contract.rules if here.loaded else ()
+    return [(here.of.model, name) for name in (*(rule.name for rule in rules), *OWN_RULES)]
+
+
+def _open_alerts(conn: Connection, here: Place) -> list[reporting.AlertRow]:
+    return reporting.alerts(conn, (*FIRING, "pending"), _in_force(here))
+
+
+def _alerts(conn: Connection, here: Place) -> dict[str, Any]:
+    incidents = told.incidents_of(conn, here.of.model, here.loaded)
+    found = _open_alerts(conn, here)
+    of_camera = [one for one in found if here.camera in ("", one.scope.camera)]
+    return {"incidents": incidents, "alerts": of_camera, "path": "/alerts"}
 
 
 def _drift(conn: Connection, here: Place) -> dict[str, Any]:
@@ -251,6 +278,7 @@ def templates() -> Environment:
         "firing_states": FIRING,
         "trends": TRENDS,
         "most_rows": MOST_ROWS,
+        "most_alerts": MOST_ALERTS,
         "box": (pictures.WIDTH, pictures.HEIGHT),
         "line_box": (pictures.LINE_WIDTH, pictures.LINE_HEIGHT),
         "chart_box": (pictures.CHART_WIDTH, pictures.CHART_HEIGHT),

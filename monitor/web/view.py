@@ -13,9 +13,10 @@ from monitor.errors import MonitorError, TryAgain
 from monitor.ingest.workers import Workers
 from monitor.records import ALL, Window
 from monitor.spec.load import LoadedContract
-from monitor.store import reporting
+from monitor.store import findings, reporting
 from monitor.store.database import Connection, Database
 from monitor.store.jobs import JobHealth, health
+from monitor.upkeep import Finding
 
 LIVE = timedelta(days=1)
 """Data younger than this are watched live; older data are shown as of their own end."""
@@ -92,6 +93,8 @@ class Surroundings:
     """The jobs that are overdue."""
     contracts: tuple[LoadedContract, ...]
     spool_dir: str
+    found: tuple[Finding, ...]
+    """What the auditor found wrong with the monitor itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ def surroundings(conn: Connection, site: Site, now: datetime) -> Surroundings:
     nothing = timedelta(0)
     late = tuple(one.job for one, every in jobs if one.overdue(every, now, site.longest.get(one.job, nothing)))
     contracts = tuple(loaded for _, loaded in sorted(site.contracts().items()))
-    return Surroundings(now, jobs, late, contracts, site.spool_dir)
+    return Surroundings(now, jobs, late, contracts, site.spool_dir, tuple(findings.standing(conn)))
 
 
 def place(conn: Connection, site: Site, asked: Asked) -> Place | Surroundings:

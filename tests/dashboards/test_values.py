@@ -15,7 +15,9 @@ from packing import CAMERAS, Filled
 from monitor.panels.expand import ALL, View, expand
 from monitor.panels.grafana import EVERYTHING
 from monitor.panels.registry import OBSERVABLES
+from monitor.records import Measurement, Scope, SeriesKey, Window
 from monitor.signals import SIGNALS
+from monitor.store import scorings
 
 SPANS = {"24h": timedelta(days=1), "30d": timedelta(days=30)}
 CHOICES: dict[str, dict[str, Any]] = {
@@ -181,3 +183,27 @@ def test_days_say_what_their_hours_say(filled: Filled) -> None:
         days, hours = (conn.exec_driver_sql(sums.format(view=view)).all() for view in ("rollup_day", "rollup"))
     assert len(days) > 1000
     assert days == hours
+
+
+def test_a_better_candidate_does_not_stand_for_the_version_in_use(filled: Filled) -> None:
+    night = Window(*((packing.NOW.replace(hour=0, minute=0) - timedelta(days=n)) for n in (1, 0)))
+    choice = {"model": "packing", **CHOICES["everything"]}
+    asked = [
+        expand(query.text, View(packing.NOW - SPANS["30d"], packing.NOW, choice, points=30), EVERYTHING)
+        for query in OBSERVABLES["golden-map"].queries
+    ]
+    with filled.database.engine.connect() as conn:  # what is not committed is gone when it closes
+        for number in range(2):
+            series = SeriesKey(Scope("packing", f"candidate {number}"), "golden")
+            found = Measurement(series, "map50", night, 0.97, "ok", 300, 0, None, "")
+            scorings.measure(conn, [found])
+        lines, sizes = (conn.exec_driver_sql(text, execution_options={"no_parameters": True}).all() for text in asked)
+    last = {name: value for at, name, value in lines if at == night.end}
+    assert last == {
+        "v1 at 0.5": 0.91,
+        "v1 at 0.5 to 0.95": 0.7,
+        "candidate 0 at 0.5": 0.97,
+        "candidate 1 at 0.5": 0.97,
+    }
+    assert {value for _, name, value in lines if name == "v1 at 0.5"} == {0.91}
+    assert dict(tuple(row) for row in sizes)[night.end] == 300

@@ -19,6 +19,8 @@ from monitor.daemon.run import run_job
 from monitor.errors import GateRefused, UsageError
 from monitor.ingest import audit, retention, stage
 from monitor.ingest.audit import Task
+from monitor.ingest.retained import Horizons
+from monitor.ingest.retention import Plan
 from monitor.records import Window
 from monitor.settings import Settings
 from monitor.spec.load import LoadedContract, Shelf, load_contract
@@ -26,6 +28,7 @@ from monitor.store import contracts as remembered
 from monitor.store import frames, repairs
 from monitor.store import retention as store
 from monitor.store.database import Database
+from monitor.upkeep import Hold
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -373,3 +376,17 @@ def test_the_rollups_commands(
     assert monitor(rollups, settings, "rollups", "audit", "--from", "2026-03-01") == 0
     with pytest.raises(UsageError, match="is not before"):
         monitor(rollups, settings, "rollups", "audit", "--from", "2026-03-09", "--to", "2026-03-08")
+
+
+def test_what_many_things_refer_to_is_said_once_and_what_is_young_not_at_all() -> None:
+    old, young = START, START + 90 * DAY
+    holds = [
+        Hold("a", old, old + DAY, "baseline 1, the active one of v1"),
+        Hold("a", old, old + DAY, "baseline 1, which the open alert x rests on"),
+        Hold("a", old, old + DAY, "baseline 1, which the open alert y rests on"),
+        Hold("a", young, young + DAY, "the open alert x"),
+    ]
+    horizon = Horizons(old, old, old, {"a": old + 30 * DAY}, {"a": old}, old, "a")
+    said = "\n".join(command.outlook(Plan(horizon, holds=holds, rollups={"a": 0})))
+    assert said.count("roll-ups and reviews of a from") == 1
+    assert "because of baseline 1, the active one of v1, and of 2 more" in said

@@ -145,10 +145,27 @@ FACTS = {"model": "presses", "camera": "cam-3", "rule": "latency", "slice": "lig
     ],
 )
 def test_all_matchers_of_a_silence_must_fit(matchers: list[str], fit: bool) -> None:
-    assert fits(parse(matchers), FACTS) is fit
+    assert parse(["model=presses", *matchers]) == ("model=presses", *matchers)
+    assert fits(["model=presses", *matchers], FACTS) is fit
 
 
-@pytest.mark.parametrize("matcher", ["", "camera", "colour=red", "camera=~x", "camera=a\nb", "model=*", "=x"])
+@pytest.mark.parametrize(
+    "matchers",
+    [
+        ["rule!=latency"],
+        ["camera!=cam-1", "camera!=cam-2"],
+        ["model=*", "rule!=latency"],
+        ["camera=?*"],
+        ["alert=*/*"],
+        ["class_name="],
+    ],
+)
+def test_a_silence_that_names_nothing_is_refused(matchers: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"names nothing that is to go quiet"):
+        parse(matchers)
+
+
+@pytest.mark.parametrize("matcher", ["", "camera", "colour=red", "camera=~x", "camera=a\nb", "=x"])
 def test_what_is_no_matcher_is_refused(matcher: str) -> None:
     with pytest.raises(UsageError, match=r"matcher"):
         parse([matcher])

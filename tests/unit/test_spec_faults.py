@@ -32,6 +32,8 @@ def faults_of(text: str) -> list[str]:
     [
         (f'classpolicy = "open"\n{SMALLEST}', 'classpolicy: unknown key; did you mean "class_policy"?'),
         (f"{SMALLEST}[drift]\nwindows = 1", 'drift.windows: unknown key; did you mean "window"?'),
+        (f'{SMALLEST}{RULE}window = "6h"', "unknown key: a rule has no window of its own"),
+        (f'{SMALLEST}[ready.error-rate]\nsettle = "2h"', "unknown key: a rule has no settle of its"),
         (f"{SMALLEST}[model2]\n", 'model2: unknown key; did you mean "model"?'),
         (f'{SMALLEST}[output]\nclass_policy = "open"', "output.class_policy: unknown key; it belongs at the top"),
         (f'{SMALLEST}"odd key" = 1', 'cameras."odd key": unknown key'),

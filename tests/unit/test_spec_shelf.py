@@ -57,6 +57,17 @@ def test_an_atomically_replaced_file_is_taken_up_even_with_the_same_size(folder:
     assert in_force(shelf) == 0.6
 
 
+def test_that_a_file_is_well_again_is_said_although_nothing_changes(folder: Path) -> None:
+    shelf = Shelf(folder)
+    shelf.refresh()
+    (folder / "a.toml").write_text(text() + "[typo]\n")
+    assert "stays in force" in shelf.refresh()[0]
+    (folder / "a.toml").write_text(text())
+    (said,) = shelf.refresh()
+    assert "a.toml is well again; contract" in said
+    assert shelf.refresh() == []
+
+
 @pytest.mark.parametrize("torn", ["", text()[:12], text().replace("0.5", "5"), text() + "[typo]\n"])
 def test_a_faulty_or_half_written_file_keeps_the_old_and_says_so_once(folder: Path, torn: str) -> None:
     shelf = Shelf(folder)
@@ -122,7 +133,8 @@ def test_a_removed_file_leaves_its_contract_in_force_until_the_restart(folder: P
     assert in_force(shelf) == 0.5
     assert shelf.refresh() == []
     (folder / "a.toml").write_text(text())
-    assert shelf.refresh() == []
+    (said,) = shelf.refresh()
+    assert "is well again" in said
     assert shelf.complaints == {}
 
 

@@ -81,6 +81,7 @@ def test_a_silence_begins_is_listed_and_ends(plant, desk):
         ("/v1/silences", {"matchers": ["camera=a"], "reason": "x", "ends_at": "2026-03-03T11:00:00Z"}, 409),
         ("/v1/silences", {"matchers": ["colour=a"], "reason": "x", "ends_at": "2026-03-03T13:00:00Z"}, 409),
         ("/v1/silences", {"matchers": ["model=*"], "reason": "x", "ends_at": "2026-03-03T13:00:00Z"}, 409),
+        ("/v1/silences", {"matchers": ["rule!=a"], "reason": "x", "ends_at": "2026-03-03T13:00:00Z"}, 409),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_sentence(desk, path, body, status):

@@ -109,6 +109,26 @@ def test_overdue_jobs_and_a_faulty_contract_and_quarantine(plant, now, day_of_re
     assert "1 files in" in found["spool"][1].sentence
 
 
+def test_a_faulty_file_is_told_with_what_stays_in_force_and_the_auditor_finds_it(plant, now, browse):
+    plant.day(0)
+    file = plant.context.settings.contracts_dir / "presses.toml"
+    before = file.read_text()
+    file.write_text(before + "[typo]\n")
+    plant.jobs(1, hours=3)
+    (said,) = [one.sentence for one in told(plant.context.settings, now)["contracts"]]
+    assert "of presses stays in force" in said.splitlines()[-1]
+    (finding,) = [one for one in browse("/readyz").json()["findings"] if "presses.toml" in one]
+    assert re.search(
+        r"presses\.toml: 1 fault; contract \w+ of presses stays in force\. `monitor spec check`", finding
+    )
+    wrong = {"/": "wrong with itself", "/self": "presses.toml: 1 fault"}
+    assert all(sentence in browse(path).text for path, sentence in wrong.items())
+    file.write_text(before)
+    plant.jobs(1, hours=4)
+    assert not any("presses.toml" in browse(path).text for path in wrong)
+    assert not [one for one in browse("/readyz").json()["findings"] if "presses.toml" in one]
+
+
 def test_a_failed_job_is_told(plant, now, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("the belt is stuck")

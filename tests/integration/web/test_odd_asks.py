@@ -11,12 +11,13 @@ from markupsafe import escape
 from sqlalchemy import text
 
 from monitor.daemon.context import Context
-from monitor.daemon.jobs import longest
+from monitor.daemon.jobs import longest, turns
 from monitor.daemon.run import run_once
 from monitor.records import EPOCH, AlertEvent, Window
 from monitor.spec.load import Shelf
 from monitor.store import alerts, incidents
 from monitor.watch import Incident
+from monitor.web.pages import MOST_ALERTS
 from monitor.web.view import surroundings
 
 GOLDEN = text("""
@@ -52,6 +53,31 @@ def test_a_failing_golden_set_is_no_healthy_model(plant, browse):
     assert "monitor_drift_score{" not in "".join(
         one for one in browse("/metrics").text.splitlines() if "golden-acc" in one
     )
+
+
+MANY = text("""
+    INSERT INTO alert (alert_key, model, version, stage, camera, slice_name, slice_value, rule, signal, class_name,
+        measure, severity, state, episode, breaches, clears, window_end, value, threshold, n, reason, revision)
+    SELECT 'presses/brightness-drift/v1.0/' || i, 'presses', 'v1.0', '', 'cam-1', 'part', i::text,
+        'brightness-drift', 'brightness', '', 'psi', 'warning', 'firing', 1, 1, 0, '2026-03-02', 0.5, 0.3, 60, '', 1
+    FROM generate_series(1, 2100) i
+""")
+
+
+def test_many_alerts_are_counted_all_and_listed_in_part(plant, browse):
+    plant.day(0)
+    with plant.context.database.begin() as conn:
+        conn.execute(MANY)
+    for path, left in (("/", "and 2,050 more"), ("/alerts", "and 1,600 more")):
+        page = browse(path).text
+        assert "2,100 firing" in page
+        assert left in page
+        assert page.count("<b>brightness-drift</b>") == MOST_ALERTS[path]
+    assert "2100 firing alerts: brightness." in browse("/").text
+    assert "No alert is open for" in browse("/alerts", camera="cam-idle").text
+    context = plant.context
+    context.metrics.refresh(context.database, context.shelf.contracts, turns(), context.clock())
+    assert 'monitor_alerts_open{severity="warning"} 2100.0' in browse("/metrics").text
 
 
 @pytest.mark.parametrize("camera", ["cam#1", "cam 50%", "cam/1", "cam#2#3"])

@@ -196,7 +196,7 @@ def test_rejects_are_told_with_their_reasons(plant, browse, day_of_records):
     page = Page(browse("/self").text).text
     assert "60 lines = 59 stored + 0 duplicate + 1 rejected + 0 blank" in page
     assert "unknown_model 1" in page
-    assert "(one detection) 1" in page
+    assert "1 (detections of stored frames)" in page
 
 
 @pytest.mark.parametrize("address", ["/", "/static/page.css", "/metrics", "/healthz", "/readyz", "/nothing"])

@@ -12,7 +12,7 @@ from monitor.daemon.serve import listen
 from monitor.web.app import create_app
 from monitor.web.server import serving
 
-PAGES = ("/", "/health", "/predictions", "/overrides", "/business", "/drift", "/golden", "/self")
+PAGES = ("/", "/alerts", "/health", "/predictions", "/overrides", "/business", "/drift", "/golden", "/self")
 FITS = """[document.documentElement.scrollWidth, getComputedStyle(document.body).fontSize,
 [...document.querySelectorAll('.wide')].filter(t => t.scrollWidth > t.clientWidth + 1).length,
 document.querySelectorAll('svg').length, getComputedStyle(document.body).backgroundColor]"""
@@ -48,8 +48,26 @@ def test_every_page_fits_asks_no_other_host_and_complains_of_nothing(tab, addres
         assert wide == width, f"{path} scrolls sideways"
         assert overflowing == 0, f"a table of {path} scrolls sideways"
         assert letters == "15px", "our style was applied"
-        assert pictures or path in ("/overrides", "/business", "/golden", "/self")
+        assert pictures or path in ("/alerts", "/overrides", "/business", "/golden", "/self")
         assert (int(paper.removeprefix("rgb(").split(",")[0]) < 64) == dark, f"{path} is {paper}"
+
+
+def test_a_telephone_shows_what_is_wrong_on_two_screens_and_folds_the_rest(tab, address):
+    tab.visit(address, 390)
+    ends = "Math.max(...[...document.querySelectorAll('.answer, .alert')].map(e => e.getBoundingClientRect().bottom))"
+    assert tab.run("document.querySelectorAll('.alert').length") >= 1
+    assert tab.run(ends) < 2 * 844
+    chart = "document.querySelector('svg.chart').checkVisibility()"
+    assert tab.run(chart) is False
+    tab.run("document.querySelectorAll('.fold').forEach(one => one.querySelector('summary').click())")
+    assert tab.run(chart) is True
+
+
+def test_where_there_is_room_nothing_is_folded(tab, address):
+    tab.visit(address, 1280)
+    assert tab.run("document.querySelectorAll('.fold').length") >= 4
+    assert tab.run("[...document.querySelectorAll('.fold > summary')].some(one => one.checkVisibility())") is False
+    assert tab.run("document.querySelector('svg.chart').checkVisibility()") is True
 
 
 @pytest.mark.parametrize("place", [1, 2])

@@ -18,6 +18,8 @@ from monitor.store import deadman, findings, jobs, workers
 from monitor.store.database import Connection, Database
 from monitor.upkeep import CHECKS, Finding
 
+CONTRACTS = "contracts"
+"""The check of the contracts folder; its subject is the faulty file, or nothing where no contract is in force."""
 ROLLUPS = "rollups"
 """The check that recounts have a job of their own for; all the others are seen to at once."""
 FREQUENT = timedelta(minutes=1)
@@ -40,7 +42,8 @@ def run(
 ) -> int:
     """Look at everything; returns how much is wrong. With `signal`, and if nothing is, the dead-man is told so.
 
-    `complaints` are those of the contracts folder, by file.
+    `complaints` are those of the contracts folder, by file: what was in force stays so meanwhile, so that a slip of
+    the pen keeps nothing from the dead-man.
     """
     with database.begin() as conn:
         found = [
@@ -52,7 +55,7 @@ def run(
         ]
         findings.replace(conn, [check for check in CHECKS if check != ROLLUPS], found, now)
         standing = findings.standing(conn)
-        if signal and not standing:
+        if signal and all(one.check == CONTRACTS and one.subject for one in standing):
             deadman.push(conn, now)
     return len(standing)
 
@@ -99,12 +102,12 @@ def _place(finding: Finding) -> tuple[str, datetime]:
 
 def _contracts(contracts: Mapping[str, LoadedContract], complaints: Mapping[Path, str]) -> Iterator[Finding]:
     if not contracts:
-        yield Finding("contracts", "", "no contract is in force; put one TOML file a model into the contracts folder")
+        yield Finding(CONTRACTS, "", "no contract is in force; put one TOML file a model into the contracts folder")
     for path, said in complaints.items():
         # The faults themselves, which may be many, stand in the log and in what `spec check` says.
         first, *others = said.splitlines()
         kept = f"; {others[-1]}. `monitor spec check` names each fault" if others else ""
-        yield Finding("contracts", str(path), f"{first}{kept}")
+        yield Finding(CONTRACTS, str(path), f"{first}{kept}")
 
 
 def _jobs(conn: Connection, watched: Sequence[Job], now: datetime) -> Iterator[Finding]:

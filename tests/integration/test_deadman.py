@@ -123,6 +123,23 @@ def test_it_stops_once_a_part_has_stopped_and_comes_back_with_it(watched, part):
     assert len(watched.heard) > before
 
 
+def test_a_faulty_contract_is_found_and_does_not_stop_it_while_another_is_in_force(watched):
+    file = watched.context.settings.contracts_dir / "presses.toml"
+    file.write_text(CONTRACT.replace("[model]", "[modle]"))
+    watched.run(START, STOPPED)
+    is_well(watched)
+    with watched.context.database.begin() as conn:
+        checks = conn.execute(text("SELECT check_name FROM finding")).scalars().all()
+    assert checks == ["contracts"]
+
+
+def test_it_stops_where_no_contract_is_in_force(watched):
+    watched.context.shelf.contracts.clear()
+    (watched.context.settings.contracts_dir / "presses.toml").unlink()
+    watched.run(START, STOPPED)
+    assert not watched.heard
+
+
 def test_it_stops_with_the_scheduler_and_an_old_one_is_never_sent(watched):
     watched.run(START, STOPPED)
     is_well(watched)

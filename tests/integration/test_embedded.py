@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -119,9 +120,12 @@ def released(process: subprocess.Popen[str]) -> None:
 
 @as_root
 def test_no_process_of_the_server_is_root(state: Path, server: EmbeddedPostgres) -> None:
-    owners = {Path(f"/proc/{pid}").stat().st_uid for pid in family(postmaster(state))}
-    assert len(family(postmaster(state))) > 3
-    assert owners == {server.data_directory.stat().st_uid}
+    owners = []
+    for pid in family(postmaster(state)):
+        with suppress(FileNotFoundError):  # a server of a past connection ends when it likes
+            owners.append(Path(f"/proc/{pid}").stat().st_uid)
+    assert len(owners) > 3
+    assert set(owners) == {server.data_directory.stat().st_uid}
     assert 0 not in owners
 
 

@@ -93,6 +93,11 @@ class Begun:
     heard: Listened | None = None
     """What lines of reviews and events say, which are few and read at once."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is left to do but to store it."""
+        return self.prepared is None or self.prepared.done()
+
 
 class _NothingNew(Exception):
     """Takes back the transaction of a batch that was taken in before and still gives nothing new."""

@@ -19,9 +19,10 @@ MOST_RATIO = 200
 """Unpacked bytes a packed byte. Logs reach 10 to 60; a file of zeros some 1,000 by gzip, and any number by zstd."""
 FREE_BYTES = 16 << 20
 """Up to so many unpacked bytes (a batch) the ratio is not asked for: a short log may be monotonous."""
-_GZIP_PIECE = 16 << 10
+_GZIP_PIECE = 4 << 10
 _ZSTD_PIECE = 512
-"""Packed bytes that are unpacked at a time: at the most that each format can hold, that makes 16 MiB."""
+"""Packed bytes that are unpacked at a time: at the most that each format can hold, that makes 4 and 16 MiB; zlib
+takes twice that meanwhile."""
 _ZSTD_WINDOW = 8 << 20
 """The window that every reader of zstd should allow (RFC 8878, 3.1.1.1.2); more needs as much memory."""
 _BUFFER = 1 << 20

@@ -176,7 +176,7 @@ class _Turn:
             for batch in _batches(file):
                 file.begun += 1
                 self._queue.append((file, self._taking.begin(batch)))
-                while len(self._queue) > self._ahead + self._to_spare():
+                while self._is_due():
                     self._store()
                 if file.given_up:
                     return
@@ -192,6 +192,13 @@ class _Turn:
         """Store what is begun."""
         while self._queue:
             self._store()
+
+    def _is_due(self) -> bool:
+        """Whether to store the first batch now: enough are begun, or it is prepared and its text held for nothing."""
+        if not self._queue:
+            return False
+        _, first = self._queue[0]
+        return (first.batch.lines.held and first.ready) or len(self._queue) > self._ahead + self._to_spare()
 
     def _to_spare(self) -> int:
         """How many more batches may be begun so that there is one to lend a hand with: of those that hold no text."""
